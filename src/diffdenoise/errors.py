@@ -1,0 +1,25 @@
+"""Errors that a user can act on: each message names the thing, the fault and the remedy."""
+
+
+class DiffdenoiseError(Exception):
+    """Base of all errors raised on purpose; the command line prints its text without a traceback."""
+
+
+class ScanError(DiffdenoiseError):
+    """A scan cannot be read or written."""
+
+    def __init__(self, path: object, fault: str, remedy: str) -> None:
+        self.path, self.fault, self.remedy = path, fault, remedy
+        super().__init__(f"{path}: {fault}. {remedy}")
+
+
+class ModelError(DiffdenoiseError):
+    """A model file is missing, damaged, or not one of ours."""
+
+
+class ConfigError(DiffdenoiseError):
+    """A setting or a combination of settings makes no sense."""
+
+
+class RunError(DiffdenoiseError):
+    """A run folder is locked, or its content does not belong to this run."""

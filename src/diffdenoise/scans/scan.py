@@ -1,0 +1,49 @@
+"""The Scan: pixels in physical units, and what is needed to write a result back in the same kind of file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image, stack, volume or series.
+
+    pixels: float32, shape (slices, rows, columns), in the file's physical units (HU for CT, scaled values for NIfTI).
+    name: path of the result relative to an output folder, such as ``sub-01/anat.nii.gz``; for a DICOM series a folder.
+    format: key of `diffdenoise.scans.files.FORMATS`.
+    paths: the files it was read from, in slice order where a slice is a file.
+    units: "absolute" where equal numbers mean the same in every scan (HU, 8-bit grey), else "arbitrary" (MR).
+    source: private to the format's module: header, geometry, dtype.
+    """
+
+    pixels: np.ndarray
+    name: str
+    format: str
+    paths: tuple[Path, ...] = ()
+    units: str = "arbitrary"
+    source: Any = field(default=None, repr=False)
+
+    def with_pixels(self, pixels: np.ndarray) -> Scan:
+        """The same scan with other pixels of the same shape (ValueError otherwise)."""
+        if pixels.shape != self.pixels.shape:
+            raise ValueError(f"expected pixels of shape {self.pixels.shape}, got {pixels.shape}")
+        return replace(self, pixels=pixels)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a result came about; written as a JSON sidecar and, for DICOM, into the tags.
+
+    model: fingerprint of the model file; settings: everything else that decides the pixels (sampler, seed, ...).
+    quantity: "denoised", "spread" (half the difference of a symmetric pair) or "removed" (noisy - denoised).
+    """
+
+    version: str
+    model: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    quantity: str = "denoised"
