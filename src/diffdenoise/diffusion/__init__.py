@@ -1,0 +1,1 @@
+"""The diffusion process: schedule, samplers, fusion; pure functions over tensors and a network."""

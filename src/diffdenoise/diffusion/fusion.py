@@ -1,0 +1,39 @@
+"""Put the noisy pixel back: Bayes' rule for a blind estimate and the measurement of the same pixel.
+
+    x | everything but the pixel ~ N(x_blind, v),   x_noisy = x + n,  n ~ N(0, s2) independent of x_blind
+    =>  E[x | all] = x_blind + v / (v + s2) (x_noisy - x_blind),      var = v s2 / (v + s2)
+
+(Laine et al. 2019, eq. 4.) The blind estimate never saw its own pixel's noise: that is what makes the two errors
+independent, so only blind estimates may be fused, and only once. v is learned by likelihood, through the variance
+v_total = v + s2 of x_noisy - x_blind, which is what a blind network can see.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def gain(v_total: Tensor, s2: Tensor | float) -> Tensor:
+    """Weight v / (v + s2) of the noisy pixel, in [0, 1], from v_total = v + s2 and the noise variance s2."""
+    return (1 - s2 / v_total).clamp(0, 1)
+
+
+def fuse(x_blind: Tensor, x_noisy: Tensor, v_total: Tensor, s2: Tensor | float) -> Tensor:
+    """E[x | x_noisy], same shape as the inputs; variances in the square of their unit."""
+    return x_blind + gain(v_total, s2) * (x_noisy - x_blind)
+
+
+def error_variance(v_total: Tensor, s2: Tensor | float) -> Tensor:
+    """Posterior variance v s2 / (v + s2) of the fused estimate."""
+    return gain(v_total, s2) * torch.as_tensor(s2, dtype=v_total.dtype, device=v_total.device)
+
+
+def recalibrate(v_total: Tensor, x_blind: Tensor, x_noisy: Tensor) -> Tensor:
+    """v_total scaled so that it has the likeliest overall size for another blind estimate of the same pixels.
+
+    v_total was learned for one blind estimate (the condition); a refined one errs a little less. The factor that
+    maximises the Gaussian likelihood of x_noisy - x_blind is mean[(x_noisy - x_blind)^2 / v_total], one per image.
+    """
+    factor = ((x_noisy - x_blind) ** 2 / v_total).mean(dim=(-3, -2, -1), keepdim=True)
+    return v_total * factor

@@ -1,0 +1,56 @@
+"""Cures of the condition leak: train with a condition that really does not know the noise it is scored on.
+
+The condition x_c is blind pixel by pixel, but not as a field: x_c(q) depends on x_noisy(p) for q near p, so a network
+that sees all of x_c can partly undo the blind-spot network, find x_noisy(p) and learn the noise again: E[x_noisy | x_c]
+is not E[x | x_c]. Both cures hide a random set M of pixels from the blind-spot network, recompute the condition from
+what is left and score the diffusion on M alone; x_t and the target stay the measured ones.
+
+masked:  hidden pixels take the value of a visible neighbour.
+redrawn: hidden pixels are drawn anew from what the blind-spot network believes about them, N(x_c, v_total). The
+         network then sees the statistics it was trained on, so more pixels can be hidden at a step.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def draw_hidden(shape: tuple[int, ...], share: float, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(scored, hidden), boolean, of `shape` (N, 1, H, W): pixels to score, and the patches around them to hide.
+
+    About `share` of all pixels is hidden; with patch = 1 both are the same set.
+    """
+    scored = torch.rand(shape, generator=generator) < share / patch**2
+    hidden = F.max_pool2d(scored.float(), patch, stride=1, padding=patch // 2) > 0
+    return scored, hidden
+
+
+def mask(x_noisy: Tensor, hidden: Tensor, patch: int, generator: torch.Generator) -> Tensor:
+    """Hidden pixels replaced by a visible pixel `patch` steps away in a random one of eight directions.
+
+    The few pixels with no visible pixel in any direction take the mean of the visible ones.
+    """
+    directions = [(i, j) for i in (-patch, 0, patch) for j in (-patch, 0, patch) if (i, j) != (0, 0)]
+    result = torch.where(hidden, x_noisy[~hidden].mean(), x_noisy)
+    todo = hidden.clone()
+    height, width = x_noisy.shape[-2:]
+    first = torch.randint(len(directions), hidden.shape, generator=generator).to(hidden.device)
+    padded, seen = F.pad(x_noisy, (patch,) * 4), F.pad(~hidden, (patch,) * 4)
+    for turn in range(len(directions)):  # every pixel starts its round of the directions somewhere else
+        for number, (i, j) in enumerate(directions):
+            rows = slice(patch + i, patch + i + height)
+            columns = slice(patch + j, patch + j + width)
+            take = todo & seen[..., rows, columns] & ((first + turn) % len(directions) == number)
+            result = torch.where(take, padded[..., rows, columns], result)
+            todo &= ~take
+        if not todo.any():
+            break
+    return result
+
+
+def redraw(x_noisy: Tensor, hidden: Tensor, x_c: Tensor, v_total: Tensor, generator: torch.Generator) -> Tensor:
+    """Hidden pixels drawn from N(x_c, v_total), the blind-spot network's own prediction of the noisy pixel."""
+    z = torch.randn(x_noisy.shape, generator=generator).to(x_noisy.device)
+    return torch.where(hidden, x_c + v_total.sqrt() * z, x_noisy)

@@ -1,0 +1,98 @@
+"""Layers that several networks share."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Grow (N, C, H, W) at the bottom and right to multiples of `multiple`, mirrored if large enough."""
+    rows, cols = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+    fits = rows < x.shape[-2] and cols < x.shape[-1]
+    return F.pad(x, (0, cols, 0, rows), mode="reflect" if fits else "replicate")
+
+
+class LayerNorm2d(nn.Module):
+    """Layer normalisation over the channels of each pixel of an (N, C, H, W) tensor; no pixel sees another."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        # F.layer_norm wants the channels last, which is how a channels_last tensor lies in memory anyway.
+        y = F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],), self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+        return y.permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(film(conv(x)))), 3x3 convolutions with zero padding; starts as the identity.
+
+    embedding: length of a vector that scales and shifts the inner features (FiLM), 0 for none. There is no
+    normalisation: its statistics would differ between crops, tiles and whole images.
+    """
+
+    def __init__(self, channels: int, embedding: int = 0) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.film = nn.Linear(embedding, 2 * channels) if embedding else None
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """x (N, C, H, W), embedding (N, E) -> (N, C, H, W)."""
+        inner = self.conv1(x)
+        if self.film is not None:
+            scale, shift = self.film(embedding)[..., None, None].chunk(2, dim=1)
+            inner = inner * (1 + scale) + shift
+        return x + self.conv2(F.relu(inner))
+
+
+class ResidualStack(nn.ModuleList):
+    """Residual blocks one after the other."""
+
+    def __init__(self, channels: int, blocks: int, embedding: int = 0) -> None:
+        super().__init__(ResidualBlock(channels, embedding) for _ in range(blocks))
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """x (N, C, H, W), embedding (N, E) -> (N, C, H, W)."""
+        for block in self:
+            x = block(x, embedding)
+        return x
+
+
+class ResidualUNet(nn.Module):
+    """A small U-Net of residual blocks on features; additive skips; any size, for it pads with zeros by itself.
+
+    widths: channels of each level, the finest first; blocks: residual blocks at each level, going down and going up.
+    """
+
+    def __init__(self, widths: tuple[int, ...], blocks: int = 1, embedding: int = 0) -> None:
+        super().__init__()
+        self.stride = 2 ** (len(widths) - 1)
+        self.down_blocks = nn.ModuleList(ResidualStack(width, blocks, embedding) for width in widths)
+        self.up_blocks = nn.ModuleList(ResidualStack(width, blocks, embedding) for width in widths[:-1])
+        pairs = list(pairwise(widths))
+        self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """x (N, widths[0], H, W), embedding (N, E) -> the shape of x."""
+        height, width = x.shape[-2:]
+        x = F.pad(x, (0, -width % self.stride, 0, -height % self.stride))
+        skips = []
+        for block, down in zip(self.down_blocks, self.downs, strict=False):
+            x = block(x, embedding)
+            skips.append(x)
+            x = down(x)
+        x = self.down_blocks[-1](x, embedding)
+        for level in reversed(range(len(skips))):
+            x = self.up_blocks[level](self.ups[level](x) + skips[level], embedding)
+        return x[..., :height, :width]

@@ -1,0 +1,108 @@
+"""A blind-spot network with a hidden patch: output pixel p never sees the k x k input pixels around p (k = 1, 3, 5, 9).
+
+How it stays blind. Let r = (k - 1) / 2 be the patch's reach.
+
+1. The first convolution reaches R > r pixels and its kernel is zero inside the patch: a feature at p holds input pixels
+   p + o with |o| <= R, o outside the patch.
+2. All later layers join features at p + d m only, m an integer vector, d = R + r + 1. Then p + d m + o meets the patch
+   of p never: for m = 0 by 1., else because |d m| - |o| >= d - R > r.
+
+"Joins only features d apart" is a dilated convolution. Here the image is instead cut into its d x d phases (pixels of
+equal row mod d and column mod d), which go into the batch: on a phase *any* network is allowed, a U-Net with its
+downsampling included, because it never leaves the phase. That is the idea behind PUCA's patch-unshuffle (Jang et al.,
+NeurIPS 2023) and dilated blind-spot networks (Wu et al., DBSN, ECCV 2020) taken to its end, and it turns dilated
+convolutions into ordinary, fast ones. Pixels at multiples of d are never seen either, so two branches with different
+R (and so d) are joined by 1x1 convolutions, which keep p to itself.
+
+Only zero padding, no batch normalisation, no pooling across phases: each of these would break 2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffdenoise.networks.layers import ResidualUNet
+
+
+class HiddenPatchConv(nn.Conv2d):
+    """A (2R+1) x (2R+1) convolution that does not see the inner `patch` x `patch` pixels."""
+
+    mask: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, reach: int, patch: int) -> None:
+        super().__init__(in_channels, out_channels, 2 * reach + 1, padding=reach)
+        mask = torch.ones(1, 1, 2 * reach + 1, 2 * reach + 1)
+        hidden = slice(reach - patch // 2, reach + patch // 2 + 1)
+        mask[..., hidden, hidden] = 0
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, out_channels, H, W)."""
+        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+
+
+def to_phases(x: Tensor, d: int) -> Tensor:
+    """(N, C, H, W), H and W multiples of d -> (d*d*N, C, H/d, W/d): pixels of equal (row mod d, column mod d)."""
+    n, c, h, w = x.shape
+    x = x.reshape(n, c, h // d, d, w // d, d)
+    return x.permute(3, 5, 0, 1, 2, 4).reshape(d * d * n, c, h // d, w // d)
+
+
+def from_phases(x: Tensor, d: int) -> Tensor:
+    """Undo `to_phases`."""
+    n, c, h, w = x.shape
+    x = x.reshape(d, d, n // (d * d), c, h, w)
+    return x.permute(2, 3, 4, 0, 5, 1).reshape(n // (d * d), c, h * d, w * d)
+
+
+class PhaseBranch(nn.Module):
+    """One hidden-patch convolution of reach R, then a U-Net on each phase."""
+
+    def __init__(self, in_channels: int, widths: tuple[int, ...], patch: int, reach: int, blocks: int) -> None:
+        super().__init__()
+        self.dilation = reach + patch // 2 + 1
+        self.head = HiddenPatchConv(in_channels, widths[0], reach, patch)
+        self.mix = nn.Conv2d(widths[0], widths[0], 1)
+        self.body = ResidualUNet(widths, blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, widths[0], H, W)."""
+        height, width = x.shape[-2:]
+        d = self.dilation
+        # Zeros, never a mirror: near the border a mirrored pixel would be the hidden one itself.
+        x = F.pad(x, (0, -width % d, 0, -height % d))
+        features = F.relu(self.mix(F.relu(self.head(x))))
+        return from_phases(self.body(to_phases(features, d)), d)[..., :height, :width]
+
+
+class PatchBlindNetwork(nn.Module):
+    """Blind to the k x k patch around each output pixel; strictly, in training and evaluation, at borders too.
+
+    Output channel 0 is the mean, channel 1 the log of the variance of (noisy pixel - mean), see `training.blind_spot`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 2,
+        patch: int = 1,
+        widths: tuple[int, ...] = (32, 64),
+        blocks: int = 1,
+    ) -> None:
+        super().__init__()
+        if patch < 1 or patch % 2 == 0:
+            raise ValueError(f"the hidden patch must be odd and positive, got {patch}")
+        reach = patch // 2
+        self.branches = nn.ModuleList(PhaseBranch(in_channels, widths, patch, reach + step, blocks) for step in (1, 2))
+        width = widths[0]
+        self.tail = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(2 * width, 2 * width, 1),
+            nn.ReLU(), nn.Conv2d(2 * width, width, 1),
+            nn.ReLU(), nn.Conv2d(width, out_channels, 1),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W), normalised noisy images of any size -> (N, out_channels, H, W)."""
+        return self.tail(torch.cat([branch(x) for branch in self.branches], dim=1))

@@ -1,0 +1,74 @@
+"""How long a training step and a teacher image take on this machine, measured with untrained networks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffdenoise.config import Config
+from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.inference import sample
+from diffdenoise.training.blind_spot import BlindSpotStage
+from diffdenoise.training.diffusion import DiffusionStage
+from diffdenoise.training.slices import Box, SliceStore
+from diffdenoise.training.stage import Stage, autocast, step_generator
+from diffdenoise.training.student import StudentStage
+
+
+class _PretendedCondition(SliceStore):
+    """Stands in for the blind-spot network's predictions, which do not exist before it is trained."""
+
+    def crops(self, boxes: list[Box]) -> Tensor:
+        image = super().crops(boxes)
+        return torch.cat([image, torch.full_like(image, 0.01)], dim=1)
+
+
+def probes(config: Config, noisy: SliceStore, device: str) -> dict[str, Callable[[], float]]:
+    """Measurements in seconds: a step of "blind_spot", "diffusion" and "student", a slice of the "teacher"."""
+    chosen = [list(range(shape[0])) for shape in noisy.shapes]
+    chain = ChainTarget(config.diffusion.target)
+    first = BlindSpotStage(config.blind_spot, noisy, 0, 1.0)
+    pretended = _PretendedCondition(noisy.folder)
+    second = DiffusionStage(config.diffusion, first.network, config.blind_spot.patch, chain, noisy, pretended, 0)
+    third = StudentStage(config.student, noisy, noisy, chosen, 0)
+    return {
+        "blind_spot": lambda: seconds_per_step(first, device),
+        "teacher": lambda: min(_seconds_per_slice(second, config, chain, noisy, device) for _ in range(2)),
+        "diffusion": lambda: seconds_per_step(second, device),
+        "student": lambda: seconds_per_step(third, device),
+    }
+
+
+def seconds_per_step(stage: Stage, device: str, seconds: float = 3.0) -> float:
+    """Median time of a training step, on real crops, measured for about so many seconds."""
+    stage = stage.to(device)
+    optimizer = torch.optim.AdamW(stage.network.parameters())
+    times: list[float] = []
+    start = time.perf_counter()
+    while len(times) < 4 or (time.perf_counter() - start < seconds and len(times) < 50):
+        begin = time.perf_counter()
+        with autocast(device):
+            loss = stage.loss_at(len(times), step_generator(stage.seed, len(times)))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times[2:]))
+
+
+def _seconds_per_slice(
+    stage: DiffusionStage, config: Config, chain: ChainTarget, noisy: SliceStore, device: str
+) -> float:
+    largest = max(range(len(noisy.shapes)), key=lambda i: noisy.shapes[i][-1] * noisy.shapes[i][-2])
+    x = noisy.slice(largest, 0)[None].to(device)
+    network = stage.network.to(device)
+    start = time.perf_counter()
+    with autocast(device):
+        sample(network, config.diffusion, config.teacher, chain, (x, x, torch.ones_like(x)), torch.ones_like(x), [0])
+    return time.perf_counter() - start

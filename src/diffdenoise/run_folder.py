@@ -1,0 +1,121 @@
+"""A run folder: the artefacts of one fit, cached by the hash of what they were made from.
+
+It holds patients' pixels, so it is readable by its owner alone; `clean` deletes them and keeps the model.
+Each artefact is a sub-folder with a `key.json`; it is whole when `done` stands in it. One that is not whole, but has
+the right key, was interrupted and goes on; one with another key was made from something else and is begun anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from diffdenoise.errors import RunError
+from diffdenoise.scans.atomic import atomic_file
+
+MARKER = "diffdenoise-run.json"
+MODEL = "model.safetensors"
+PLAN = "plan.json"
+PIXELS = ("slices", "known", "teacher")  # artefacts that hold patients' pixels
+STAGES = ("blind_spot", "diffusion", "student")
+
+
+def key_of(*parts: Any) -> str:
+    """Hash of JSON-ready parts."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def make_run_folder(folder: Path) -> Path:
+    """Create it with mode 0700, or check that it is one of ours. Raises RunError for any other folder with content."""
+    if folder.exists() and not (folder / MARKER).exists() and any(folder.iterdir()):
+        raise RunError(f"{folder}: holds files, but not those of a run. Choose an empty or a new folder.")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    marker = {"what": "A diffdenoise run. It may hold patients' pixels; 'diffdenoise clean' deletes them."}
+    write_json(folder / MARKER, marker)
+    return folder
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder alone; the lock dies with the process. Raises RunError if another process holds it."""
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(
+                f"{folder}: another diffdenoise works in this folder. Wait for it, or choose another."
+            ) from error
+        yield
+
+
+def cached(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
+    """The artefact `folder`, made by `make(folder)` unless it is there whole with this key."""
+    if (folder / "done").exists() and _key_in(folder) == key:
+        return folder
+    if folder.exists() and _key_in(folder) != key:
+        shutil.rmtree(folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_json(folder / "key.json", {"key": key})
+    make(folder)
+    with atomic_file(folder / "done") as beside:
+        beside.touch()
+    return folder
+
+
+def _key_in(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / "key.json").read_text())["key"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    with atomic_file(path) as beside:
+        beside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def clean(folder: Path) -> int:
+    """Delete everything in a run folder that holds pixels or can be made again; keep model, plan and loss curves.
+
+    Returns the number of bytes freed. Raises RunError if the folder is no run.
+    """
+    if not (folder / MARKER).exists():
+        raise RunError(f"{folder}: not a run folder (there is no {MARKER} in it); nothing was deleted.")
+    with locked(folder):
+        doomed = [folder / name for name in PIXELS] + [folder / name / "last.ckpt" for name in STAGES]
+        freed = sum(_size(path) for path in doomed)
+        for path in doomed:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return freed
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(_size(child) for child in path.iterdir())
+    return path.stat().st_size if path.exists() else 0
+
+
+def find_run(folder: Path) -> Path:
+    """The run folder itself, or the one that `diffdenoise run` keeps inside an output folder. Raises RunError."""
+    for candidate in (folder, folder / ".diffdenoise"):
+        if (candidate / MARKER).exists():
+            return candidate
+    raise RunError(f"{folder}: there is no diffdenoise run in this folder.")
+
+
+def find_model(path: Path) -> Path:
+    """A model file from its own path, a run folder or an output folder of `diffdenoise run`."""
+    if not path.is_dir():
+        return path
+    model = find_run(path) / MODEL
+    if not model.exists():
+        raise RunError(f"{path}: the run has no model yet. Run the same fit again, it goes on where it stopped.")
+    return model

@@ -1,0 +1,81 @@
+"""Writing without half-written files: write beside the target under a hidden name, flush to disk, then rename."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """A path beside `target`, with the same suffixes, that becomes `target` when the block ends well.
+
+    The block must create the file. If it raises, the file is removed and `target` stays as it was.
+    Raises OSError where the folder cannot be written.
+    """
+    temporary = _beside(target)
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(target)
+        _flush_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target` that takes its place when the block ends well.
+
+    No system can replace a filled folder in one step: the old one is moved aside, the new one moved in, the old one
+    removed; if moving in fails, the old one is moved back. If the block raises, `target` stays as it was.
+    """
+    temporary = _beside(target)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                _flush(path)
+        _swap(temporary, target)
+        _flush_folder(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(new: Path, target: Path) -> None:
+    if not target.exists():
+        new.rename(target)
+        return
+    old = _beside(target)
+    target.rename(old)
+    try:
+        new.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(target: Path) -> Path:
+    # The token goes in front: libraries choose format and compression by the suffixes. The dot hides it from `find`.
+    return target.with_name(f".{secrets.token_hex(4)}-{target.name}")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    # Makes the rename itself durable; Windows cannot open folders, and there the rename is enough.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

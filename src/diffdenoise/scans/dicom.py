@@ -1,0 +1,140 @@
+"""DICOM: one file (of one or more frames), or a series of files; reading pixels and writing derived ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffdenoise.errors import ScanError
+from diffdenoise.scans import dicom_derive, dicom_pixels
+from diffdenoise.scans.dicom_pixels import SignedScale
+from diffdenoise.scans.dicom_series import has_mark, in_slice_order
+from diffdenoise.scans.scan import Provenance, Scan
+from diffdenoise.scans.stored import reading
+
+__all__ = ["SUFFIXES", "has_mark", "read", "write"]
+
+SUFFIXES: tuple[str, ...] = (".dcm", ".ima")
+
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_ABSOLUTE = {"CT", "PT"}  # Hounsfield units; activity or uptake
+
+
+def read(paths: tuple[Path, ...], name: str) -> Scan:
+    """The scan in one file or in the files of a series, in slice order, rescaled.
+
+    CT and PET are "absolute" in units. Raises ScanError with the reason for what is no plain greyscale image.
+    """
+    with reading(paths[0], "DICOM"):
+        ordered = in_slice_order(paths) if len(paths) > 1 else paths
+    frames: list[np.ndarray] = []
+    for path in ordered:
+        with reading(path, "DICOM"), _quiet():
+            dataset = _load(path)
+            pixels = dicom_pixels.physical(dataset)
+        if frames and pixels.shape[1:] != frames[0].shape[1:]:
+            fault = f"has {pixels.shape[1:]} pixels where its series has {frames[0].shape[1:]}"
+            raise ScanError(path, fault, "Put images of different sizes in folders of their own.")
+        frames.append(pixels)
+        units = "absolute" if dataset.get("Modality") in _ABSOLUTE else "arbitrary"
+    counts = tuple(len(pixels) for pixels in frames)
+    stack = frames[0] if len(frames) == 1 else np.concatenate(frames)
+    return Scan(stack, name, "dicom_file" if len(paths) == 1 else "dicom", ordered, units, source=counts)
+
+
+def write(scan: Scan, target: Path, provenance: Provenance) -> None:
+    """A derived image (PS3.3 C.7.6.1.1.2) for each source file: to `target`, or into it where it is a folder.
+
+    "denoised" keeps stored type and scaling; other quantities are stored as signed 16 bits with a scale of their own.
+    """
+    scale = None if provenance.quantity == "denoised" else SignedScale.covering(scan.pixels)
+    names = output_names(scan.paths)
+    start = 0
+    for path, name, count in zip(scan.paths, names, scan.source, strict=True):
+        with _quiet():
+            dataset = _load(path)
+            dicom_pixels.replace(dataset, scan.pixels[start : start + count], scale)
+            dicom_derive.derive(dataset, provenance)
+            _save(dataset, target / name if target.is_dir() else target)
+        start += count
+
+
+def output_names(paths: tuple[Path, ...]) -> list[str]:
+    """File names for the results of `paths`: their own, or with their folders where two share a name."""
+    names = [path.name for path in paths]
+    if len({name.lower() for name in names}) == len(names):
+        return names
+    depth = max(len(path.parts) for path in paths)
+    for parts in range(2, depth + 1):
+        names = ["_".join(path.parts[-parts:]).replace(path.anchor or "\0", "") for path in paths]
+        if len({name.lower() for name in names}) == len(names):
+            break
+    return names
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # pydicom remarks on values that break the standard: not ours to mend, they go back as they came
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _load(path: Path) -> Any:
+    """The dataset with its (still encoded) pixels, checked to be an image we can denoise."""
+    import pydicom
+
+    with reading(path, "DICOM"):
+        marked = has_mark(path)
+        dataset = pydicom.dcmread(path, force=not marked)
+        reason = _refusal(dataset)
+    if reason and not marked and not dataset.get("SOPClassUID"):
+        raise ScanError(path, "is not DICOM, whatever its name says", "Rename it or export it again.")
+    if reason:
+        raise ScanError(path, reason, "Leave it out, or denoise the original image it belongs to.")
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        dataset.file_meta.TransferSyntaxUID = _guess_syntax(dataset)
+    return dataset
+
+
+def _refusal(dataset: Any) -> str | None:
+    """Why this object cannot be denoised, or None."""
+    modality, photometric = dataset.get("Modality"), dataset.get("PhotometricInterpretation", "")
+    image_type = [str(word).upper() for word in _many(dataset.get("ImageType"))]
+    secondary = str(dataset.get("SOPClassUID", "")).startswith(_SECONDARY_CAPTURE)
+    reasons = {
+        "is a dose distribution (RTDOSE), not an image": modality == "RTDOSE",
+        "is a segmentation, not an image": modality == "SEG" or dataset.get("BitsAllocated") == 1,
+        "holds floating-point pixel data, which is not supported yet": (
+            "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset
+        ),
+        f"holds no pixel data (modality {modality or 'unknown'})": "PixelData" not in dataset,
+        f"is a colour image ({photometric})": photometric not in ("MONOCHROME1", "MONOCHROME2"),
+        "is a localizer (scout) image": "LOCALIZER" in image_type,
+        "is a secondary capture with text burned into its pixels": (
+            secondary and dataset.get("BurnedInAnnotation") == "YES"
+        ),
+        "has no SOP Instance UID, so a derived image cannot refer to it": not dataset.get("SOPInstanceUID"),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), dicom_pixels.refusal(dataset))
+
+
+def _many(value: Any) -> list[Any]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def _guess_syntax(dataset: Any) -> str:
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    implicit, little = dataset.original_encoding
+    explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    return str(ImplicitVRLittleEndian if implicit else explicit)
+
+
+def _save(dataset: Any, path: Path) -> None:
+    dataset.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=True)

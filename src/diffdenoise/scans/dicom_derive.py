@@ -1,0 +1,146 @@
+"""The tags of a derived DICOM image (PS3.3 C.7.6.1.1.2-4, C.12.1.1.5): new identity, its source, how it was made."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from diffdenoise.scans.scan import Provenance
+
+# quantity: (ImageType value 3 or None to keep the source's, what is added to the series number)
+_QUANTITIES: dict[str, tuple[str | None, int]] = {
+    "denoised": (None, 1000),
+    "spread": ("SPREAD", 2000),
+    "removed": ("REMOVED", 3000),
+}
+
+# Codes of CID 7203 "Image Derivation". It has none for noise reduction by a network; "Smoothing" is the closest true
+# statement (noise is lowered, detail may be), and DerivationDescription says the rest. Spread and removed parts are
+# differences of two images.
+_DERIVATIONS = {"denoised": ("113087", "Smoothing")}
+_DIFFERENCE = ("113062", "Pixel by pixel subtraction")
+
+_ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
+_NOTICE = "Research use only, not a medical device"
+
+# signatures and thumbnails of other pixels, padding, and the moment the source file was made
+_STALE = ("DigitalSignaturesSequence", "MACParametersSequence", "IconImageSequence", "DataSetTrailingPadding")
+_SOURCE_MOMENT = ("InstanceCreationDate", "InstanceCreationTime", "InstanceCreatorUID")
+
+
+def derive(dataset: Any, provenance: Provenance) -> None:
+    """Turn the dataset of a source image, its pixels already replaced, into that of a derived image, in place.
+
+    Patient, study, frame of reference and geometry stay. The same source, model and settings give the same UIDs.
+    """
+    source_class, source_instance = dataset.SOPClassUID, dataset.SOPInstanceUID
+    if dataset.file_meta.TransferSyntaxUID in _ALWAYS_LOSSY:
+        dataset.LossyImageCompression = "01"  # once lossy, always lossy
+    _swap_words(dataset)
+    dataset.SOPInstanceUID = _uid(source_instance, provenance)
+    dataset.SeriesInstanceUID = _uid(dataset.get("SeriesInstanceUID") or source_instance, provenance)
+    dataset.file_meta = _file_meta(dataset)
+    dataset.preamble = b"\0" * 128  # a source's may hold another file's header
+    for keyword in (*_STALE, *_SOURCE_MOMENT):
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    _describe(dataset, provenance)
+    _refer(dataset, source_class, source_instance)
+
+
+def _uid(source: str, provenance: Provenance) -> str:
+    from pydicom.uid import generate_uid
+
+    settings = json.dumps(provenance.settings, sort_keys=True, default=str)
+    sources = [str(source), provenance.version, provenance.model, settings, provenance.quantity]
+    return generate_uid(entropy_srcs=sources)
+
+
+def _file_meta(dataset: Any) -> Any:
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
+    return meta
+
+
+def _swap_words(dataset: Any) -> None:
+    # pydicom rewrites numbers in the new byte order, but takes words in bulk (overlays, tables) as plain bytes
+    _, little = dataset.original_encoding
+    if little is not False:
+        return
+
+    def swap(_: Any, element: Any) -> None:
+        if element.VR == "OW" and element.tag != 0x7FE00010 and element.value:
+            words = bytes(element.value)
+            element.value = b"".join(words[i : i + 2][::-1] for i in range(0, len(words), 2))
+
+    dataset.walk(swap)
+
+
+def _describe(dataset: Any, provenance: Provenance) -> None:
+    word, offset = _QUANTITIES[provenance.quantity]
+    dataset.ImageType = _image_type(dataset.get("ImageType"), word)
+    for group in _frame_types(dataset):
+        group.FrameType = _image_type(group.FrameType, word)
+    description = str(dataset.get("SeriesDescription") or "")
+    ending = f" {provenance.quantity}"
+    dataset.SeriesDescription = (description[: 64 - len(ending)].rstrip() + ending).strip()
+    if dataset.get("SeriesNumber") is not None and 0 <= int(dataset.SeriesNumber) < 2**31 - 1 - offset:
+        dataset.SeriesNumber = int(dataset.SeriesNumber) + offset
+    text = f"{provenance.quantity} by diffdenoise {provenance.version}, model {provenance.model}. {_NOTICE}."
+    dataset.DerivationDescription = text[:1024]
+    dataset.DerivationCodeSequence = [_code(*_DERIVATIONS.get(provenance.quantity, _DIFFERENCE))]
+    dataset.ContributingEquipmentSequence = [
+        *(dataset.get("ContributingEquipmentSequence") or []),
+        _equipment(provenance),
+    ]
+
+
+def _image_type(values: Any, word: str | None) -> list[str]:
+    # value 2 stays: a denoised PRIMARY image still stands for the patient's examination; a map of what was removed
+    # is made from images, so SECONDARY
+    kept = [] if not values else [values] if isinstance(values, str) else [str(value) for value in values]
+    if word is None:
+        return ["DERIVED", *(kept[1:] or ["SECONDARY"])]
+    return ["DERIVED", "SECONDARY", word, *kept[3:]]
+
+
+def _frame_types(dataset: Any) -> list[Any]:
+    """The items of an enhanced image that repeat ImageType for each frame (such as MRImageFrameTypeSequence)."""
+    shared = dataset.get("SharedFunctionalGroupsSequence") or []
+    groups = [*shared, *(dataset.get("PerFrameFunctionalGroupsSequence") or [])]
+    sequences = [element.value for group in groups for element in group if element.VR == "SQ"]
+    return [item for items in sequences for item in items if item.get("FrameType")]
+
+
+def _refer(dataset: Any, source_class: str, source_instance: str) -> None:
+    from pydicom import Dataset
+
+    source = Dataset()
+    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = source_class, source_instance
+    source.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
+    dataset.SourceImageSequence = [source]
+
+
+def _equipment(provenance: Provenance) -> Any:
+    from pydicom import Dataset
+
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [_code("109103", "Modifying Equipment")]
+    item.Manufacturer = item.ManufacturerModelName = "diffdenoise"
+    item.SoftwareVersions = provenance.version[:64]
+    item.ContributionDescription = _NOTICE
+    return item
+
+
+def _code(value: str, meaning: str) -> Any:
+    from pydicom import Dataset
+
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
+    return code

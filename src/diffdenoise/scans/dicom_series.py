@@ -1,0 +1,98 @@
+"""Which DICOM files belong together, and in which order: from headers alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_KEYS = (
+    "MediaStorageSOPClassUID",
+    "SeriesInstanceUID",
+    "SeriesDescription",
+    "SeriesNumber",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "InstanceNumber",
+)
+_DICOMDIR = "1.2.840.10008.1.3.10"
+
+
+def has_mark(path: Path) -> bool:
+    """Whether the file's content says that it is DICOM ("DICM" after 128 bytes)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def series_key(path: Path) -> tuple[object, ...] | None:
+    """What two files must share to be slices of one scan; None for a DICOMDIR, which is no image but a list.
+
+    A file with several frames, or one that cannot be parsed, is alone.
+    """
+    try:
+        header = header_of(path)
+        if header.file_meta.get("MediaStorageSOPClassUID") == _DICOMDIR:
+            return None
+        if int(header.get("NumberOfFrames") or 1) > 1 or not header.get("SeriesInstanceUID"):
+            return ("alone", path)
+        # Within a series positions vary but not the direction; rounding forgives the scanner's last digits.
+        direction = tuple(round(float(x), 2) + 0.0 for x in header.get("ImageOrientationPatient") or ())
+        return (str(header.SeriesInstanceUID), header.get("Rows"), header.get("Columns"), direction)
+    except Exception:  # a damaged file: reading it will say what is wrong
+        return ("alone", path)
+
+
+def series_slug(path: Path) -> str:
+    """A short name for the file's series, fit for a folder: its number and description."""
+    try:
+        header = header_of(path)
+        words = f"{header.get('SeriesNumber') or ''} {header.get('SeriesDescription') or ''}"
+    except Exception:  # as above
+        words = ""
+    return re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-").lower() or "series"
+
+
+def header_of(path: Path) -> Any:
+    """The few elements that decide series and order."""
+    import pydicom
+
+    return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_KEYS))
+
+
+def in_slice_order(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """By position along the slices' normal, else by instance number, else by file name (numbers as numbers)."""
+    headers = {path: header_of(path) for path in paths}
+    positions = {path: _position(header) for path, header in headers.items()}
+    numbers = {path: header.get("InstanceNumber") for path, header in headers.items()}
+    by_position = all(value is not None for value in positions.values())
+    by_number = all(value is not None for value in numbers.values())
+
+    def key(path: Path) -> tuple[object, ...]:
+        position = positions[path] if by_position else 0.0
+        number = int(numbers[path]) if by_number else 0
+        return (position, number, natural(path.name), str(path))
+
+    return tuple(sorted(paths, key=key))
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """A sort key that puts "slice9" before "slice10"."""
+    parts = re.split(r"(\d+)", text.lower())
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def _position(header: Any) -> float | None:
+    """Millimetres along the normal of the slice (PS3.3 C.7.6.2.1.1), rounded to micrometres."""
+    direction, corner = header.get("ImageOrientationPatient"), header.get("ImagePositionPatient")
+    if not direction or not corner or len(direction) != 6 or len(corner) != 3:
+        return None
+    normal = np.cross([float(x) for x in direction[:3]], [float(x) for x in direction[3:]])
+    return round(float(np.dot(normal, [float(x) for x in corner])), 3)

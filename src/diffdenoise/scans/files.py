@@ -1,0 +1,106 @@
+"""Reading and writing scans of any format, without ever touching an original or a file that is not ours."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from diffdenoise.errors import ScanError
+from diffdenoise.scans import sidecar
+from diffdenoise.scans.atomic import atomic_file, atomic_folder
+from diffdenoise.scans.find import Found, find
+from diffdenoise.scans.formats import FOLDERS, FORMATS, suffix_of
+from diffdenoise.scans.scan import Provenance, Scan
+
+__all__ = ["FORMATS", "Found", "find", "is_done", "read_scan", "result_path", "write_scan"]
+
+_ELSEWHERE = "Choose another output folder with -o, or move it."
+
+
+def read_scan(found: Found) -> Scan:
+    """The scan: float32 pixels (slices, rows, columns) in the file's units. Raises ScanError, and nothing else."""
+    return FORMATS[found.format].read(found.paths, found.name)
+
+
+def result_path(scan: Scan | Found, folder: Path, quantity: str = "denoised") -> Path:
+    """Where the result goes: ``folder/name``, with ``_spread`` or ``_removed`` before the suffix for those."""
+    if quantity == "denoised":
+        return folder / scan.name
+    pure = PurePosixPath(scan.name)
+    suffix = "" if scan.format in FOLDERS else suffix_of(pure.name)
+    stem = pure.name.removesuffix(suffix)
+    # PNG cannot hold signed or fractional numbers
+    return folder / pure.with_name(f"{stem}_{quantity}{'.tiff' if scan.format == 'png' else suffix}")
+
+
+def is_done(scan: Scan | Found, folder: Path, provenance: Provenance) -> bool:
+    """Whether the result is there, whole and unchanged, made from the same sources in the same way."""
+    target = result_path(scan, folder, provenance.quantity)
+    record = sidecar.load(target)
+    if record is None or not target.exists() or not all(path.exists() for path in scan.paths):
+        return False
+    wanted = sidecar.origin(scan.paths, provenance)
+    return {**record, "result": None} == {**wanted, "result": None} and record.get("result") == sidecar.result_hashes(
+        target
+    )
+
+
+def write_scan(scan: Scan, folder: Path, provenance: Provenance) -> Path:
+    """Write the result in the source's format, with its JSON sidecar; returns the file's (or series folder's) path.
+
+    The result appears whole or not at all. An earlier result of the same scan is replaced. Raises ScanError where the
+    target is a source, or something that is not our result of this scan, or where the disk refuses.
+    """
+    target = result_path(scan, folder, provenance.quantity)
+    if not np.isfinite(scan.pixels).all():
+        raise ScanError(scan.name, "the result holds NaN or infinite pixels", "Nothing was written: report this.")
+    _refuse_source(scan, target)
+    _refuse_foreign(scan, target)
+    try:
+        record = sidecar.origin(scan.paths, provenance)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (atomic_folder if scan.format in FOLDERS else atomic_file)(target) as temporary:
+            FORMATS[scan.format].write(scan, temporary, provenance)
+            # The record goes first: cut off between the two, the next run finds an outdated result of ours, not an
+            # unknown file; the hashes tell it that the result is not the one recorded.
+            sidecar.save(target, record | {"result": sidecar.result_hashes(target, temporary)})
+    except OSError as error:
+        fault = f"cannot be written ({error.strerror or error})"
+        raise ScanError(
+            target, fault, "Check free space and rights, or choose another output folder with -o."
+        ) from error
+    except (ScanError, MemoryError):
+        raise
+    except Exception as error:  # a format's library met something unforeseen: it must not stop the other scans
+        raise ScanError(
+            target, f"cannot be written ({error})", "Check that its source files did not change."
+        ) from error
+    return target
+
+
+def _refuse_source(scan: Scan, target: Path) -> None:
+    place = target.resolve()
+    for path in scan.paths:
+        source = path.resolve()
+        if place == source or place in source.parents or (target.is_file() and target.samefile(path)):
+            raise ScanError(target, "is the original, which is never overwritten", "Choose another folder with -o.")
+
+
+def _refuse_foreign(scan: Scan, target: Path) -> None:
+    """ScanError where the target or its sidecar's place is taken by something that is not our result of this scan."""
+    beside = sidecar.sidecar_path(target)
+    record = sidecar.load(target)
+    if record is None:
+        for path in (target, beside):
+            if path.exists() or path.is_symlink():
+                raise ScanError(path, "exists already and is not a result of diffdenoise", _ELSEWHERE)
+        return
+    if [source["name"] for source in record["sources"]] != sorted(path.name for path in scan.paths):
+        raise ScanError(target, "exists already as the result of another scan", _ELSEWHERE)
+    if target.is_dir() != (scan.format in FOLDERS) and target.exists():
+        raise ScanError(target, "exists already and is of another kind (file or folder)", _ELSEWHERE)
+    if target.is_dir():
+        inside = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+        if not inside <= set(record.get("result", {})):
+            raise ScanError(target, "holds files that diffdenoise did not write", _ELSEWHERE)

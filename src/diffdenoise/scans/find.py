@@ -1,0 +1,152 @@
+"""Finding scans: files, folders and patterns become a list of what can be read, each with a name for its result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from glob import has_magic
+from pathlib import Path, PurePosixPath
+
+from diffdenoise.errors import ScanError
+from diffdenoise.scans import dicom_series, sidecar
+from diffdenoise.scans.formats import describe_formats, format_of
+
+
+@dataclass(frozen=True)
+class Found:
+    """One scan not yet read. `name` is its result's path relative to an output folder; for a DICOM series a folder."""
+
+    paths: tuple[Path, ...]
+    format: str
+    name: str
+
+
+def find(inputs: Sequence[str | Path]) -> tuple[list[Found], list[ScanError]]:
+    """The scans in files, folders (with all below) and patterns, in natural order, and what was wrong with inputs.
+
+    In folders hidden files, results of our own and files that are no images are passed over. DICOM files under one
+    input are grouped into series. Names are relative to the input and differ from each other.
+    """
+    found: list[Found] = []
+    errors: list[ScanError] = []
+    for item in inputs:
+        try:
+            found += _find_one(item)
+        except ScanError as error:
+            errors.append(error)
+    return _with_distinct_names(_without_repeats(found)), errors
+
+
+def _find_one(item: str | Path) -> list[Found]:
+    path = Path(item).expanduser()
+    if path.is_file():
+        kind = format_of(path)
+        if kind is None:
+            raise ScanError(path, "is no kind of image known here", f"Supported: {describe_formats()}.")
+        return [Found((path,), kind, path.name)]
+    if path.is_dir():
+        base, files = path, list(_walk(path))
+    elif has_magic(str(path)):
+        base, files = _matches(path)
+    else:
+        raise ScanError(path, "does not exist", "Check the path.")
+    found = _group(files, base)
+    if not found:
+        raise ScanError(item, "holds no images", f"Supported: {describe_formats()}; hidden files are passed over.")
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = sorted(name for name in folders if not _passed_over(here / name))
+        yield from (here / name for name in files if not _passed_over(here / name))
+
+
+def _passed_over(path: Path) -> bool:
+    return path.name.startswith(".") or sidecar.load(path) is not None
+
+
+def _matches(pattern: Path) -> tuple[Path, list[Path]]:
+    """The folder above the first wildcard, and all files that match or lie in folders that match."""
+    parts = pattern.parts
+    plain = next(index for index, part in enumerate(parts) if has_magic(part))
+    base = Path(*parts[:plain])
+    matches = sorted(path for path in base.glob("/".join(parts[plain:])) if not _lies_hidden(path, base))
+    files = [path for path in matches if path.is_file()]
+    files += [path for match in matches if match.is_dir() for path in _walk(match)]
+    return base, list(dict.fromkeys(files))
+
+
+def _lies_hidden(path: Path, base: Path) -> bool:
+    """Whether the path, or a folder between it and the base, is passed over."""
+    between = [path, *path.parents]
+    return any(_passed_over(place) for place in between[: between.index(base)])
+
+
+def _group(files: Iterable[Path], base: Path) -> list[Found]:
+    """One Found for each file, but one for all files of a DICOM series."""
+    found: list[Found] = []
+    series: dict[tuple[object, ...], list[Path]] = {}
+    for path in sorted(files, key=lambda path: dicom_series.natural(path.as_posix())):
+        kind = format_of(path)
+        if kind == "dicom_file":
+            key = dicom_series.series_key(path)
+            if key is not None:
+                series.setdefault(key, []).append(path)
+        elif kind is not None:
+            found.append(Found((path,), kind, path.relative_to(base).as_posix()))
+    for paths in series.values():
+        if len(paths) == 1:
+            found.append(Found((paths[0],), "dicom_file", paths[0].relative_to(base).as_posix()))
+        else:
+            found.append(Found(tuple(paths), "dicom", _folder_name(paths, base)))
+    return sorted(found, key=lambda item: dicom_series.natural(item.name))
+
+
+def _folder_name(paths: list[Path], base: Path) -> str:
+    """The series' common folder, relative to the input; the input's own name for a series right inside it."""
+    common = Path(os.path.commonpath([path.parent for path in paths]))
+    relative = common.relative_to(base)
+    return relative.as_posix() if relative.parts else base.resolve().name or "series"
+
+
+def _without_repeats(found: list[Found]) -> list[Found]:
+    return list(
+        {(item.format, tuple(path.resolve() for path in item.paths)): item for item in reversed(found)}.values()
+    )[::-1]
+
+
+def _with_distinct_names(found: list[Found]) -> list[Found]:
+    """Series that share a folder with others get a folder of their own in it; then equal names are told apart."""
+    slugged = [_in_own_folder(item) if _shares_folder(item, found) else item for item in found]
+    taken: set[str] = set()
+    result = []
+    for item in slugged:
+        name = next(name for name in _candidates(item) if name.lower() not in taken)  # as case-blind disks see it
+        taken.add(name.lower())
+        result.append(replace(item, name=name))
+    return result
+
+
+def _shares_folder(item: Found, found: list[Found]) -> bool:
+    others = (other.name for other in found if other is not item)
+    return item.format == "dicom" and any((name + "/").startswith(item.name + "/") for name in others)
+
+
+def _in_own_folder(item: Found) -> Found:
+    return replace(item, name=f"{item.name}/{dicom_series.series_slug(item.paths[0])}")
+
+
+def _candidates(item: Found) -> Iterator[str]:
+    """The name; the name under its source's folder; then numbered."""
+    yield item.name
+    if item.format != "dicom":
+        yield f"{item.paths[0].resolve().parent.name or 'root'}/{item.name}"
+    pure = PurePosixPath(item.name)
+    stem, dot, suffixes = pure.name.partition(".")
+    number = 2
+    while True:
+        yield str(pure.with_name(f"{stem}-{number}{dot}{suffixes}"))
+        number += 1

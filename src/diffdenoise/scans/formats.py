@@ -1,0 +1,55 @@
+"""The table of file formats: which module reads and writes each, and by which suffixes it is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from diffdenoise.scans import dicom, nifti, npy, png, tiff
+from diffdenoise.scans.scan import Provenance, Scan
+
+
+class Format(Protocol):
+    """What a format's module offers (the modules import their libraries only when called)."""
+
+    SUFFIXES: tuple[str, ...]
+
+    def read(self, paths: tuple[Path, ...], name: str) -> Scan:
+        """The scan in these files; ScanError where it cannot be read."""
+        ...
+
+    def write(self, scan: Scan, target: Path, provenance: Provenance) -> None:
+        """Write to `target`, a path that does not exist yet (for a DICOM series: an empty folder)."""
+        ...
+
+
+FORMATS: dict[str, Format] = {
+    "nifti": nifti,
+    "dicom": dicom,  # a series of files; its result is a folder
+    "dicom_file": dicom,  # one file; its result is a file
+    "png": png,
+    "tiff": tiff,
+    "npy": npy,
+}
+
+FOLDERS = frozenset({"dicom"})  # formats whose result is a folder
+
+
+def suffix_of(name: str) -> str:
+    """The known suffix that the file name ends with, as it is spelled there, or "" ("a.nii.gz" -> ".nii.gz")."""
+    known = [s for form in FORMATS.values() for s in form.SUFFIXES if name.lower().endswith(s)]
+    return name[len(name) - len(max(known, key=len)) :] if known else ""
+
+
+def format_of(path: Path) -> str | None:
+    """The format of one file, by its suffix or by DICOM's mark in its content; None where it is no known image."""
+    suffix = suffix_of(path.name).lower()
+    for name, form in FORMATS.items():
+        if suffix in form.SUFFIXES and name not in FOLDERS:
+            return name
+    return "dicom_file" if dicom.has_mark(path) else None
+
+
+def describe_formats() -> str:
+    """The supported formats in words, for error messages."""
+    return "NIfTI (.nii, .nii.gz), DICOM (any name), PNG (.png), TIFF (.tif, .tiff), NumPy (.npy)"

@@ -1,0 +1,134 @@
+"""NIfTI-1 and NIfTI-2 volumes (.nii, .nii.gz).
+
+Slices are taken across the spatial axis with the largest voxels, so that each slice shows the finest plane. Header,
+extensions and byte order of a result are the source's own bytes, so nothing in them can be lost.
+"""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from diffdenoise.errors import ScanError
+from diffdenoise.scans.scan import Provenance, Scan
+from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored
+
+SUFFIXES: tuple[str, ...] = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class _Volume:
+    stored: np.ndarray  # shape (x, y[, z[, t[, c]]]), as in the file
+    slope: float
+    intercept: float
+    axis: int  # across which the slices are taken
+    offset: int  # bytes before the first voxel
+    header_type: Any
+
+
+def read(paths: tuple[Path, ...], name: str) -> Scan:
+    """The scan in one NIfTI file: scaled values, slices of all time points one after the other."""
+    volume = _load(paths[0])
+    with reading(paths[0], "NIfTI"):
+        pixels = to_physical(_as_slices(volume.stored, volume.axis), volume.slope, volume.intercept)
+    return Scan(pixels, name, "nifti", paths, "arbitrary")
+
+
+def write(scan: Scan, target: Path, provenance: Provenance) -> None:
+    """Same header, dtype and scaling; float32 without scaling for quantities other than "denoised"."""
+    path = scan.paths[0]
+    volume = _load(path)
+    with _open(path, "rb") as file:
+        head = file.read(volume.offset)
+    original = _as_slices(volume.stored, volume.axis)
+    if provenance.quantity == "denoised":
+        result = to_stored(scan.pixels, original, volume.slope, volume.intercept)
+    else:
+        result = to_float32(scan.pixels, original)
+        head, dtype = _float32_head(head, volume.header_type)
+        result = result.astype(dtype)
+    back = _from_slices(result, volume.stored.shape, volume.axis)
+    with _open(target, "wb") as file:
+        file.write(head)
+        file.write(back.tobytes(order="F"))
+
+
+def _load(path: Path) -> _Volume:
+    import nibabel
+
+    with reading(path, "NIfTI"):
+        image = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Image):  # Nifti2Image is a kind of Nifti1Image
+            raise ScanError(path, f"is not NIfTI but {type(image).__name__}", "Convert it to NIfTI.")
+        check_numeric(path, image.header.get_data_dtype())
+        check_size(path, image.shape)
+        if not 2 <= image.ndim <= 5:
+            raise ScanError(path, f"has {image.ndim} dimensions", "Give an image of 2 to 5 dimensions.")
+        proxy: Any = image.dataobj
+        if not np.isfinite([proxy.slope, proxy.inter]).all() or proxy.slope == 0:
+            raise ScanError(path, f"has an unusable scale (slope {proxy.slope})", "Mend scl_slope in its header.")
+        axis = _slice_axis(image.shape, image.header.get_zooms())
+        return _Volume(
+            proxy.get_unscaled(), float(proxy.slope), float(proxy.inter), axis, int(proxy.offset), type(image.header)
+        )
+
+
+def _slice_axis(shape: tuple[int, ...], zooms: tuple[float, ...]) -> int:
+    """The spatial axis with the largest voxels; of equals the last; a single-slice axis comes first."""
+    # An axis of length 1 must be the slice axis: any other choice cuts a flat image into strips one pixel wide.
+    sizes = [round(abs(float(zoom)), 3) if np.isfinite(zoom) else 0.0 for zoom in zooms[:3]]
+    if len(shape) < 3:
+        return 2
+    return max(range(3), key=lambda axis: (shape[axis] == 1, sizes[axis], axis))
+
+
+def _as_slices(stored: np.ndarray, axis: int) -> np.ndarray:
+    """(x, y[, z, t, c]) -> (c * t * z, rows, columns), z the fastest of the three where z is the slice axis."""
+    spread = _slices_first(stored, axis)
+    return spread.reshape(-1, *spread.shape[-2:])
+
+
+def _from_slices(slices: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    # the same rearrangement of an array of indices would be slow: undo its two steps instead
+    template = _slices_first(np.broadcast_to(np.int8(0), shape), axis)
+    full = slices.reshape(template.shape)
+    if len(shape) > 2:
+        full = np.moveaxis(full, -3, len(shape) - 1 - axis)
+    return full.T
+
+
+def _slices_first(stored: np.ndarray, axis: int) -> np.ndarray:
+    flipped = stored.T  # NIfTI's first axis is the fastest in memory: now columns come last
+    return flipped if stored.ndim < 3 else np.moveaxis(flipped, stored.ndim - 1 - axis, -3)
+
+
+def _float32_head(head: bytes, header_type: Any) -> tuple[bytes, np.dtype]:
+    """The same leading bytes but for dtype, scaling and display range; and float32 in the file's byte order."""
+    size = header_type.sizeof_hdr
+    header = header_type(head[:size], check=False)
+    dtype = np.dtype(np.float32).newbyteorder(header.endianness)
+    header.set_data_dtype(dtype)
+    for field, value in {"scl_slope": 1, "scl_inter": 0, "cal_min": 0, "cal_max": 0}.items():
+        header[field] = value
+    return header.binaryblock + head[size:], dtype
+
+
+def _open(path: Path, mode: str) -> BinaryIO:
+    if not path.name.lower().endswith(".gz"):
+        return cast(BinaryIO, path.open(mode))
+    # a fixed time and no name in the gzip header: equal volumes give equal files
+    return cast(BinaryIO, _PlainGzip(path, mode)) if mode == "wb" else cast(BinaryIO, gzip.open(path, mode))
+
+
+class _PlainGzip(gzip.GzipFile):
+    def __init__(self, path: Path, mode: str) -> None:
+        self._file = path.open(mode)
+        super().__init__(filename="", mode=mode, compresslevel=6, fileobj=self._file, mtime=0)
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()

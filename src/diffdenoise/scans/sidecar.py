@@ -1,0 +1,64 @@
+"""The JSON file beside each result: where it came from, how it was made, and what exactly was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from diffdenoise.scans.atomic import atomic_file
+from diffdenoise.scans.scan import Provenance
+
+TOOL = "diffdenoise"
+NOTICE = "Research use only, not a medical device"
+
+
+def sidecar_path(result: Path) -> Path:
+    """``anat.nii.gz.json`` for ``anat.nii.gz``; beside the folder for a series."""
+    return result.with_name(result.name + ".json")
+
+
+def origin(paths: tuple[Path, ...], provenance: Provenance) -> dict[str, Any]:
+    """What decides a result: version, model, settings, quantity, and the sources' names and SHA-256. No dates."""
+    sources = sorted((path.name, sha256(path)) for path in paths)
+    record = {
+        "tool": TOOL,
+        "notice": NOTICE,
+        "version": provenance.version,
+        "model": provenance.model,
+        "settings": provenance.settings,
+        "quantity": provenance.quantity,
+        "sources": [{"name": name, "sha256": digest} for name, digest in sources],
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(record, default=str))  # as it will be read back
+    return plain
+
+
+def result_hashes(result: Path, written: Path | None = None) -> dict[str, str]:
+    """SHA-256 of each file of the result, by name; `written` is where its content lies now, if elsewhere."""
+    place = written or result
+    if place.is_dir():
+        return {path.relative_to(place).as_posix(): sha256(path) for path in sorted(place.rglob("*")) if path.is_file()}
+    return {result.name: sha256(place)}
+
+
+def load(result: Path) -> dict[str, Any] | None:
+    """Our record of a result, or None where there is none of ours."""
+    try:
+        record = json.loads(sidecar_path(result).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and record.get("tool") == TOOL and "sources" in record else None
+
+
+def save(result: Path, record: dict[str, Any]) -> None:
+    """Write the record beside the result, atomically; equal records give equal bytes."""
+    with atomic_file(sidecar_path(result)) as temporary:
+        temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,120 @@
+"""Between stored numbers and physical pixels, and from any reader's failure to one clear error; for all formats.
+
+physical = stored * slope + intercept
+
+A stored number comes back bit for bit where its pixel was not changed (so int32, float64 and NaN survive float32).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from diffdenoise.errors import ScanError
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a format's library raises inside the block into a ScanError that names the file.
+
+    Missing and empty files are found before the block starts.
+    """
+    if not path.exists():
+        raise ScanError(path, "does not exist", "Check the path; a link may point to nowhere.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise ScanError(path, "is an empty file", "Copy or export it again.")
+    try:
+        yield
+    except (ScanError, MemoryError):
+        raise
+    except Exception as error:  # parsers meet damaged files with almost any exception
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        remedy = f"It may be damaged, incomplete or not {kind} at all: copy or export it again."
+        raise ScanError(path, f"cannot be read as {kind} ({reason})", remedy) from error
+
+
+def check_numeric(path: Path, dtype: np.dtype) -> None:
+    """ScanError unless the stored numbers are integers or real floats."""
+    if dtype.kind not in "iuf":
+        words = {"c": "complex numbers", "b": "truth values (a mask)", "V": "several values a pixel (such as RGB)"}
+        fault = f"holds {words.get(dtype.kind, f'values of type {dtype}')}, which are not supported"
+        raise ScanError(path, fault, "Export one real-valued channel, such as the magnitude.")
+
+
+def check_size(path: Path, shape: tuple[int, ...]) -> None:
+    """ScanError unless an image of this shape has pixels."""
+    if 0 in shape:
+        raise ScanError(path, f"holds no pixels (shape {shape})", "Export it again.")
+
+
+def units_of(dtype: np.dtype) -> str:
+    """Units of a plain picture: 8-bit grey means the same everywhere, other numbers do not."""
+    return "absolute" if dtype == np.uint8 else "arbitrary"
+
+
+def to_physical(stored: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> np.ndarray:
+    """Pixels as C-contiguous float32, same shape (slices, rows, columns); NaN and infinities become 0."""
+    pixels = np.empty(stored.shape, np.float32)
+    for index, plane in enumerate(stored):  # by slice: float64 copies stay small
+        pixels[index] = _plane_to_physical(plane, slope, intercept)
+    np.copyto(pixels, 0, where=~np.isfinite(pixels))
+    return pixels
+
+
+def to_stored(
+    pixels: np.ndarray,
+    original: np.ndarray,
+    slope: float = 1.0,
+    intercept: float = 0.0,
+    limits: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Pixels back in the dtype of `original` (same shape): integers rounded and saturated, never wrapped.
+
+    Positions that were NaN, infinite or not changed keep the original's number. `limits` narrows an integer type, as
+    DICOM's BitsStored does. Raises ValueError where the shapes differ.
+    """
+    _same_shape(pixels, original)
+    stored = np.empty(original.shape, original.dtype)
+    low, high = _limits(original.dtype, limits)
+    for index, (plane, before) in enumerate(zip(pixels, original, strict=True)):
+        physical = _plane_to_physical(before, slope, intercept)
+        keep = ~np.isfinite(physical) | (physical == plane)
+        values = (plane.astype(np.float64) - intercept) / slope
+        if original.dtype.kind in "iu":
+            values = np.rint(values)
+        new = np.clip(values, low, high).astype(original.dtype)
+        stored[index] = np.where(keep, before, new)
+    return stored
+
+
+def to_float32(pixels: np.ndarray, original: np.ndarray) -> np.ndarray:
+    """Signed, fractional pixels (such as the removed part) as float32, with the original's NaN and infinities."""
+    _same_shape(pixels, original)
+    result = pixels.astype(np.float32)
+    for plane, before in zip(result, original, strict=True):
+        bad = ~np.isfinite(before)
+        plane[bad] = before[bad]
+    return result
+
+
+def _same_shape(pixels: np.ndarray, original: np.ndarray) -> None:
+    if pixels.shape != original.shape:
+        raise ValueError(f"result has shape {pixels.shape}, its source {original.shape}: did the source file change?")
+
+
+def _plane_to_physical(plane: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):  # out of float32's range counts as infinite
+        return (plane.astype(np.float64) * slope + intercept).astype(np.float32)
+
+
+def _limits(dtype: np.dtype, limits: tuple[int, int] | None) -> tuple[float, float]:
+    if dtype.kind == "f":
+        info = np.finfo(dtype)
+        return float(info.min), float(info.max)
+    low, high = limits or (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    # float(2**63 - 1) is 2**63, one too many for int64: step down to the next number float64 knows
+    top = float(high) if int(float(high)) <= high else float(np.nextafter(float(high), 0))
+    return float(low), top

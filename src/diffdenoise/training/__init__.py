@@ -1,0 +1,1 @@
+"""The trainings: each stage is a plain Lightning module over slices on disk."""

@@ -1,0 +1,83 @@
+"""Normalised slices on disk, memory-mapped, and the crops a training step draws from them.
+
+A store is a folder with one .npy file per scan, shape (slices, channels, rows, columns), float32. Which crops a step
+sees is a function of (seed, step) alone, so that a resumed training equals an undisturbed one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffdenoise.errors import ConfigError
+
+SMALLEST_CROP = 16
+
+
+@dataclass(frozen=True)
+class Box:
+    """A crop: scan and slice number, corner, side, and one of the eight symmetries of the square."""
+
+    scan: int
+    slice: int
+    row: int
+    column: int
+    side: int
+    turn: int
+
+
+class SliceStore:
+    """Reads a folder of scans; `shapes` are (slices, channels, rows, columns) per scan."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.arrays = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
+        self.shapes = [array.shape for array in self.arrays]
+
+    def slice(self, scan: int, index: int) -> Tensor:
+        """One slice, (channels, rows, columns)."""
+        return torch.from_numpy(np.array(self.arrays[scan][index]))
+
+    def crops(self, boxes: list[Box]) -> Tensor:
+        """(len(boxes), channels, side, side), contiguous."""
+        return torch.from_numpy(np.stack([_cut(self.arrays[box.scan][box.slice], box) for box in boxes]))
+
+
+def _cut(image: np.ndarray, box: Box) -> np.ndarray:
+    crop = image[:, box.row : box.row + box.side, box.column : box.column + box.side]
+    crop = np.rot90(crop, box.turn % 4, axes=(1, 2))
+    return crop[..., ::-1] if box.turn >= 4 else crop
+
+
+def write_scan_slices(folder: Path, index: int, slices: np.ndarray) -> None:
+    """Add one scan, (slices, channels, rows, columns), to a store."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / f"{index:05d}.npy", np.ascontiguousarray(slices, dtype=np.float32))
+
+
+def draw_boxes(
+    shapes: list[tuple[int, ...]], seed: int, step: int, count: int, crop: int, chosen: list[list[int]] | None = None
+) -> list[Box]:
+    """`count` random crops, every slice equally likely, from the generator of (seed, step).
+
+    crop: wanted side in pixels; smaller if the smallest scan is. chosen: slice numbers to draw from per scan, all if
+    None. Raises ConfigError if no scan is at least SMALLEST_CROP pixels wide and high.
+    """
+    usable = [i for i, shape in enumerate(shapes) if min(shape[-2:]) >= SMALLEST_CROP]
+    if not usable:
+        raise ConfigError(f"Every image is smaller than {SMALLEST_CROP} pixels on a side: too little to train on.")
+    numbers = chosen or [list(range(shape[0])) for shape in shapes]
+    side = min(crop, *(min(shapes[i][-2:]) for i in usable))
+    where = [(scan, number) for scan in usable for number in numbers[scan]]
+    random = np.random.default_rng([seed, step])
+    boxes = []
+    for _ in range(count):
+        scan, number = where[random.integers(len(where))]
+        rows, columns = shapes[scan][-2:]
+        corner = random.integers(rows - side + 1), random.integers(columns - side + 1)
+        boxes.append(Box(scan, number, int(corner[0]), int(corner[1]), side, int(random.integers(8))))
+    return boxes

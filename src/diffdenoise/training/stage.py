@@ -1,0 +1,146 @@
+"""What the three trainings share: a Lightning module whose step is a function of (seed, step), and how it is run."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from diffdenoise.config import Loss, StageSettings
+from diffdenoise.device import precision
+
+Progress = Callable[[str, int, int], None]  # (what, done, of how many)
+
+WARM_UP = 50  # steps of rising learning rate
+CHECKPOINT_SECONDS = 30.0
+CHECKPOINT = "last.ckpt"
+
+
+class Stage(lightning.LightningModule):
+    """Base of the stages. `loss_at` draws its own batch from the generator it is given.
+
+    The data loader only counts steps: Lightning starts it anew when it resumes in the middle of an epoch, so a batch
+    that came from it would not be the one an undisturbed training sees.
+    """
+
+    def __init__(self, network: nn.Module, settings: StageSettings, seed: int) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.settings, self.seed = settings, seed
+
+    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
+        """Training loss at a step; the generator is fresh for the step and lives on the CPU."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        """One step of training."""
+        loss = self.loss_at(self.global_step, step_generator(self.seed, self.global_step))
+        self.log("loss", loss.detach())
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; the learning rate rises for `WARM_UP` steps, then falls to zero along a cosine."""
+        steps = self.settings.steps
+        optimizer = torch.optim.AdamW(self.network.parameters(), self.settings.learning_rate, betas=(0.9, 0.99))
+        rate = lambda step: min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))  # noqa: E731
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def place(self, x: Tensor) -> Tensor:
+        """A batch on this module's device, channels last."""
+        return x.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step, drawn on the CPU so that every device sees the same."""
+    state = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def pixel_loss(kind: Loss, difference: Tensor) -> Tensor:
+    """L1 or L2 per pixel: |d| targets the median, d^2 the mean."""
+    return difference.abs() if kind == "l1" else difference**2
+
+
+class _Checkpoint(Callback):
+    """Saves every so many seconds, beside and then renamed: a kill leaves the old checkpoint or the new one."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self.path, self.seconds, self.saved = path, seconds, time.monotonic()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if time.monotonic() - self.saved < self.seconds:
+            return
+        beside = self.path.with_suffix(".part")
+        trainer.save_checkpoint(beside)
+        beside.replace(self.path)
+        self.saved = time.monotonic()
+
+
+class _Report(Callback):
+    def __init__(self, name: str, steps: int, progress: Progress) -> None:
+        self.name, self.steps, self.progress = name, steps, progress
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self.progress(self.name, trainer.global_step, self.steps)
+
+
+def train(stage: Stage, name: str, folder: Path, device: str, progress: Progress, ema: float | None = None) -> None:
+    """Train a stage to its last step, from the checkpoint in the folder if one is there.
+
+    Leaves `metrics.csv` (the loss) in the folder. A NaN loss raises; checkpoints are read as plain tensors, never code.
+    """
+    from pytorch_lightning.callbacks import EMAWeightAveraging
+
+    folder.mkdir(parents=True, exist_ok=True)
+    steps, checkpoint = stage.settings.steps, folder / CHECKPOINT
+    averaging = [EMAWeightAveraging(decay=ema)] if ema else []
+    seconds = float(os.environ.get("DIFFDENOISE_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS))
+    quiet_lightning()
+    trainer = lightning.Trainer(
+        accelerator={"cuda": "gpu"}.get(device, device),
+        devices=1,
+        precision=precision(device),
+        max_steps=steps,
+        max_epochs=-1,
+        gradient_clip_val=1.0,
+        logger=CSVLogger(folder, name="", version=""),
+        log_every_n_steps=20,
+        callbacks=[_Checkpoint(checkpoint, seconds), _Report(name, steps, progress), *averaging],
+        default_root_dir=folder,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        detect_anomaly=False,
+    )
+    resume = str(checkpoint) if checkpoint.exists() else None
+    trainer.fit(stage, DataLoader(range(steps), batch_size=None), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
+    if trainer.interrupted:  # Lightning swallows Ctrl-C; a training cut short must not count as done
+        raise KeyboardInterrupt
+    stage.eval()
+
+
+def quiet_lightning() -> None:
+    """Silence what Lightning says to its own developers; our progress and errors say what a user needs."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+def autocast(device: str) -> torch.autocast:
+    """bf16 where the device has it, as in training."""
+    return torch.autocast(device, torch.bfloat16, enabled=precision(device) == "bf16-mixed")

@@ -1,0 +1,35 @@
+"""Stage 3: knowledge distillation. A plain restoration network learns the teacher's image from the noisy one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from diffdenoise.config import StudentSettings
+from diffdenoise.networks.nafnet import NAFNet
+from diffdenoise.training.slices import SliceStore, draw_boxes
+from diffdenoise.training.stage import Stage, pixel_loss
+
+
+def make_student(settings: StudentSettings) -> nn.Module:
+    """The network of stage 3: (N, 1, H, W) -> (N, 1, H, W)."""
+    return NAFNet(1, settings.width, settings.encoder, settings.middle, settings.decoder, settings.crop)
+
+
+class StudentStage(Stage):
+    """Trains on crops of the noisy slices and of the teacher's images; chosen: the slices that have a teacher image."""
+
+    settings: StudentSettings
+
+    def __init__(
+        self, settings: StudentSettings, noisy: SliceStore, teacher: SliceStore, chosen: list[list[int]], seed: int
+    ) -> None:
+        super().__init__(make_student(settings), settings, seed)
+        self.noisy, self.teacher, self.chosen = noisy, teacher, chosen
+
+    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
+        """Mean pixel loss against the teacher."""
+        settings = self.settings
+        boxes = draw_boxes(self.noisy.shapes, self.seed, step, settings.batch, settings.crop, self.chosen)
+        x_noisy, wanted = self.place(self.noisy.crops(boxes)), self.place(self.teacher.crops(boxes))
+        return pixel_loss(settings.loss, self.network(x_noisy).float() - wanted).mean()
