@@ -111,6 +111,8 @@ def denoise_slices(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Denoised:
     """Denoise one scan, float (slices, rows, columns) in its own units. The spread comes with sampler "srds" alone."""
+    if pixels.min() == pixels.max():  # nothing there to denoise, and no range to normalise by
+        return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None)
     offset, scale = model.normalisation.range_of(pixels)
     level = noise_level(model, pixels, offset, scale)
     result = np.empty(pixels.shape, np.float32)

@@ -95,9 +95,7 @@ def read_header(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[KEY])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ModelError(
-            f"{path}: not a diffdenoise model, or damaged ({error}). Fit or copy it again."
-        ) from error
+        raise ModelError(f"{path}: not a diffdenoise model, or damaged ({error}). Fit or copy it again.") from error
     if header.get("format") != FORMAT:
         raise ModelError(
             f"{path}: model format {header.get('format')}, this version reads {FORMAT}. "

@@ -12,7 +12,7 @@ from torch import Tensor
 from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.inference import sample
-from diffdenoise.training.blind_spot import BlindSpotStage
+from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot
 from diffdenoise.training.diffusion import DiffusionStage
 from diffdenoise.training.slices import Box, SliceStore
 from diffdenoise.training.stage import Stage, autocast, step_generator
@@ -33,7 +33,8 @@ def probes(config: Config, noisy: SliceStore, device: str) -> dict[str, Callable
     chain = ChainTarget(config.diffusion.target)
     first = BlindSpotStage(config.blind_spot, noisy, 0, 1.0)
     pretended = _PretendedCondition(noisy.folder)
-    second = DiffusionStage(config.diffusion, first.network, config.blind_spot.patch, chain, noisy, pretended, 0)
+    frozen = make_blind_spot(config.blind_spot)
+    second = DiffusionStage(config.diffusion, frozen, config.blind_spot.patch, chain, noisy, pretended, 0)
     third = StudentStage(config.student, noisy, noisy, chosen, 0)
     return {
         "blind_spot": lambda: seconds_per_step(first, device),

@@ -50,7 +50,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RunError(
-                f"{folder}: another diffdenoise works in this folder. Wait for it, or choose another."
+                f"{folder}: another diffdenoise works here. Wait for it, or choose another folder."
             ) from error
         yield
 

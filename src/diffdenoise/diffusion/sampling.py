@@ -12,26 +12,29 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from diffdenoise.diffusion.schedule import Prediction, split, trailing_steps
+from diffdenoise.diffusion.schedule import Prediction, diffuse, split, trailing_steps
 
 Network = Callable[[Tensor, Tensor], Tensor]
 
 
 def ddim(network: Network, eps: Tensor, abar: Tensor, steps: int, prediction: Prediction = "v") -> Tensor:
-    """One DDIM chain (Song et al. 2021, eq. 12 with eta = 0) from x_T = eps down to x_0.
+    """One DDIM chain from x_T = eps down to x_0.
 
     eps: (N, C, H, W), standard normal; abar: (T,), see `schedule`. Returns x_0, (N, C, H, W).
     """
     times = trailing_steps(len(abar), steps)
+    abar = torch.cat([abar, abar.new_ones(1)])  # index -1: no noise left
     x_t = eps
-    for t, t_next in zip(times, [*times[1:], None], strict=True):
+    for t, t_next in zip(times, [*times[1:], -1], strict=True):
         output = network(x_t, torch.full((len(x_t),), t, device=x_t.device))
-        x_0, eps_t = split(prediction, output, x_t, abar[t].to(x_t))
-        if t_next is None:
-            return x_0
-        alpha, sigma = abar[t_next].sqrt().to(x_t), (1 - abar[t_next]).sqrt().to(x_t)
-        x_t = alpha * x_0 + sigma * eps_t
-    raise AssertionError("trailing_steps is never empty")
+        x_t = ddim_step(x_t, output, abar[t].to(x_t), abar[t_next].to(x_t), prediction)
+    return x_t
+
+
+def ddim_step(x_t: Tensor, output: Tensor, abar_t: Tensor, abar_next: Tensor, prediction: Prediction = "v") -> Tensor:
+    """From x_t and the network's output to the next, less noisy one (Song et al. 2021, eq. 12 with eta = 0)."""
+    x_0, eps = split(prediction, output, x_t, abar_t)
+    return diffuse(x_0, eps, abar_next)
 
 
 def srds(

@@ -92,14 +92,23 @@ def _load(path: Path) -> Any:
     with reading(path, "DICOM"):
         marked = has_mark(path)
         dataset = pydicom.dcmread(path, force=not marked)
+        _complete(dataset)
         reason = _refusal(dataset)
     if reason and not marked and not dataset.get("SOPClassUID"):
         raise ScanError(path, "is not DICOM, whatever its name says", "Rename it or export it again.")
     if reason:
         raise ScanError(path, reason, "Leave it out, or denoise the original image it belongs to.")
-    if not dataset.file_meta.get("TransferSyntaxUID"):
-        dataset.file_meta.TransferSyntaxUID = _guess_syntax(dataset)
     return dataset
+
+
+def _complete(dataset: Any) -> None:
+    """Fill what the rest relies on from where the file says it a second time."""
+    meta = dataset.file_meta
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):  # anonymisers blank them, but forget the file's head
+        if not dataset.get(keyword) and meta.get(f"MediaStorage{keyword}"):
+            setattr(dataset, keyword, meta.get(f"MediaStorage{keyword}"))
+    if not meta.get("TransferSyntaxUID"):
+        meta.TransferSyntaxUID = _guess_syntax(dataset)
 
 
 def _refusal(dataset: Any) -> str | None:
@@ -128,13 +137,20 @@ def _many(value: Any) -> list[Any]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
-def _guess_syntax(dataset: Any) -> str:
+def _guess_syntax(dataset: Any) -> Any:
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     implicit, little = dataset.original_encoding
-    explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-    return str(ImplicitVRLittleEndian if implicit else explicit)
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
 
 def _save(dataset: Any, path: Path) -> None:
-    dataset.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    import pydicom
+    from pydicom.filewriter import correct_ambiguous_vr
+
+    # without value types in the source, those of padding and the like follow from its pixels being signed or not
+    correct_ambiguous_vr(dataset, is_little_endian=True)
+    # `force_encoding` allows a change of byte order: numbers are converted by pydicom, words by `derive`
+    pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=True, force_encoding=True)

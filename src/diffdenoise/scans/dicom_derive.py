@@ -61,6 +61,8 @@ def _file_meta(dataset: Any) -> Any:
     from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian
 
     meta = FileMetaDataset()
+    meta.FileMetaInformationGroupLength = 0  # counted on writing
+    meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian

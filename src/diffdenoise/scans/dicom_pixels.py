@@ -70,7 +70,17 @@ def has_modality_lut(item: Any) -> bool:
 
 
 def stored_frames(dataset: Any) -> np.ndarray:
-    """Decoded stored numbers, shape (frames, rows, columns)."""
+    """Decoded stored numbers, shape (frames, rows, columns); bits beyond BitsStored count for nothing (PS3.5 8.1.1)."""
+    dataset.pixel_array_options(correct_unused_bits=True)
+    array = dataset.pixel_array
+    return array.reshape(-1, *array.shape[-2:])
+
+
+def stored_words(dataset: Any) -> np.ndarray:
+    """The same with all bits as they are in the file, where padding may exceed BitsStored."""
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:  # here they are the decoder's accident
+        return stored_frames(dataset)
+    dataset.pixel_array_options(correct_unused_bits=False)
     array = dataset.pixel_array
     return array.reshape(-1, *array.shape[-2:])
 
@@ -100,13 +110,13 @@ def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None
     Without a scale the stored type, rescale and padding stay, and values saturate at BitsStored. With one the type
     becomes signed 16 bits, and padding becomes zero.
     """
-    original = stored_frames(dataset)
-    padding = _padding(dataset, original)
+    original, words = stored_frames(dataset), stored_words(dataset)
+    padding = _padding(dataset, words)
     if scale is None:
         limits = _limits(dataset)
         pairs = zip(pixels, original, rescale(dataset), strict=True)
         result = np.concatenate([to_stored(new[None], old[None], *pair, limits) for new, old, pair in pairs])
-        result = np.where(padding, original, result)
+        result = np.where(padding | (result == original), words, result)
     else:
         result = np.clip(np.rint(pixels.astype(np.float64) / scale.slope), -32768, 32767).astype(np.int16)
         result[padding] = 0

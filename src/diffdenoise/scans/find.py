@@ -113,9 +113,10 @@ def _folder_name(paths: list[Path], base: Path) -> str:
 
 
 def _without_repeats(found: list[Found]) -> list[Found]:
-    return list(
-        {(item.format, tuple(path.resolve() for path in item.paths)): item for item in reversed(found)}.values()
-    )[::-1]
+    first: dict[tuple[object, ...], Found] = {}
+    for item in found:
+        first.setdefault((item.format, *(path.resolve() for path in item.paths)), item)
+    return list(first.values())
 
 
 def _with_distinct_names(found: list[Found]) -> list[Found]:

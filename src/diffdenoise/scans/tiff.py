@@ -122,8 +122,8 @@ def _layout(page: Any) -> dict[str, Any]:
     kept = {_NONE: None, _LZMA: "lzma", _ZSTD: "zstd"} | ({5: "lzw", _PACKBITS: "packbits"} if _has_codecs() else {})
     layout = {
         "photometric": page.photometric,
-        "compression": kept.get(int(page.compression), "deflate"),
-        "predictor": int(page.predictor) != 1 and int(page.compression) in _DEFLATES,
+        "compression": kept.get(int(page.compression), "adobe_deflate"),
+        "predictor": int(page.predictor) == 2,  # of whole numbers; that of floats needs another package
     }
     if page.is_tiled:
         return layout | {"tile": (page.tilelength, page.tilewidth)}

@@ -1,7 +1,7 @@
 """Stage 1: the blind-spot network, trained on noisy images alone to predict each pixel from its surroundings.
 
-It learns two things: the mean x_c of the noisy pixel given its surroundings, which is the mean of the clean
-one too, for the noise is independent and averages to zero; and v_total, the variance of x_noisy - x_c, by Gaussian likelihood.
+It learns two things: the mean x_c of the noisy pixel given its surroundings, which is the mean of the clean one too,
+for the noise is independent and averages to zero; and v_total, the variance of x_noisy - x_c, by Gaussian likelihood.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class _Report(Callback):
 def train(stage: Stage, name: str, folder: Path, device: str, progress: Progress, ema: float | None = None) -> None:
     """Train a stage to its last step, from the checkpoint in the folder if one is there.
 
-    Leaves `metrics.csv` (the loss) in the folder. A NaN loss raises; checkpoints are read as plain tensors, never code.
+    Leaves the loss curve in `log/` in the folder. A NaN loss raises; checkpoints are read as plain tensors, never code.
     """
     from pytorch_lightning.callbacks import EMAWeightAveraging
 
@@ -117,7 +117,7 @@ def train(stage: Stage, name: str, folder: Path, device: str, progress: Progress
         max_steps=steps,
         max_epochs=-1,
         gradient_clip_val=1.0,
-        logger=CSVLogger(folder, name="", version=""),
+        logger=CSVLogger(folder, name="log"),
         log_every_n_steps=20,
         callbacks=[_Checkpoint(checkpoint, seconds), _Report(name, steps, progress), *averaging],
         default_root_dir=folder,

@@ -1,0 +1,89 @@
+"""Denoise many scans: one bad file does not stop the others, finished results are not made again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffdenoise import __version__
+from diffdenoise.denoiser import Denoiser
+from diffdenoise.errors import ScanError
+from diffdenoise.inference import Sampler
+from diffdenoise.scans.files import Found, is_done, read_scan, write_scan
+from diffdenoise.scans.scan import Provenance
+from diffdenoise.training.stage import Progress
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which results to write: the denoised scan always, the spread map and the removed noise if asked for."""
+
+    sampler: Sampler = "student"
+    seed: int = 0
+    spread: bool = False
+    removed: bool = False
+
+    @property
+    def quantities(self) -> list[str]:
+        """Names as in `Provenance.quantity`."""
+        return ["denoised", *["spread"] * self.spread, *["removed"] * self.removed]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of each scan: result paths, names left alone because they are finished, and errors."""
+
+    written: list[Path] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    failed: list[ScanError] = field(default_factory=list)
+
+
+def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted: Wanted, progress: Progress) -> Outcome:
+    """Denoise scans into a folder, each in its own format, with a JSON sidecar that says how."""
+    outcome, fingerprint = Outcome(), denoiser.model.fingerprint()
+    settings = _settings(denoiser, wanted)
+    for number, item in enumerate(found):
+        provenances = [Provenance(__version__, fingerprint, settings, quantity) for quantity in wanted.quantities]
+        try:
+            if all(is_done(item, out, provenance) for provenance in provenances):
+                outcome.unchanged.append(item.name)
+            else:
+                outcome.written.extend(_denoise_one(denoiser, item, out, wanted, provenances, progress))
+        except ScanError as error:
+            outcome.failed.append(error)
+        except OSError as error:
+            outcome.failed.append(ScanError(item.name, f"cannot be processed ({error})", "Mend this and run again."))
+        progress("Denoising", number + 1, len(found))
+    return outcome
+
+
+def _denoise_one(
+    denoiser: Denoiser, item: Found, out: Path, wanted: Wanted, provenances: list[Provenance], progress: Progress
+) -> list[Path]:
+    scan = read_scan(item)
+    inner: Progress = lambda _, done, total: progress(f"  {item.name}", done, total)  # noqa: E731
+    result = denoiser.denoise_slices(scan.pixels, wanted.sampler, wanted.seed, inner)
+    spread = result.spread
+    if wanted.spread and spread is None:
+        spread = denoiser.denoise_slices(scan.pixels, "srds", wanted.seed, inner).spread
+    images = {"denoised": result.pixels, "spread": np.abs(spread) if spread is not None else None}
+    images["removed"] = scan.pixels - result.pixels
+    paths = []
+    for provenance in provenances:
+        pixels = images[provenance.quantity]
+        assert pixels is not None
+        paths.append(write_scan(scan.with_pixels(pixels), out, provenance))
+    return paths
+
+
+def _settings(denoiser: Denoiser, wanted: Wanted) -> dict[str, Any]:
+    """Everything besides the model that decides the pixels."""
+    settings: dict[str, Any] = {"sampler": wanted.sampler, "preset": denoiser.model.config.preset}
+    if wanted.sampler == "srds" or wanted.spread:
+        teacher = denoiser.model.config.teacher
+        settings.update(seed=wanted.seed, steps=teacher.steps, pairs=teacher.pairs, fused=teacher.fuse)
+    return settings

@@ -1,0 +1,151 @@
+"""The Python face: fit on noisy arrays or files, denoise, save, load."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffdenoise.budget import parse_budget
+from diffdenoise.config import Config, make_config
+from diffdenoise.device import choose_device
+from diffdenoise.errors import ConfigError, ScanError
+from diffdenoise.inference import Denoised, Sampler, denoise_slices
+from diffdenoise.model_file import Model, load_model, save_model
+from diffdenoise.pipeline import Progress, Source, fit
+from diffdenoise.run_folder import find_model
+from diffdenoise.scans.files import Found, find, read_scan
+from diffdenoise.scans.scan import Scan
+from diffdenoise.scans.sidecar import sha256
+
+Images = np.ndarray | str | Path | Sequence[np.ndarray] | Sequence[str | Path]
+
+
+class Denoiser:
+    """A trained model and the device it works on.
+
+    skipped: why scans were left out of the fit, one message each.
+    """
+
+    def __init__(self, model: Model, device: str = "auto", skipped: Sequence[str] = ()) -> None:
+        self.device = choose_device(device)
+        self.model = model.to(self.device)
+        self.skipped = list(skipped)
+
+    @classmethod
+    def fit(
+        cls,
+        images: Images,
+        *,
+        preset: str | None = None,
+        budget: str | float | None = None,
+        sigma: float | None = None,
+        seed: int | None = None,
+        overrides: dict[str, Any] | None = None,
+        folder: str | Path | None = None,
+        device: str = "auto",
+        progress: Progress = lambda what, done, total: None,
+    ) -> Denoiser:
+        """Train on noisy images alone.
+
+        images: an array (rows, columns) or (..., slices, rows, columns), several of them, or paths of files, folders
+        and patterns. preset: None chooses by hardware. budget: "10m" or seconds. sigma: noise standard deviation in
+        the images' unit, if known. overrides: settings as in `Config`, nested. folder: keeps the run there, so that
+        the same call goes on after an interruption; None uses a temporary one.
+        Raises ScanError, ConfigError or RunError.
+        """
+        device = choose_device(device)
+        seconds = parse_budget(budget) if isinstance(budget, str) else budget
+        config = choose_config(preset, device, overrides, sigma=sigma, seed=seed)
+        sources = _sources(images)
+        if folder is not None:
+            done = fit(sources, config, Path(folder), device, seconds, progress)
+        else:
+            with tempfile.TemporaryDirectory(prefix="diffdenoise-") as temporary:
+                done = fit(sources, config, Path(temporary), device, seconds, progress)
+        return cls(done.model, device, done.skipped)
+
+    def denoise(self, image: np.ndarray | Scan, *, sampler: Sampler = "student", seed: int = 0) -> Any:
+        """The denoised image: array in, array out, Scan in, Scan out; same shape, units and (for arrays) dtype.
+
+        Integer arrays are rounded and saturated. sampler "student" is one forward pass; "srds" samples and fuses.
+        """
+        if isinstance(image, Scan):
+            return image.with_pixels(self.denoise_slices(image.pixels, sampler, seed).pixels)
+        pixels = self.denoise_slices(_as_slices(image), sampler, seed).pixels.reshape(image.shape)
+        if image.dtype.kind in "iu":
+            limits = np.iinfo(image.dtype)
+            pixels = np.clip(np.rint(pixels), limits.min, limits.max)
+        return pixels.astype(image.dtype)
+
+    def denoise_slices(
+        self,
+        pixels: np.ndarray,
+        sampler: Sampler = "student",
+        seed: int = 0,
+        progress: Progress = lambda what, done, total: None,
+    ) -> Denoised:
+        """Pixels (slices, rows, columns) in, a `Denoised` out: pixels and, from "srds", the spread of the pairs."""
+        return denoise_slices(self.model, pixels, sampler, seed, self.device, partial(progress, "Denoising"))
+
+    def save(self, path: str | Path) -> Path:
+        """Write one self-describing model file (safetensors)."""
+        return save_model(self.model, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> Denoiser:
+        """From a model file, a run folder or an output folder of `diffdenoise run`. Raises ModelError or RunError."""
+        return cls(load_model(find_model(Path(path))), device)
+
+
+def choose_config(preset: str | None, device: str, overrides: dict[str, Any] | None = None, **settings: Any) -> Config:
+    """The preset, or the one for the hardware, with overrides; settings that are None do not count."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    return make_config(preset or ("gpu" if device == "cuda" else "cpu"), {**(overrides or {}), **given})
+
+
+def sources_of(found: Sequence[Found]) -> list[Source]:
+    """Files as sources of a fit, identified by their content."""
+    return [
+        Source(" ".join([item.format, *(sha256(path) for path in item.paths)]), partial(read_scan, item))
+        for item in found
+    ]
+
+
+def _sources(images: Images) -> list[Source]:
+    items = [images] if isinstance(images, np.ndarray | str | Path) else list(images)
+    if not items:
+        raise ConfigError("There is nothing to fit on: give at least one image.")
+    if all(isinstance(item, np.ndarray) for item in items):
+        return [_array_source(item, number) for number, item in enumerate(items)]  # type: ignore[arg-type]
+    if any(isinstance(item, np.ndarray) for item in items):
+        raise ConfigError("Give either arrays or paths, not both at once.")
+    found, errors = find(items)  # type: ignore[arg-type]
+    if errors:
+        raise errors[0]
+    return sources_of(found)
+
+
+def _array_source(image: np.ndarray, number: int) -> Source:
+    pixels = _as_slices(image)
+    scan = Scan(pixels, f"array {number}", "npy", units="absolute" if image.dtype == np.uint8 else "arbitrary")
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+    return Source(f"array {pixels.shape} {digest}", lambda: scan)
+
+
+def _as_slices(image: np.ndarray) -> np.ndarray:
+    """(slices, rows, columns), float32. Raises ScanError for what is no image."""
+    if image.ndim < 2 or image.size == 0 or image.dtype.kind not in "iuf":
+        raise ScanError(
+            "The array",
+            f"has shape {image.shape} and dtype {image.dtype}",
+            "Images are real numbers in arrays (rows, columns) or (..., slices, rows, columns).",
+        )
+    if not np.isfinite(image).all():
+        raise ScanError("The array", "holds NaN or infinite values", "Replace them, for example with np.nan_to_num.")
+    return image.reshape(-1, *image.shape[-2:]).astype(np.float32)

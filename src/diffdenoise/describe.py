@@ -1,0 +1,81 @@
+"""What `diffdenoise info` says about a scan or a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from diffdenoise.errors import ScanError
+from diffdenoise.model_file import read_header
+from diffdenoise.noise.estimate import estimate_noise
+from diffdenoise.run_folder import MODEL, find_model, find_run
+from diffdenoise.errors import RunError
+from diffdenoise.scans.files import find, read_scan
+from diffdenoise.scans.scan import Scan
+
+
+def describe(path: Path) -> tuple[list[Table], list[ScanError]]:
+    """Tables for a model file, a run folder, or each scan under a path; and what could not be read.
+
+    Raises ModelError, RunError or ScanError if there is nothing at all to describe.
+    """
+    if path.suffix == ".safetensors" or _is_run(path):
+        return [_table(str(path), _model_facts(read_header(find_model(path))))], []
+    found, errors = find([path])
+    tables = []
+    for item in found:
+        try:
+            tables.append(_table(item.name, _scan_facts(read_scan(item))))
+        except ScanError as error:
+            errors.append(error)
+    return tables, errors
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return path.is_dir() and (find_run(path) / MODEL).exists()
+    except RunError:
+        return False
+
+
+def _scan_facts(scan: Scan) -> dict[str, Any]:
+    level = estimate_noise(scan.pixels)
+    slices, rows, columns = scan.pixels.shape
+    weak, strong = min(level.sigma), max(level.sigma)
+    return {
+        "format": scan.format.replace("_", " "),
+        "files": len(scan.paths),
+        "slices x rows x columns": f"{slices} x {rows} x {columns}",
+        "range": f"{scan.pixels.min():g} to {scan.pixels.max():g}",
+        "units": "absolute (equal numbers mean the same in every scan)" if scan.units == "absolute" else "arbitrary",
+        "estimated noise": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness), if white",
+    }
+
+
+def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
+    config = header["config"]
+    stages = {stage: config[stage]["steps"] for stage in ("blind_spot", "diffusion", "student")}
+    return {
+        "fingerprint": header["fingerprint"],
+        "written by": f"diffdenoise {header['version']}, torch {header['torch']}",
+        "preset": f"{config['preset']}, seed {config['seed']}",
+        "training steps": ", ".join(f"{stage} {steps}" for stage, steps in stages.items()),
+        "trained on": ", ".join(
+            f"{value} {key}" for key, value in header["history"].items() if key in ("scans", "slices")
+        ),
+        "device": f"{header['history'].get('device')}, {header['history'].get('precision')}",
+        "normalisation": header["normalisation"]["mode"],
+        "noise": "estimated from each scan" if config["sigma"] is None else f"sigma {config['sigma']:g}, given",
+        "sampler": f"{config['teacher']['steps']} steps, {config['teacher']['pairs']} pair(s), "
+        + ("fused" if config["teacher"]["fuse"] else "not fused"),
+        "notice": header["notice"],
+    }
+
+
+def _table(title: str, facts: dict[str, Any]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    for key, value in facts.items():
+        table.add_row(key, str(value))
+    return table

@@ -1,0 +1,49 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffdenoise.diffusion.fusion import error_variance, fuse, gain, recalibrate
+
+variances = st.floats(1e-4, 10)
+
+
+@given(v=variances, s2=variances)
+def test_gain_is_bayes_rule(v: float, s2: float) -> None:
+    got = gain(torch.tensor(v + s2, dtype=torch.float64), s2)
+    torch.testing.assert_close(got, torch.tensor(v / (v + s2), dtype=torch.float64))
+
+
+@given(v_total=variances, s2=variances)
+def test_the_result_lies_between_estimate_and_measurement(v_total: float, s2: float) -> None:
+    x_blind, x_noisy = torch.tensor(1.0), torch.tensor(3.0)
+    assert 1.0 <= fuse(x_blind, x_noisy, torch.tensor(v_total), s2) <= 3.0
+
+
+def test_fusion_keeps_the_share_of_the_noise_that_theory_asks_for() -> None:
+    """For independent errors: MSE = v s2 / (v + s2) = noise kept * s2, and no other weight does better."""
+    torch.manual_seed(0)
+    v, s2 = 0.3, 1.0
+    x = torch.zeros(200_000)
+    x_blind, noise = x + v**0.5 * torch.randn_like(x), s2**0.5 * torch.randn_like(x)
+    fused = fuse(x_blind, x + noise, torch.full_like(x, v + s2), s2)
+    mse = (fused - x).square().mean()
+    kept = (fused * noise).mean() / noise.square().mean()
+    expected = v * s2 / (v + s2)
+    assert abs(mse - expected) < 0.01 * expected
+    assert abs(kept * s2 - expected) < 0.02 * expected
+    assert abs(error_variance(torch.tensor(v + s2), s2) - expected) < 1e-6
+
+
+def test_without_noise_the_measurement_is_kept_and_without_error_the_estimate() -> None:
+    x_blind, x_noisy, v_total = torch.zeros(3), torch.ones(3), torch.full((3,), 0.5)
+    assert torch.equal(fuse(x_blind, x_noisy, v_total, 0.0), x_noisy)
+    assert torch.equal(fuse(x_blind, x_noisy, v_total, 0.5), x_blind)
+    assert torch.equal(fuse(x_blind, x_noisy, v_total, 9.0), x_blind)
+
+
+def test_recalibration_restores_a_misjudged_overall_variance() -> None:
+    torch.manual_seed(1)
+    truth = torch.rand(2, 1, 64, 64) + 0.5
+    x_noisy = truth.sqrt() * torch.randn(2, 1, 64, 64)
+    got = recalibrate(0.25 * truth, torch.zeros_like(truth), x_noisy)
+    torch.testing.assert_close(got / truth, torch.ones_like(truth), rtol=0.05, atol=0)

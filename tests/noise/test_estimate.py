@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffdenoise.noise.estimate import constant_level, estimate_noise
+from diffdenoise.phantom import mni_slices
+
+
+@pytest.mark.parametrize("sigma", [6, 15, 25, 50])
+def test_white_noise_on_real_anatomy(sigma: float) -> None:
+    clean = mni_slices(60, 6, 10)
+    noise = sigma / 255 * np.random.default_rng(0).standard_normal(clean.shape)
+    level = estimate_noise(clean + noise)
+    assert level.typical * 255 == pytest.approx(sigma, rel=0.05)
+
+
+def test_a_background_set_to_zero_does_not_count() -> None:
+    random = np.random.default_rng(1)
+    image = 0.1 * random.standard_normal((1, 200, 200)) + 1
+    image[:, :, 50:] = 0
+    assert estimate_noise(image).typical == pytest.approx(0.1, rel=0.05)
+
+
+def test_noise_that_grows_with_the_signal_is_seen_to_grow() -> None:
+    random = np.random.default_rng(2)
+    clean = np.broadcast_to(np.linspace(0.1, 1, 400), (2, 400, 400))
+    level = estimate_noise(clean + np.sqrt(0.01 * clean) * random.standard_normal(clean.shape))
+    brightness = np.array([0.2, 0.5, 0.9])
+    np.testing.assert_allclose(level.variance(brightness), 0.01 * brightness, rtol=0.1)
+
+
+@given(scale=st.floats(1e-3, 1e3), offset=st.floats(-1e3, 1e3))
+def test_it_scales_with_the_image_and_ignores_an_offset(scale: float, offset: float) -> None:
+    image = np.random.default_rng(3).standard_normal((1, 64, 64))
+    moved = estimate_noise((scale * image + offset).astype(np.float64)).typical
+    assert moved == pytest.approx(scale * estimate_noise(image).typical, rel=0.02, abs=1e-4 * abs(offset))
+
+
+@pytest.mark.parametrize("image", [np.zeros((1, 8, 8)), np.full((2, 30, 30), 7.0), np.zeros((1, 1, 1))])
+def test_a_constant_image_has_no_noise(image: np.ndarray) -> None:
+    assert estimate_noise(image).typical == 0
+
+
+def test_a_constant_level_is_the_same_at_every_brightness() -> None:
+    assert np.array_equal(constant_level(2.0).variance(np.array([-5.0, 0.0, 9.0])), [4, 4, 4])

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffdenoise.errors import ScanError
+from diffdenoise.scans.dicom import output_names
+from diffdenoise.scans.dicom_pixels import SignedScale
+from diffdenoise.scans.files import find, is_done, read_scan, write_scan
+from diffdenoise.scans.scan import Provenance
+from tests.scans.dicom_checks import bundled, changed_copy, modality_table, multi_frame, series
+from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
+
+CHANGED = {
+    "InstanceCreationDate", "InstanceCreationTime", "InstanceCreatorUID", "SOPInstanceUID", "SeriesInstanceUID",
+    "SeriesDescription", "SeriesNumber", "ImageType", "DerivationDescription", "DerivationCodeSequence",
+    "SourceImageSequence", "ContributingEquipmentSequence", "PixelData", "SmallestImagePixelValue",
+    "LargestImagePixelValue", "DataSetTrailingPadding",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm",
+     "MR_small_jp2klossless.dcm", ],
+)  # fmt: skip
+def test_identity_of_pixels_and_all_other_tags(name: str, tmp_path: Path) -> None:
+    path = bundled(name)
+    before, after = pydicom.dcmread(path), pydicom.dcmread(round_trip(path, tmp_path))
+    np.testing.assert_array_equal(after.pixel_array, before.pixel_array)
+    assert after.pixel_array.dtype == before.pixel_array.dtype.newbyteorder("<")
+    assert after.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
+    differing = {e.keyword for e in (*before, *after) if before.get(e.tag) != after.get(e.tag)}
+    assert differing <= CHANGED
+
+
+def test_rescaled_values_and_units(tmp_path: Path) -> None:
+    scan = read(bundled("CT_small.dcm"))
+    dataset = pydicom.dcmread(bundled("CT_small.dcm"))
+    np.testing.assert_array_equal(scan.pixels[0], dataset.pixel_array.astype(np.float32) - 1024)
+    assert scan.units == "absolute"
+    assert read(bundled("MR_small.dcm")).units == "arbitrary"
+
+
+def test_derived_image_says_what_it_is_and_whence(tmp_path: Path) -> None:
+    source = pydicom.dcmread(bundled("CT_small.dcm"))
+    result = pydicom.dcmread(round_trip(bundled("CT_small.dcm"), tmp_path))
+    assert list(result.ImageType) == ["DERIVED", *source.ImageType[1:]]
+    assert result.SOPInstanceUID != source.SOPInstanceUID
+    assert result.SeriesInstanceUID != source.SeriesInstanceUID
+    assert result.file_meta.MediaStorageSOPInstanceUID == result.SOPInstanceUID
+    for kept in ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "PatientName", "ImagePositionPatient"):
+        assert result[kept] == source[kept]
+    (reference,) = result.SourceImageSequence
+    assert reference.ReferencedSOPClassUID == source.SOPClassUID
+    assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID
+    assert reference.PurposeOfReferenceCodeSequence[0].CodeValue == "121322"
+    for word in ("diffdenoise 0.1.0", "f00d", "Research use only, not a medical device"):
+        assert word in result.DerivationDescription
+    equipment = result.ContributingEquipmentSequence[-1]
+    assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109103"
+    assert equipment.SoftwareVersions == "0.1.0"
+    assert result.SeriesDescription.endswith("denoised")
+    assert result.SeriesNumber == source.SeriesNumber + 1000
+
+
+def test_frames_have_scales_of_their_own(tmp_path: Path) -> None:
+    path = multi_frame(tmp_path / "a.dcm")
+    source = pydicom.dcmread(path)
+    scan = read(path)
+    np.testing.assert_array_equal(scan.pixels[1], source.pixel_array[1] * 2.0 + 20)
+    result = pydicom.dcmread(write_scan(scan.with_pixels(scan.pixels + 4), tmp_path / "out", PROVENANCE))
+    np.testing.assert_array_equal(result.pixel_array, source.pixel_array + 2)
+    kinds = [group.MRImageFrameTypeSequence[0].FrameType[0] for group in result.PerFrameFunctionalGroupsSequence]
+    assert kinds == ["DERIVED", "DERIVED"]
+    noise = np.random.default_rng(0).normal(size=scan.pixels.shape).astype(np.float32)
+    removed = read(write_scan(scan.with_pixels(noise), tmp_path / "out", REMOVED))
+    assert np.abs(removed.pixels - noise).max() < 1e-3
+
+
+def test_identifiers_depend_on_source_and_settings_only(tmp_path: Path) -> None:
+    scan = read(bundled("MR_small.dcm"))
+    first = write_scan(scan, tmp_path / "1", PROVENANCE)
+    assert write_scan(scan, tmp_path / "2", PROVENANCE).read_bytes() == first.read_bytes()
+    uids = {pydicom.dcmread(first).SOPInstanceUID, pydicom.dcmread(write_scan(scan, tmp_path, REMOVED)).SOPInstanceUID}
+    for number, other in enumerate((Provenance("0.1.0", "beef"), Provenance("0.1.0", "f00d", {"seed": 2}))):
+        uids.add(pydicom.dcmread(write_scan(scan, tmp_path / f"other{number}", other)).SOPInstanceUID)
+    assert len(uids) == 4
+
+
+def test_series_is_sorted_along_its_normal_and_written_as_one_series(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in" / "knee", {"c.dcm": 0, "a": 1, "d.dcm": 2, "b.dcm": 3})
+    (found,), errors = find([tmp_path / "in"])
+    assert not errors
+    assert (found.format, found.name) == ("dicom", "knee")
+    scan = read_scan(found)
+    assert scan.pixels[:, 0, 0].tolist() == [0, 1, 2, 3]
+    assert [path.name for path in scan.paths] == ["c.dcm", "a", "d.dcm", "b.dcm"]
+    result = write_scan(scan.with_pixels(scan.pixels + 10), tmp_path / "out", PROVENANCE)
+    assert result == tmp_path / "out" / "knee"
+    written = {path.name: pydicom.dcmread(path) for path in result.iterdir()}
+    assert {name: int(d.pixel_array[0, 0]) for name, d in written.items()} == {
+        "c.dcm": 10,
+        "a": 11,
+        "d.dcm": 12,
+        "b.dcm": 13,
+    }
+    assert len({d.SeriesInstanceUID for d in written.values()}) == 1
+    assert len({d.SOPInstanceUID for d in written.values()}) == 4
+    for name, dataset in written.items():
+        source = pydicom.dcmread(folder / name)
+        assert dataset.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+    assert is_done(found, tmp_path / "out", PROVENANCE)
+    write_scan(scan, tmp_path / "out", PROVENANCE)
+    assert not is_done(found, tmp_path / "out", REMOVED)
+
+
+def test_without_positions_the_instance_number_orders(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", {"a": 1, "b": 2, "c": 3})
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        del dataset.ImagePositionPatient
+        dataset.save_as(path)
+    assert read_scan(find([folder])[0][0]).pixels[:, 0, 0].tolist() == [3, 2, 1]
+
+
+def test_mixed_folder_is_split_by_series_shape_and_orientation(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", {"a1": 1, "a2": 2}, SeriesDescription="T1 sag", SeriesNumber=3)
+    series(folder, {"b1": 1, "b2": 2}, SeriesInstanceUID="1.2.9", SeriesDescription="T1 sag", SeriesNumber=3)
+    for name in ("c1", "c2"):
+        changed_copy(folder / "a1", folder / name, ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    shutil.copy(bundled("CT_small.dcm"), folder / "ct")
+    found, _ = find([folder])
+    names = {item.name: [path.name for path in item.paths] for item in found}
+    assert names == {
+        "ct": ["ct"],
+        "in/3-t1-sag": ["a1", "a2"],
+        "in/3-t1-sag-2": ["b1", "b2"],
+        "in/3-t1-sag-3": ["c1", "c2"],
+    }
+
+
+def test_saturation_to_stored_bits_and_padding_untouched(tmp_path: Path) -> None:
+    pixels = np.full((64, 64), 100, np.uint16)
+    pixels[0, 0] = 65535  # padding lies outside the 12 bits, as scanners do it
+    path = changed_copy(
+        bundled("MR_small.dcm"), tmp_path / "a.dcm", PixelData=pixels.tobytes(), PixelRepresentation=0, BitsStored=12,
+        HighBit=11, PixelPaddingValue=65535, RescaleSlope="2", RescaleIntercept="-50",
+    )  # fmt: skip
+    scan = read(path)
+    assert scan.pixels[0, 1, 1] == 150
+    for value, stored in ((1e9, 4095), (-1e9, 0), (151.2, 101)):
+        result = write_scan(scan.with_pixels(np.full_like(scan.pixels, value)), tmp_path / "out", PROVENANCE)
+        array = np.frombuffer(pydicom.dcmread(result).PixelData, np.uint16).reshape(64, 64)  # all bits as written
+        assert array[0, 0] == 65535
+        assert array[1, 1] == stored
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(1e-30, 1e30))
+def test_signed_scale_holds_the_peak(peak: float) -> None:
+    scale = SignedScale.covering(np.array([-peak, peak / 2]))
+    assert round(peak / scale.slope) <= 32767
+    assert peak / scale.slope > 32700
+    assert len(f"{scale.slope:.8e}") <= 16
+    assert float(f"{scale.slope:.8e}") == scale.slope
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_bigendian.dcm"])
+def test_removed_part_keeps_sign_and_fraction(name: str, tmp_path: Path) -> None:
+    scan = read(bundled(name))
+    noise = np.random.default_rng(0).normal(scale=0.3, size=scan.pixels.shape).astype(np.float32)
+    result = write_scan(scan.with_pixels(noise), tmp_path, REMOVED)
+    assert result.name == name.replace(".dcm", "_removed.dcm")
+    back = read(result)
+    assert np.abs(back.pixels - noise).max() < 1e-4
+    dataset = pydicom.dcmread(result)
+    assert list(dataset.ImageType)[:3] == ["DERIVED", "SECONDARY", "REMOVED"]
+    assert dataset.SeriesDescription.endswith("removed")
+    assert dataset.PixelRepresentation == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "word"),
+    [
+        ("CT_small.dcm", {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
+        ("CT_small.dcm", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "BurnedInAnnotation": "YES"}, "burned"),
+        ("CT_small.dcm", {"HighBit": 13}, "bit layout"),
+        ("CT_small.dcm", {"RescaleSlope": "0"}, "slope of zero"),
+        ("MR_truncated.dcm", {}, "cannot be read as DICOM"),
+        ("rtdose.dcm", {}, "RTDOSE"),
+        ("CT_small.dcm", {"ModalityLUTSequence": [modality_table()]}, "Modality LUT"),
+        ("CT_small.dcm", {"FloatPixelData": b"\0" * 4}, "floating-point"),
+        ("examples_palette.dcm", {}, "PALETTE"),
+        ("examples_rgb_color.dcm", {}, "colour"),
+        ("liver_1frame.dcm", {}, "segmentation"),
+        ("reportsi.dcm", {}, "no pixel data"),
+    ],
+)
+def test_refused_with_a_reason(name: str, tags: dict[str, Any], word: str, tmp_path: Path) -> None:
+    path = changed_copy(bundled(name), tmp_path / name, **tags) if tags else bundled(name)
+    with pytest.raises(ScanError, match=word):
+        read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICMjunk" * 9])
+def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.dcm").write_bytes(content)
+    with pytest.raises(ScanError, match=r"bad\.dcm"):
+        read(tmp_path / "bad.dcm")
+
+
+def test_blanked_identifiers_are_taken_from_the_files_head(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(bundled("MR_small.dcm"))
+    dataset.SOPInstanceUID = dataset.SOPClassUID = ""
+    dataset.save_as(tmp_path / "a.dcm")
+    result = pydicom.dcmread(round_trip(tmp_path / "a.dcm", tmp_path / "out"))
+    reference = result.SourceImageSequence[0].ReferencedSOPInstanceUID
+    assert reference == pydicom.dcmread(bundled("MR_small.dcm")).SOPInstanceUID
+
+
+def test_equal_file_names_in_several_folders_stay_apart() -> None:
+    assert output_names((Path("/x/A/IM1"), Path("/x/B/IM1"))) == ["A_IM1", "B_IM1"]
+    assert output_names((Path("/x/A/IM1"), Path("/x/A/IM2"))) == ["IM1", "IM2"]
+
+
+@pytest.mark.shared
+def test_shared_mr_series(shared_data: Path, tmp_path: Path) -> None:
+    (found,), _ = find([shared_data / "mri_studyforrest_T1" / "dicom"])
+    scan = read_scan(found)
+    result = write_scan(scan, tmp_path, PROVENANCE)
+    for path in scan.paths:
+        before, after = pydicom.dcmread(path), pydicom.dcmread(result / path.name)
+        np.testing.assert_array_equal(after.pixel_array, before.pixel_array)
+
+
+@pytest.mark.shared
+def test_every_shared_dicom_is_read_or_refused_with_a_reason(shared_data: Path, tmp_path: Path) -> None:
+    for path in sorted((shared_data / "formats_dicom").glob("MR*.dcm")):
+        try:
+            scan = read(path)
+        except ScanError as error:
+            assert path.name in str(error)
+            continue
+        np.testing.assert_array_equal(read(write_scan(scan, tmp_path, PROVENANCE)).pixels, scan.pixels)

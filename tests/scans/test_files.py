@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffdenoise.errors import ScanError
+from diffdenoise.scans.files import find, is_done, read_scan, result_path, write_scan
+from diffdenoise.scans.scan import Provenance
+from tests.scans.dicom_checks import series
+from tests.scans.format_checks import PROVENANCE, REMOVED, read
+
+
+def image(path: Path, value: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, np.full((2, 3), value, np.int16))
+    return path
+
+
+def names(*inputs: str | Path) -> list[str]:
+    return [item.name for item in find(list(inputs))[0]]
+
+
+def test_folders_are_searched_in_natural_order(tmp_path: Path) -> None:
+    for name in ("sub-10/a.npy", "sub-2/b.NPY", "sub-2/a10.npy", "sub-2/a9.npy"):
+        image(tmp_path / "x.npy").rename(tmp_path / name) if (tmp_path / name).parent.exists() else (
+            image(tmp_path / name.lower()).rename(tmp_path / name)
+        )
+    assert names(tmp_path) == ["sub-2/a9.npy", "sub-2/a10.npy", "sub-2/b.NPY", "sub-10/a.npy"]
+
+
+def test_hidden_files_and_other_kinds_are_passed_over(tmp_path: Path) -> None:
+    image(tmp_path / "a.npy")
+    image(tmp_path / ".diffdenoise" / "b.npy")
+    image(tmp_path / ".hidden.npy")
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "a.json").write_text("{}")
+    assert names(tmp_path) == ["a.npy"]
+
+
+def test_known_suffix_that_cannot_be_read_is_found_and_then_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.nii.gz").write_bytes(b"nonsense")
+    (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    found, errors = find([tmp_path])
+    assert not errors
+    for item in found:
+        with pytest.raises(ScanError, match=item.paths[0].name):
+            read_scan(item)
+    assert len(found) == 2
+
+
+def test_patterns(tmp_path: Path) -> None:
+    for name in ("s1/anat.npy", "s2/anat.npy", "s2/func.npy", "s[3]/anat.npy"):
+        image(tmp_path / name)
+    assert names(str(tmp_path / "s?" / "anat.npy")) == ["s1/anat.npy", "s2/anat.npy"]
+    assert names(str(tmp_path / "**" / "func.npy")) == ["s2/func.npy"]
+    assert names(str(tmp_path / "s2*")) == ["s2/anat.npy", "s2/func.npy"]
+    assert names(str(tmp_path / "s[3]" / "anat.npy")) == ["anat.npy"]  # a file that is really called so
+
+
+def test_bad_inputs_do_not_stop_the_others(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("hello")
+    good = image(tmp_path / "a.npy")
+    inputs = [tmp_path / "missing.nii", tmp_path / "empty", tmp_path / "notes.txt", str(tmp_path / "*.nii"), good]
+    found, errors = find(inputs)
+    assert [item.name for item in found] == ["a.npy"]
+    assert len(errors) == 4
+    assert "does not exist" in str(errors[0])
+    assert "holds no images" in str(errors[1])
+    assert "NIfTI" in str(errors[2])
+
+
+def test_names_differ_and_repeats_are_dropped(tmp_path: Path) -> None:
+    first, second = image(tmp_path / "s1" / "anat.npy"), image(tmp_path / "s2" / "anat.npy")
+    third = image(tmp_path / "more" / "s2" / "anat.npy")
+    assert names(first, second, third, first, tmp_path / "s1") == ["anat.npy", "s2/anat.npy", "anat-2.npy"]
+
+
+def test_result_names() -> None:
+    from diffdenoise.scans.find import Found
+
+    cases = {("a/anat.nii.gz", "nifti"): "a/anat_spread.nii.gz", ("x.png", "png"): "x_spread.tiff"}
+    cases |= {("s/T1", "dicom"): "s/T1_spread", ("1.2.34", "dicom_file"): "1.2.34_spread"}
+    for (name, form), expected in cases.items():
+        found = Found((Path(name),), form, name)
+        assert result_path(found, Path("out"), "spread") == Path("out") / expected
+        assert result_path(found, Path("out")) == Path("out") / name
+
+
+def test_sidecar_traces_the_result(tmp_path: Path) -> None:
+    scan = read(image(tmp_path / "a.npy"))
+    result = write_scan(scan, tmp_path / "out", PROVENANCE)
+    text = (tmp_path / "out" / "a.npy.json").read_text()
+    record = json.loads(text)
+    assert record["sources"][0]["name"] == "a.npy"
+    assert len(record["sources"][0]["sha256"]) == 64
+    assert record["settings"] == {"seed": 1, "sampler": "student"}
+    assert "not a medical device" in record["notice"]
+    assert str(tmp_path) not in text
+    assert sorted(path.name for path in result.parent.iterdir()) == ["a.npy", "a.npy.json"]
+
+
+def test_done_means_same_source_same_settings_untouched_result(tmp_path: Path) -> None:
+    source, out = image(tmp_path / "a.npy"), tmp_path / "out"
+    (found,), _ = find([source])
+    assert not is_done(found, out, PROVENANCE)
+    result = write_scan(read_scan(found), out, PROVENANCE)
+    assert is_done(found, out, PROVENANCE)
+    assert is_done(read_scan(found), out, PROVENANCE)
+    assert not is_done(found, out, Provenance("0.1.0", "beef", PROVENANCE.settings))
+    assert not is_done(found, out, REMOVED)
+    image(source, 7)
+    assert not is_done(found, out, PROVENANCE)
+    write_scan(read_scan(found), out, PROVENANCE)
+    assert is_done(found, out, PROVENANCE)
+    result.write_bytes(result.read_bytes()[:-1])
+    assert not is_done(found, out, PROVENANCE)
+
+
+def test_users_own_files_are_never_overwritten(tmp_path: Path) -> None:
+    scan = read(image(tmp_path / "a.npy"))
+    mine = image(tmp_path / "out" / "a.npy", 42)
+    (tmp_path / "other").mkdir()
+    notes = tmp_path / "other" / "a.npy.json"
+    notes.write_text('{"mine": 1}')
+    for folder, kept in ((mine.parent, mine), (notes.parent, notes)):
+        before = kept.read_bytes()
+        with pytest.raises(ScanError, match="not a result of diffdenoise"):
+            write_scan(scan, folder, PROVENANCE)
+        assert kept.read_bytes() == before
+        assert list(folder.iterdir()) == [kept]
+
+
+def test_the_original_is_never_overwritten(tmp_path: Path) -> None:
+    source = image(tmp_path / "a.npy")
+    (tmp_path / "link").symlink_to(tmp_path)
+    for folder in (tmp_path, tmp_path / "link"):
+        with pytest.raises(ScanError, match="original"):
+            write_scan(read(source), folder, PROVENANCE)
+
+
+def test_results_of_other_scans_are_kept(tmp_path: Path) -> None:
+    write_scan(read(image(tmp_path / "a_removed.npy")), tmp_path / "out", PROVENANCE)
+    with pytest.raises(ScanError, match="another scan"):
+        write_scan(read(image(tmp_path / "a.npy")), tmp_path / "out", REMOVED)
+
+
+def test_foreign_files_in_a_result_folder_are_kept(tmp_path: Path) -> None:
+    series(tmp_path / "in" / "knee", {"a": 1, "b": 2})
+    (found,), _ = find([tmp_path / "in"])
+    result = write_scan(read_scan(found), tmp_path / "out", PROVENANCE)
+    write_scan(read_scan(found), tmp_path / "out", Provenance("0.1.0", "beef"))
+    (result / "notes.txt").write_text("mine")
+    with pytest.raises(ScanError, match="did not write"):
+        write_scan(read_scan(found), tmp_path / "out", PROVENANCE)
+    assert (result / "notes.txt").read_text() == "mine"
+
+
+def test_results_inside_the_input_folder_are_not_denoised_again(tmp_path: Path) -> None:
+    image(tmp_path / "a.npy")
+    series(tmp_path / "knee", {"a": 1, "b": 2})
+    before = names(tmp_path)
+    for found in find([tmp_path])[0]:
+        write_scan(read_scan(found), tmp_path / "out", PROVENANCE)
+    assert names(tmp_path) == before == ["a.npy", "knee"]
+
+
+def test_failed_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = read(image(tmp_path / "a.npy"))
+    out = tmp_path / "out"
+
+    def full(target: Path, *_: object, **__: object) -> None:
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", full)
+        with pytest.raises(ScanError, match="No space left"):
+            write_scan(scan, out, PROVENANCE)
+    assert list(out.iterdir()) == []
+
+
+def test_cut_off_between_record_and_result_the_next_run_writes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan, out = read(image(tmp_path / "a.npy")), tmp_path / "out"
+    old = write_scan(scan, out, Provenance("0.1.0", "old"))
+    content = old.read_bytes()
+    changed = scan.with_pixels(scan.pixels + 1)
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if target == old:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_scan(changed, out, PROVENANCE)
+    assert old.read_bytes() == content
+    assert not is_done(changed, out, PROVENANCE)
+    write_scan(changed, out, PROVENANCE)
+    assert is_done(changed, out, PROVENANCE)
+
+
+def test_pixels_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
+    scan = read(image(tmp_path / "a.npy"))
+    with pytest.raises(ScanError, match="NaN"):
+        write_scan(scan.with_pixels(scan.pixels * np.float32("nan")), tmp_path / "out", PROVENANCE)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="rights do not bind this user")
+def test_a_folder_without_rights(tmp_path: Path) -> None:
+    scan = read(image(tmp_path / "a.npy"))
+    (tmp_path / "out").mkdir(mode=0o500)
+    with pytest.raises(ScanError, match="cannot be written"):
+        write_scan(scan, tmp_path / "out", PROVENANCE)

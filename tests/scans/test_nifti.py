@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import gzip
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from diffdenoise.errors import ScanError
+from diffdenoise.scans.files import write_scan
+from diffdenoise.scans.nifti import _as_slices, _from_slices
+from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
+
+VOLUMES = st.sampled_from(["u1", "i2", "u2", "i4", "f4", "f8"]).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=2, max_dims=5, max_side=4))
+)
+
+
+def save(
+    path: Path,
+    stored: np.ndarray,
+    zooms: tuple[float, ...] = (),
+    scale: tuple[float, float] = (2.5, -7),
+    order: str = "<",
+) -> None:
+    """A file with all that must survive: scaling, oblique affine, codes, an extension, byte order."""
+    affine = np.array([[0, -2, 0.1, 5], [1.5, 0, 0, -3], [0, 0.2, 3, 9], [0, 0, 0, 1]])
+    header = nibabel.Nifti1Header(endianness=order)
+    header.set_data_dtype(stored.dtype.newbyteorder(order))
+    header["descrip"] = b"from the scanner"
+    image = nibabel.Nifti1Image(stored, affine, header)
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=4)
+    if zooms:
+        image.header.set_zooms(zooms)
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"do not lose me"))
+    image.header["cal_max"] = 99
+    # written by hand: nibabel would convert the data to fit the scaling
+    head = image.header.copy()
+    head["magic"], head["vox_offset"] = b"n+1", 352 + 32
+    head["scl_slope"], head["scl_inter"] = scale
+    extension = b"\1\0\0\0" + np.array([32, 6], head.endianness + "i4").tobytes() + b"do not lose me".ljust(24, b"\0")
+    data = head.binaryblock + extension + stored.astype(stored.dtype.newbyteorder(order)).tobytes(order="F")
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+
+
+def content(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
+@settings(deadline=None, max_examples=60)
+@given(VOLUMES, st.sampled_from("<>"), st.sampled_from([".nii", ".nii.gz"]), st.sampled_from([(2.5, -7), (0, 0)]))
+def test_identity_to_the_last_byte(stored: np.ndarray, order: str, suffix: str, scale: tuple[float, float]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a{suffix}"
+        save(path, stored, scale=scale, order=order)
+        assert content(round_trip(path, Path(folder) / "out")) == content(path)
+
+
+@settings(deadline=None, max_examples=60)
+@given(hnp.array_shapes(min_dims=3, max_dims=5, max_side=4), st.integers(0, 2))
+def test_slices_can_be_put_back(shape: tuple[int, ...], axis: int) -> None:
+    stored = np.arange(np.prod(shape)).reshape(shape)
+    np.testing.assert_array_equal(_from_slices(_as_slices(stored, axis), shape, axis), stored)
+
+
+def test_slices_follow_each_other_in_space_then_time(tmp_path: Path) -> None:
+    stored = np.arange(2 * 3 * 4 * 5, dtype=np.int16).reshape(2, 3, 4, 5)
+    save(tmp_path / "a.nii", stored, zooms=(1, 1, 3, 2), scale=(2, 1))
+    pixels = read(tmp_path / "a.nii").pixels
+    assert pixels.shape == (20, 3, 2)
+    np.testing.assert_array_equal(pixels[6], stored[:, :, 2, 1].T * 2 + 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "zooms", "slices"),
+    [
+        ((5, 6, 7), (1, 1, 1), 7),
+        ((5, 6, 7), (1, 1, 2), 7),
+        ((5, 6, 7), (2, 1, 1), 5),
+        ((5, 6, 7), (1, 3, 1), 6),
+        ((5, 1, 7), (1, 1, 1), 1),
+        ((5, 6), (1, 1), 1),
+    ],
+)
+def test_slices_show_the_finest_plane(
+    tmp_path: Path, shape: tuple[int, ...], zooms: tuple[float, ...], slices: int
+) -> None:
+    save(tmp_path / "a.nii", np.zeros(shape, np.int16), zooms=zooms)
+    assert len(read(tmp_path / "a.nii").pixels) == slices
+
+
+def test_new_pixels_keep_header_and_geometry(tmp_path: Path) -> None:
+    save(tmp_path / "a.nii.gz", np.full((4, 5, 6), 100, np.int16), zooms=(3, 1, 1))
+    scan = read(tmp_path / "a.nii.gz")
+    result = write_scan(scan.with_pixels(scan.pixels + 2.5), tmp_path / "out", PROVENANCE)
+    before, after = nibabel.load(tmp_path / "a.nii.gz"), nibabel.load(result)
+    np.testing.assert_array_equal(np.asarray(after.dataobj.get_unscaled()), 101)
+    assert content(result)[:384] == content(tmp_path / "a.nii.gz")[:384]
+    np.testing.assert_array_equal(after.affine, before.affine)
+    assert (int(after.header["qform_code"]), int(after.header["sform_code"])) == (1, 4)
+    assert after.header.extensions[0].get_content() == before.header.extensions[0].get_content()
+
+
+def test_nifti2(tmp_path: Path) -> None:
+    nibabel.Nifti2Image(np.arange(60, dtype=np.float64).reshape(3, 4, 5) / 7, np.eye(4)).to_filename(tmp_path / "a.nii")
+    assert round_trip(tmp_path / "a.nii", tmp_path / "out").read_bytes() == (tmp_path / "a.nii").read_bytes()
+
+
+def test_saturation_never_wraps(tmp_path: Path) -> None:
+    save(tmp_path / "a.nii", np.zeros((2, 1, 1), np.int16), scale=(2, 0))
+    scan = read(tmp_path / "a.nii")
+    loud = np.array([1e7, -1e7], np.float32).reshape(scan.pixels.shape)
+    result = nibabel.load(write_scan(scan.with_pixels(loud), tmp_path / "out", PROVENANCE))
+    assert np.asarray(result.dataobj).ravel().tolist() == [65534, -65536]
+
+
+def test_nan_stays_where_it_was(tmp_path: Path) -> None:
+    stored = np.array([[np.nan, 1], [2, np.inf]], np.float32)[..., None]
+    save(tmp_path / "a.nii", stored, scale=(1, 0))
+    scan = read(tmp_path / "a.nii")
+    assert np.isfinite(scan.pixels).all()
+    for provenance in (PROVENANCE, REMOVED):
+        result = nibabel.load(write_scan(scan.with_pixels(scan.pixels + 1), tmp_path / "out", provenance))
+        np.testing.assert_array_equal(np.asarray(result.dataobj)[..., 0], [[np.nan, 2], [3, np.inf]])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_removed_part_is_float32_in_the_same_place(tmp_path: Path, order: str) -> None:
+    save(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.uint8), zooms=(3, 1, 1), order=order)
+    scan = read(tmp_path / "a.nii.gz")
+    noise = np.random.default_rng(0).normal(size=scan.pixels.shape).astype(np.float32)
+    result = write_scan(scan.with_pixels(noise), tmp_path / "out", REMOVED)
+    assert result.name == "a_removed.nii.gz"
+    np.testing.assert_array_equal(read(result).pixels, noise)
+    before, after = nibabel.load(tmp_path / "a.nii.gz"), nibabel.load(result)
+    assert after.get_data_dtype() == np.dtype(np.float32).newbyteorder(order)
+    np.testing.assert_array_equal(after.affine, before.affine)
+    assert after.header["cal_max"] == 0
+    assert after.header["descrip"] == before.header["descrip"]
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (np.zeros((2, 2, 2), np.complex64), "complex"),
+        (np.zeros((2, 2, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "several values"),
+        (np.zeros((2, 2, 2, 1, 1, 2), np.int16), "6 dimensions"),
+        (np.zeros((4,), np.int16), "1 dimensions"),
+    ],
+)
+def test_what_is_not_supported_is_refused(tmp_path: Path, data: Any, word: str) -> None:
+    nibabel.Nifti1Image(data, np.eye(4)).to_filename(tmp_path / "a.nii")
+    with pytest.raises(ScanError, match=word):
+        read(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_damaged_files_are_named(tmp_path: Path, suffix: str) -> None:
+    save(tmp_path / f"good{suffix}", np.random.default_rng(0).integers(0, 999, (9, 9, 9)).astype(np.int16))
+    good = (tmp_path / f"good{suffix}").read_bytes()
+    for bad in (b"", b"nonsense", good[:-300], good[:200]):
+        (tmp_path / f"bad{suffix}").write_bytes(bad)
+        with pytest.raises(ScanError, match=r"bad\.nii"):
+            read(tmp_path / f"bad{suffix}")

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from diffdenoise.errors import ScanError
+from diffdenoise.scans.files import write_scan
+from tests.scans.format_checks import REMOVED, read, round_trip
+
+ARRAYS = st.sampled_from(["u1", "<i2", ">u2", "<i4", "<f2", ">f4", "<f8"]).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=2, max_dims=4, max_side=4))
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(ARRAYS, st.sampled_from("CF"))
+def test_identity(array: np.ndarray, order: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.npy"
+        np.save(path, np.asarray(array, order=order))
+        assert round_trip(path, Path(folder) / "out").read_bytes() == path.read_bytes()
+
+
+def test_leading_axes_are_slices(tmp_path: Path) -> None:
+    array = np.arange(2 * 3 * 4 * 5, dtype=np.int16).reshape(2, 3, 4, 5)
+    np.save(tmp_path / "a.npy", array)
+    np.testing.assert_array_equal(read(tmp_path / "a.npy").pixels, array.reshape(6, 4, 5))
+
+
+def test_removed_part_keeps_sign_and_fraction(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 2), np.uint8))
+    scan = read(tmp_path / "a.npy").with_pixels(np.array([[[-0.5, 0.25], [300, 0]]], np.float32))
+    result = np.load(write_scan(scan, tmp_path / "out", REMOVED))
+    assert result.dtype == np.float32
+    assert result.tolist() == [[-0.5, 0.25], [300, 0]]
+
+
+@pytest.mark.parametrize(
+    ("array", "word"),
+    [
+        (np.zeros((2, 2), bool), "mask"),
+        (np.zeros((2, 2), complex), "complex"),
+        (np.array([[{}]], object), "objects"),
+        (np.zeros((2, 2), [("r", "u1"), ("g", "u1")]), "several values"),
+        (np.zeros(4), "dimension"),
+        (np.zeros((0, 4)), "no pixels"),
+    ],
+)
+def test_what_is_no_image_is_refused(tmp_path: Path, array: np.ndarray, word: str) -> None:
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(ScanError, match=word):
+        read(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x93NUMPY\x01\x00"])
+def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(ScanError, match=r"a\.npy"):
+        read(tmp_path / "a.npy")
+
+
+def test_truncated_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((8, 8)))
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-9])
+    with pytest.raises(ScanError, match="cannot be read as a NumPy array"):
+        read(tmp_path / "a.npy")

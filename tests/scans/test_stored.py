@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from diffdenoise.scans.stored import to_float32, to_physical, to_stored
+
+DTYPES = st.sampled_from(["u1", "i1", "<u2", ">i2", "<i4", "<u8", "<i8", "<f2", ">f4", "<f8"])
+STORED = DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, (2, 3, 4)))
+
+
+@settings(deadline=None, max_examples=100)
+@given(STORED, st.floats(1e-3, 1e3), st.floats(-1e4, 1e4))
+def test_unchanged_pixels_keep_their_stored_bits(stored: np.ndarray, slope: float, intercept: float) -> None:
+    pixels = to_physical(stored, slope, intercept)
+    assert np.isfinite(pixels).all()
+    back = to_stored(pixels, stored, slope, intercept)
+    assert back.dtype == stored.dtype
+    assert back.tobytes() == stored.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "<u2", ">i2", "<i4", "<u8", "<i8", "<f2"])
+@pytest.mark.parametrize("slope", [0.5, -2.0])
+def test_values_saturate_and_never_wrap(dtype: str, slope: float) -> None:
+    original = np.ones((1, 1, 2), dtype)
+    back = to_stored(np.array([[[-1e30, 1e30]]], np.float32), original, slope)
+    low, high = sorted(float(value) for value in back[0, 0])
+    info = np.finfo(dtype) if np.dtype(dtype).kind == "f" else np.iinfo(dtype)
+    assert low == float(info.min)
+    assert high >= float(info.max) * 0.999
+    assert (float(back[0, 0, 1]) > float(back[0, 0, 0])) == (slope > 0)
+
+
+def test_integers_are_rounded_within_narrower_limits() -> None:
+    back = to_stored(np.array([[[1.6, -3.0, 9000.0]]], np.float32), np.zeros((1, 1, 3), np.uint16), limits=(0, 4095))
+    assert back.tolist() == [[[2, 0, 4095]]]
+
+
+def test_nan_and_infinity_come_back_where_they_were() -> None:
+    stored = np.array([[[np.nan, np.inf, -np.inf, 1.0, 1e300]]])
+    pixels = to_physical(stored) + 5
+    assert pixels.tolist() == [[[5, 5, 5, 6, 5]]]
+    np.testing.assert_array_equal(to_stored(pixels, stored), [[[np.nan, np.inf, -np.inf, 6.0, 1e300]]])
+    np.testing.assert_array_equal(to_float32(pixels, stored)[0, 0, :4], [np.nan, np.inf, -np.inf, 6.0])
+
+
+def test_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="did the source file change"):
+        to_stored(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 3)))

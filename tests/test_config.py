@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from diffdenoise.config import PRESETS, Config, make_config, read_overrides
+from diffdenoise.errors import ConfigError
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_survive_json(preset: str) -> None:
+    config = make_config(preset)
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+def test_overrides_replace_single_settings() -> None:
+    config = make_config("cpu", {"seed": 7, "diffusion": {"steps": 12}})
+    assert (config.seed, config.diffusion.steps) == (7, 12)
+    assert config.diffusion.widths == PRESETS["cpu"].diffusion.widths
+    assert PRESETS["cpu"].seed == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ({"sede": 1}, "sede"),
+        ({"diffusion": {"step": 1}}, "diffusion.step"),
+        ({"student": {"steps": 0}}, "student.steps"),
+        ({"sigma": -1}, "sigma"),
+        ({"diffusion": 3}, "diffusion"),
+    ],
+)
+def test_a_wrong_setting_is_named(overrides: dict, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        make_config("cpu", overrides)
+
+
+def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="smoke.*cpu.*paper"):
+        make_config("huge")
+
+
+def test_settings_from_a_toml_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("[student]\nsteps = 5\n")
+    assert make_config("cpu", read_overrides(file)).student.steps == 5
+    file.write_text("[student\n")
+    with pytest.raises(ConfigError, match=r"settings\.toml"):
+        read_overrides(file)
+
+
+def test_the_paper_preset_keeps_the_published_pipeline() -> None:
+    paper = PRESETS["paper"]
+    assert (paper.diffusion.leak, paper.diffusion.target, paper.diffusion.prediction) == ("open", "image", "eps")
+    assert not paper.teacher.fuse
+    assert paper.teacher.steps == 10

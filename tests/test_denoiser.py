@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffdenoise import Denoiser
+from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
+from diffdenoise.scans.scan import Scan
+from tests.conftest import noisy_disks
+
+
+@pytest.fixture(scope="module")
+def denoiser(smoke_model: Path) -> Denoiser:
+    return Denoiser.load(smoke_model, device="cpu")
+
+
+@pytest.mark.parametrize("shape", [(40, 48), (3, 40, 48), (2, 3, 20, 24)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int16])
+def test_arrays_keep_shape_and_dtype(denoiser: Denoiser, shape: tuple[int, ...], dtype: type) -> None:
+    image = (200 * np.resize(noisy_disks(), shape)).clip(0, 255).astype(dtype)
+    before = image.copy()
+    result = denoiser.denoise(image)
+    assert result.shape == image.shape
+    assert result.dtype == image.dtype
+    assert np.array_equal(image, before)
+
+
+def test_integers_are_saturated_never_wrapped(denoiser: Denoiser) -> None:
+    image = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (64, 64))
+    image[:32] = 255
+    result = denoiser.denoise(image)
+    assert result[4:24].min() > 100
+
+
+def test_a_scan_gives_a_scan(denoiser: Denoiser) -> None:
+    scan = Scan(noisy_disks(), "a.npy", "npy")
+    result = denoiser.denoise(scan)
+    assert result.name == "a.npy"
+    assert not np.array_equal(result.pixels, scan.pixels)
+
+
+def test_it_fits_on_paths_as_on_arrays(tmp_path: Path) -> None:
+    np.save(tmp_path / "noisy.npy", noisy_disks())
+    from_path = Denoiser.fit(tmp_path, preset="smoke", device="cpu")
+    from_array = Denoiser.fit(noisy_disks(), preset="smoke", device="cpu")
+    assert from_path.model.fingerprint() == from_array.model.fingerprint()
+
+
+def test_even_the_smoke_preset_leaves_less_noise_with_srds(denoiser: Denoiser) -> None:
+    noisy = noisy_disks(slices=1, seed=3)
+    assert denoiser.denoise(noisy, sampler="srds").std() > 0
+
+
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        (np.zeros(5), ScanError),
+        (np.zeros((0, 5)), ScanError),
+        (np.zeros((8, 8), complex), ScanError),
+        (np.zeros((8, 8), bool), ScanError),
+        (np.full((20, 20), np.nan), ScanError),
+        ([], ConfigError),
+        (["a.png", np.zeros((20, 20))], ConfigError),
+        ("no/such/file.png", ScanError),
+        (np.zeros((4, 4)), ConfigError),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_in_words(image: object, error: type[DiffdenoiseError]) -> None:
+    with pytest.raises(error):
+        Denoiser.fit(image, preset="smoke", device="cpu")  # type: ignore[arg-type]
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not available"):
+        Denoiser.fit(noisy_disks(), preset="smoke", device="tpu")

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from diffdenoise.inference import Sampler, denoise_slices, image_seed, predict_blind, tiled
+from diffdenoise.model_file import Model, load_model
+from tests.conftest import noisy_disks
+
+
+@pytest.fixture(scope="module")
+def model(smoke_model: Path) -> Model:
+    return load_model(smoke_model)
+
+
+@settings(max_examples=25)
+@given(rows=st.integers(1, 90), columns=st.integers(1, 90), tile=st.integers(8, 40))
+def test_tiles_with_a_wide_enough_halo_change_nothing(rows: int, columns: int, tile: int) -> None:
+    torch.manual_seed(0)
+    kernel = torch.randn(1, 2, 5, 5)
+    function = lambda x, y: F.conv2d(torch.cat([x, y], 1), kernel, padding=2)  # noqa: E731
+    x, y = torch.randn(2, 1, 1, rows, columns)
+    torch.testing.assert_close(tiled(function, x, y, tile=tile, halo=4), function(x, y), rtol=1e-4, atol=1e-4)
+
+
+def test_a_halo_too_narrow_shows() -> None:
+    kernel = torch.randn(1, 1, 5, 5)
+    function = lambda x: F.conv2d(x, kernel, padding=2)  # noqa: E731
+    x = torch.randn(1, 1, 60, 60)
+    assert not torch.allclose(tiled(function, x, tile=20, halo=1), function(x), atol=1e-3)
+
+
+@pytest.mark.parametrize("network", ["blind_spot", "student"])
+def test_the_networks_own_tiles_change_nothing(model: Model, network: str) -> None:
+    x = torch.rand(1, 1, 130, 100)
+    with torch.no_grad():
+        whole = getattr(model, network)(x)
+        parts = tiled(getattr(model, network), x, tile=48, halo=96)
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", ["student", "srds"])
+def test_slices_do_not_depend_on_their_neighbours_or_order(model: Model, sampler: Sampler) -> None:
+    fixed = Model(**{**vars(model), "config": model.config.model_copy(update={"sigma": 0.05})})
+    pixels = noisy_disks(slices=3)
+    model_range = (0.1, 0.9)
+    object.__setattr__(fixed, "normalisation", type(model.normalisation)("fixed", *model_range))
+    together = denoise_slices(fixed, pixels, sampler).pixels
+    order = [2, 0, 1]
+    shuffled = denoise_slices(fixed, pixels[order], sampler).pixels
+    torch.testing.assert_close(torch.from_numpy(shuffled), torch.from_numpy(together[order]), rtol=1e-5, atol=1e-5)
+    alone = denoise_slices(fixed, pixels[1:2], sampler).pixels
+    torch.testing.assert_close(torch.from_numpy(alone[0]), torch.from_numpy(together[1]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("sampler", ["student", "srds"])
+def test_results_follow_scale_and_offset_of_the_scan(model: Model, sampler: Sampler) -> None:
+    pixels = noisy_disks()
+    plain = denoise_slices(model, pixels, sampler)
+    moved = denoise_slices(model, 1000 * pixels - 200, sampler)
+    if sampler == "student":  # the sampler's noise comes from the image's own numbers
+        np.testing.assert_allclose(moved.pixels, 1000 * plain.pixels - 200, rtol=1e-3, atol=0.5)
+    assert abs((moved.pixels / 1000 + 0.2 - plain.pixels).mean()) < 0.02
+
+
+def test_srds_gives_a_spread_and_a_seed_matters(model: Model) -> None:
+    pixels = noisy_disks(slices=1)
+    first, again, other = (denoise_slices(model, pixels, "srds", seed) for seed in (0, 0, 1))
+    assert first.spread is not None and again.spread is not None and other.spread is not None
+    assert np.array_equal(first.spread, again.spread)
+    assert not np.array_equal(first.spread, other.spread)
+    assert first.spread.shape == pixels.shape
+    assert denoise_slices(model, pixels).spread is None
+
+
+@pytest.mark.parametrize("sampler", ["student", "srds"])
+def test_a_constant_image_comes_back_unchanged(model: Model, sampler: Sampler) -> None:
+    pixels = np.full((2, 20, 30), 7.5, np.float32)
+    assert np.array_equal(denoise_slices(model, pixels, sampler).pixels, pixels)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 9), (2, 7, 3), (1, 33, 65)])
+@pytest.mark.parametrize("sampler", ["student", "srds"])
+def test_tiny_and_odd_sizes(model: Model, shape: tuple[int, int, int], sampler: Sampler) -> None:
+    pixels = np.random.default_rng(0).random(shape).astype(np.float32)
+    result = denoise_slices(model, pixels, sampler).pixels
+    assert result.shape == shape
+    assert np.isfinite(result).all()
+
+
+def test_the_trained_condition_is_blind(model: Model) -> None:
+    x = torch.rand(1, 1, 30, 30)
+    changed = x.clone()
+    changed[0, 0, 11, 12] = 100
+    before, after = predict_blind(model.blind_spot, x)[0], predict_blind(model.blind_spot, changed)[0]
+    assert before[0, 0, 11, 12] == after[0, 0, 11, 12]
+    assert not torch.equal(before, after)
+
+
+def test_the_noise_of_an_image_comes_from_its_content_and_the_seed() -> None:
+    image = np.random.default_rng(0).random((5, 5))
+    assert image_seed(0, image) == image_seed(0, image.copy())
+    assert len({image_seed(0, image), image_seed(1, image), image_seed(0, image + 1)}) == 3

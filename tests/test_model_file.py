@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from diffdenoise.denoiser import Denoiser
+from diffdenoise.errors import ModelError
+from diffdenoise.model_file import load_model, read_header, save_model
+from tests.conftest import noisy_disks
+
+
+def rewritten(path: Path, to: Path, change) -> Path:
+    """The model file with its header and weights changed by hand."""
+    weights = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["diffdenoise"])
+    change(header, weights)
+    save_file(weights, to, {"diffdenoise": json.dumps(header)})
+    return to
+
+
+def test_a_model_comes_back_the_same(smoke_model: Path, tmp_path: Path) -> None:
+    model = load_model(smoke_model)
+    again = save_model(model, tmp_path / "again.safetensors")
+    assert load_model(again).fingerprint() == model.fingerprint() == read_header(smoke_model)["fingerprint"]
+    noisy = noisy_disks(seed=5)
+    assert np.array_equal(Denoiser.load(smoke_model).denoise(noisy), Denoiser.load(again).denoise(noisy))
+
+
+def test_it_describes_itself_and_names_no_file(smoke_model: Path) -> None:
+    header = read_header(smoke_model)
+    assert header["config"]["preset"] == "smoke"
+    assert header["normalisation"]["mode"] == "scan"
+    assert "not a medical device" in header["notice"]
+    assert str(smoke_model.parent) not in json.dumps(header)
+
+
+def change_a_weight(header: dict, weights: dict) -> None:
+    weights["student.head.weight"] += 1e-3
+
+
+def change_a_shape(header: dict, weights: dict) -> None:
+    weights["student.head.weight"] = torch.zeros(3)
+
+
+def drop_a_weight(header: dict, weights: dict) -> None:
+    del weights["student.head.weight"]
+
+
+def change_the_scale(header: dict, weights: dict) -> None:
+    header["normalisation"]["scale"] = 17.0
+
+
+def future_format(header: dict, weights: dict) -> None:
+    header["format"] = 99
+
+
+def unknown_setting(header: dict, weights: dict) -> None:
+    header["config"]["run_this"] = "rm -rf /"
+
+
+@pytest.mark.parametrize(
+    "change", [change_a_weight, change_a_shape, drop_a_weight, change_the_scale, future_format, unknown_setting]
+)
+def test_a_changed_model_file_is_refused(smoke_model: Path, tmp_path: Path, change) -> None:
+    with pytest.raises(ModelError, match=r"bad\.safetensors"):
+        load_model(rewritten(smoke_model, tmp_path / "bad.safetensors", change))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x80\x02]q\x00.", b"\xff" * 100])
+def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"bad\.safetensors"):
+        load_model(path)
+
+
+def test_a_truncated_model_is_refused(smoke_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(smoke_model.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match="damaged"):
+        load_model(path)
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model"):
+        load_model(tmp_path / "none.safetensors")

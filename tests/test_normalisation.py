@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffdenoise.normalisation import fit_normalisation, measure_range, normalise, restore
+
+
+@given(offset=st.floats(-1e4, 1e4), scale=st.floats(1e-2, 1e4), seed=st.integers(0, 99))
+def test_it_is_undone_and_never_clips(offset: float, scale: float, seed: int) -> None:
+    pixels = (np.random.default_rng(seed).standard_normal((2, 30, 30)) * scale + offset).astype(np.float32)
+    own = measure_range(pixels)
+    unit = normalise(pixels, *own)
+    assert unit.min() < 0
+    assert unit.max() > 1
+    np.testing.assert_allclose(restore(unit, *own), pixels, rtol=1e-5, atol=1e-5 * (abs(offset) + scale))
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5, 1e6])
+def test_a_constant_image_has_a_range(value: float) -> None:
+    offset, scale = measure_range(np.full((1, 4, 4), value, np.float32))
+    assert scale > 0
+    assert offset == value
+
+
+def test_one_bright_spot_on_a_flat_ground_has_a_range() -> None:
+    image = np.zeros((1, 100, 100), np.float32)
+    image[0, 5, 5] = 9
+    assert measure_range(image) == (0, 9)
+
+
+def test_fixed_numbers_serve_all_scans_and_scan_numbers_each() -> None:
+    fixed = fit_normalisation([(0, 10), (2, 30), (4, 20)], "fixed")
+    pixels = np.arange(100, dtype=np.float32).reshape(1, 10, 10)
+    assert fixed.range_of(pixels) == (2, 20)
+    assert fit_normalisation([(0, 10)], "scan").range_of(pixels) == measure_range(pixels)

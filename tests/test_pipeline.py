@@ -1,0 +1,141 @@
+"""The fit as a whole: caching, resuming after a kill, budgets."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffdenoise.config import make_config
+from diffdenoise.errors import ScanError
+from diffdenoise.model_file import read_header
+from diffdenoise.pipeline import Source, choose_slices, fit
+from diffdenoise.scans.scan import Scan
+from tests.conftest import noisy_disks
+
+
+def source(seed: int = 0, **shape: int) -> Source:
+    return Source(f"disks {seed} {shape}", lambda: Scan(noisy_disks(seed=seed, **shape), "disks", "npy"))
+
+
+def broken() -> Source:
+    def load() -> Scan:
+        raise ScanError("bad.png", "is broken", "Mend it.")
+
+    return Source("broken", load)
+
+
+def fingerprint(run: Path) -> str:
+    return read_header(run / "model.safetensors")["fingerprint"]
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_fit_does_nothing_and_a_changed_setting_redoes_what_depends_on_it(tmp_path: Path) -> None:
+    fit([source()], make_config("smoke"), tmp_path, "cpu")
+    before = stamps(tmp_path)
+    fit([source()], make_config("smoke"), tmp_path, "cpu")
+    after = stamps(tmp_path)
+    unchanged = {name for name in before if before[name] == after.get(name)}
+    assert {Path(name).name for name in before.keys() - unchanged} <= {"lock", "diffdenoise-run.json"}
+
+    first = fingerprint(tmp_path)
+    fit([source()], make_config("smoke", {"student": {"steps": 21}}), tmp_path, "cpu")
+    changed = {name for name in before if before[name] != stamps(tmp_path).get(name)}
+    assert any("/student/" in name for name in changed)
+    assert not any(
+        f"/{stage}/" in name for name in changed for stage in ("slices", "blind_spot", "diffusion", "teacher")
+    )
+    assert fingerprint(tmp_path) != first
+
+
+def test_the_same_fit_elsewhere_gives_the_same_model(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        fit([source()], make_config("smoke"), tmp_path / name, "cpu")
+    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b")
+
+
+@pytest.mark.parametrize("stage", ["blind_spot", "diffusion", "student"])
+def test_killed_in_the_middle_of_a_stage_it_goes_on_to_the_same_result(tmp_path: Path, stage: str) -> None:
+    np.save(tmp_path / "noisy.npy", noisy_disks())
+    (tmp_path / "settings.toml").write_text(f"[{stage}]\nsteps = 120\n")
+
+    def command(run: str) -> list[str]:
+        options = ["-o", str(tmp_path / run), "--preset", "smoke", "--config", str(tmp_path / "settings.toml")]
+        return [sys.executable, "-m", "diffdenoise", "fit", str(tmp_path / "noisy.npy"), *options, "--device", "cpu"]
+
+    environment = {**os.environ, "DIFFDENOISE_CHECKPOINT_SECONDS": "0.1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command("killed"), env=environment, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "killed" / stage / "last.ckpt"
+    waited = time.monotonic()
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() - waited < 120:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert checkpoint.exists()
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+
+    for run in ("killed", "undisturbed"):
+        subprocess.run(command(run), env=environment, check=True, capture_output=True)
+    assert not checkpoint.exists()
+    assert fingerprint(tmp_path / "killed") == fingerprint(tmp_path / "undisturbed")
+
+
+def test_teacher_images_left_undone_are_made_and_the_others_kept(tmp_path: Path) -> None:
+    fit([source()], make_config("smoke"), tmp_path, "cpu")
+    path = tmp_path / "teacher" / "00000.npy"
+    whole = np.load(path)
+    half = whole.copy()
+    half[1:] = np.nan
+    half[0] = 5
+    np.save(path, half)
+    for name in ("teacher/done", "model/done", "student/done"):
+        (tmp_path / name).unlink()
+    fit([source()], make_config("smoke"), tmp_path, "cpu")
+    again = np.load(path)
+    assert (again[0] == 5).all()
+    assert np.array_equal(again[1:], whole[1:])
+
+
+def test_a_budget_becomes_recorded_steps_that_a_second_run_uses(tmp_path: Path) -> None:
+    fit([source()], make_config("smoke"), tmp_path, "cpu", budget=8)
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert plan["config"]["blind_spot"]["steps"] != make_config("smoke").blind_spot.steps
+    first = fingerprint(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    fit([source()], make_config("smoke"), tmp_path, "cpu", budget=8)
+    assert json.loads((tmp_path / "plan.json").read_text()) == plan
+    assert fingerprint(tmp_path) == first
+
+
+def test_a_bad_scan_is_skipped_and_told_each_time(tmp_path: Path) -> None:
+    sources = [broken(), source(), source(1, slices=1, rows=60, columns=33)]
+    for _ in range(2):
+        done = fit(sources, make_config("smoke"), tmp_path, "cpu")
+        assert done.skipped == ["bad.png: is broken. Mend it."]
+    assert done.model.history["scans"] == 2
+
+
+def test_nothing_but_bad_scans_is_an_error_that_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ScanError, match=r"bad\.png: is broken"):
+        fit([broken()], make_config("smoke"), tmp_path, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("counts", "most", "expected"),
+    [
+        ([3, 2], None, [[0, 1, 2], [0, 1]]),
+        ([3, 2], 99, [[0, 1, 2], [0, 1]]),
+        ([5], 3, [[0, 2, 4]]),
+        ([1, 1, 8], 1, [[0], [], []]),
+    ],
+)
+def test_teacher_slices_are_spread_evenly(counts: list[int], most: int | None, expected: list[list[int]]) -> None:
+    assert choose_slices(counts, most) == expected

@@ -1,0 +1,92 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffdenoise.errors import RunError
+from diffdenoise.run_folder import cached, clean, find_model, find_run, key_of, locked, make_run_folder
+
+
+def test_a_run_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = make_run_folder(tmp_path / "a" / "run")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert make_run_folder(folder) == folder
+
+
+def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match="not those of a run"):
+        make_run_folder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_artefact_is_made_once_per_key(tmp_path: Path) -> None:
+    made = []
+    make = lambda to: made.append(to)  # noqa: E731
+    for key in ("one", "one", "two", "two", "one"):
+        cached(tmp_path / "artefact", key, make)
+    assert len(made) == 3
+
+
+def test_an_interrupted_artefact_goes_on_and_a_foreign_one_is_begun_anew(tmp_path: Path) -> None:
+    def stopped(to: Path) -> None:
+        (to / "half").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path / "artefact", "key", stopped)
+    seen = []
+    cached(tmp_path / "artefact", "key", lambda to: seen.append((to / "half").exists()))
+    cached(tmp_path / "artefact", "other", lambda to: seen.append((to / "half").exists()))
+    assert seen == [True, False]
+
+
+def test_keys_tell_parts_apart() -> None:
+    assert key_of("a", {"x": 1}) == key_of("a", {"x": 1})
+    assert len({key_of("a", "b"), key_of("ab"), key_of("b", "a"), key_of(["a"], "b")}) == 4
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    folder = make_run_folder(tmp_path / "run")
+    program = (
+        "import sys, pathlib; from diffdenoise.run_folder import locked\nwith locked(pathlib.Path(sys.argv[1])): pass"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
+    with locked(folder):
+        held = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert held.returncode != 0
+    assert "another diffdenoise works here" in held.stderr
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_cleaning_deletes_pixels_and_nothing_else(tmp_path: Path) -> None:
+    folder = make_run_folder(tmp_path / "run")
+    for name in ("slices", "known", "teacher", "student"):
+        (folder / name).mkdir()
+        (folder / name / "00000.npy").write_bytes(b"0" * 100)
+    (folder / "student" / "last.ckpt").write_bytes(b"0" * 50)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    assert clean(folder) == 350
+    assert not (folder / "slices").exists()
+    assert not (folder / "student" / "last.ckpt").exists()
+    assert (folder / "model.safetensors").read_bytes() == b"weights"
+    assert clean(folder) == 0
+
+
+def test_cleaning_any_other_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "slices").mkdir()
+    with pytest.raises(RunError, match="nothing was deleted"):
+        clean(tmp_path)
+    assert (tmp_path / "slices").exists()
+
+
+def test_runs_and_models_are_found_from_where_users_are(tmp_path: Path) -> None:
+    folder = make_run_folder(tmp_path / ".diffdenoise")
+    assert find_run(tmp_path) == find_run(folder) == folder
+    with pytest.raises(RunError, match="no model yet"):
+        find_model(tmp_path)
+    (folder / "model.safetensors").touch()
+    assert find_model(tmp_path) == find_model(folder / "model.safetensors") == folder / "model.safetensors"
+    with pytest.raises(RunError, match="no diffdenoise run"):
+        find_run(tmp_path / "elsewhere")

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffdenoise.errors import ConfigError
+from diffdenoise.training.slices import SliceStore, draw_boxes, write_scan_slices
+
+
+def store_of(folder: Path, *shapes: tuple[int, int, int]) -> SliceStore:
+    for number, (slices, rows, columns) in enumerate(shapes):
+        values = 10_000 * number + np.arange(slices * rows * columns, dtype=np.float32)
+        write_scan_slices(folder, number, values.reshape(slices, 1, rows, columns))
+    return SliceStore(folder)
+
+
+@given(seed=st.integers(0, 2**31), step=st.integers(0, 10**6), crop=st.integers(16, 64))
+def test_boxes_lie_inside_and_depend_on_seed_and_step_alone(seed: int, step: int, crop: int) -> None:
+    shapes = [(3, 1, 40, 30), (1, 1, 20, 90)]
+    boxes = draw_boxes(shapes, seed, step, 8, crop)
+    assert boxes == draw_boxes(shapes, seed, step, 8, crop)
+    assert boxes != draw_boxes(shapes, seed, step + 1, 8, crop)
+    for box in boxes:
+        slices, _, rows, columns = shapes[box.scan]
+        assert box.side == min(crop, 20)
+        assert 0 <= box.slice < slices
+        assert 0 <= box.row <= rows - box.side
+        assert 0 <= box.column <= columns - box.side
+
+
+def test_crops_of_two_stores_match(tmp_path: Path) -> None:
+    first, second = (store_of(tmp_path / name, (4, 32, 40)) for name in "ab")
+    boxes = draw_boxes(first.shapes, 1, 2, 16, 16)
+    assert torch.equal(first.crops(boxes), second.crops(boxes))
+    assert first.crops(boxes).shape == (16, 1, 16, 16)
+    assert {box.turn for box in draw_boxes(first.shapes, 1, 2, 200, 16)} == set(range(8))
+
+
+def test_only_chosen_slices_are_drawn(tmp_path: Path) -> None:
+    store = store_of(tmp_path, (5, 20, 20), (3, 20, 20))
+    boxes = draw_boxes(store.shapes, 0, 0, 200, 16, chosen=[[1, 4], []])
+    assert {(box.scan, box.slice) for box in boxes} == {(0, 1), (0, 4)}
+
+
+def test_a_tiny_scan_is_left_out_and_only_tiny_ones_are_refused() -> None:
+    boxes = draw_boxes([(1, 1, 5, 5), (1, 1, 50, 50)], 0, 0, 20, 32)
+    assert {(box.scan, box.side) for box in boxes} == {(1, 32)}
+    with pytest.raises(ConfigError, match="smaller than"):
+        draw_boxes([(1, 1, 5, 5)], 0, 0, 1, 32)
+
+
+def test_slices_are_memory_mapped(tmp_path: Path) -> None:
+    store = store_of(tmp_path, (2, 16, 16))
+    assert isinstance(store.arrays[0], np.memmap)
+    assert torch.equal(store.slice(0, 1), torch.arange(256.0, 512.0).reshape(1, 16, 16))
