@@ -7,11 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import RunError, ScanError
 from diffdenoise.model_file import read_header
 from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.run_folder import MODEL, find_model, find_run
-from diffdenoise.errors import RunError
 from diffdenoise.scans.files import find, read_scan
 from diffdenoise.scans.scan import Scan
 

@@ -81,7 +81,7 @@ def sample(
     pairs = [image_noise([seed + pair for seed in seeds], x_c.shape[1:]).to(x_c) for pair in range(teacher.pairs)]
     x_0, spread = srds_pairs(network, pairs, abar, teacher.steps, settings.prediction)
     x_hat = chain.decode(x_0, x_c)
-    fused = fuse(x_hat, x_noisy, recalibrate(v_total, x_hat, x_noisy), s2) if teacher.fuse else x_hat
+    fused = fuse(x_hat, x_noisy, recalibrate(v_total, x_c, x_hat, x_noisy), s2) if teacher.fuse else x_hat
     return Sampled(x_hat, chain.scale_spread(spread), fused)
 
 

@@ -41,9 +41,12 @@ def test_without_noise_the_measurement_is_kept_and_without_error_the_estimate() 
     assert torch.equal(fuse(x_blind, x_noisy, v_total, 9.0), x_blind)
 
 
-def test_recalibration_restores_a_misjudged_overall_variance() -> None:
+def test_recalibration_follows_the_better_estimate() -> None:
     torch.manual_seed(1)
-    truth = torch.rand(2, 1, 64, 64) + 0.5
-    x_noisy = truth.sqrt() * torch.randn(2, 1, 64, 64)
-    got = recalibrate(0.25 * truth, torch.zeros_like(truth), x_noisy)
-    torch.testing.assert_close(got / truth, torch.ones_like(truth), rtol=0.05, atol=0)
+    s2 = 0.01
+    noise = lambda v: v**0.5 * torch.randn(2, 1, 200, 200)  # noqa: E731
+    x_noisy, x_c, better = noise(s2), noise(0.03), noise(0.01)
+    v_total = torch.full_like(x_c, 0.03 + s2)
+    got = recalibrate(v_total, x_c, better, x_noisy)
+    torch.testing.assert_close(got, torch.full_like(got, 0.01 + s2), rtol=0.05, atol=0)
+    torch.testing.assert_close(recalibrate(v_total, x_c, x_c, x_noisy), v_total)

@@ -29,11 +29,12 @@ def error_variance(v_total: Tensor, s2: Tensor | float) -> Tensor:
     return gain(v_total, s2) * torch.as_tensor(s2, dtype=v_total.dtype, device=v_total.device)
 
 
-def recalibrate(v_total: Tensor, x_blind: Tensor, x_noisy: Tensor) -> Tensor:
-    """v_total scaled so that it has the likeliest overall size for another blind estimate of the same pixels.
+def recalibrate(v_total: Tensor, x_c: Tensor, x_blind: Tensor, x_noisy: Tensor) -> Tensor:
+    """v_total, learned for the blind estimate x_c, carried over to another blind estimate of the same pixels.
 
-    v_total was learned for one blind estimate (the condition); a refined one errs a little less. The factor that
-    maximises the Gaussian likelihood of x_noisy - x_blind is mean[(x_noisy - x_blind)^2 / v_total], one per image.
+    mean[(x_noisy - x_blind)^2 / v_total] is the factor on v_total that makes x_noisy likeliest. Only its ratio between
+    the two estimates is used, one number per image: v_total itself may be off on unseen content, and v / (v + s2)
+    reacts strongly to an error that is the same everywhere.
     """
-    factor = ((x_noisy - x_blind) ** 2 / v_total).mean(dim=(-3, -2, -1), keepdim=True)
-    return v_total * factor
+    fit = lambda estimate: ((x_noisy - estimate) ** 2 / v_total).mean(dim=(-3, -2, -1), keepdim=True)  # noqa: E731
+    return v_total * fit(x_blind) / fit(x_c).clamp(min=1e-12)
