@@ -35,7 +35,7 @@ def test_a_wrong_setting_is_named(overrides: dict, named: str) -> None:
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="smoke.*cpu.*paper"):
+    with pytest.raises(ConfigError, match=r"smoke.*cpu.*paper"):
         make_config("huge")
 
 

@@ -23,9 +23,8 @@ def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
 
 def test_an_artefact_is_made_once_per_key(tmp_path: Path) -> None:
     made = []
-    make = lambda to: made.append(to)  # noqa: E731
     for key in ("one", "one", "two", "two", "one"):
-        cached(tmp_path / "artefact", key, make)
+        cached(tmp_path / "artefact", key, made.append)
     assert len(made) == 3
 
 

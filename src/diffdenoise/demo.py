@@ -1,7 +1,8 @@
 """`diffdenoise demo`: real anatomy, known noise, known fine detail; every stage of the method beside each other.
 
-Train and test are different blocks of axial slices of the MNI152 T1 average. That volume is smooth, so the test slices
-alone get details of 1 to 3 pixels that nothing was trained on: a denoiser that only learned smoothness would erase them.
+Train and test are different blocks of axial slices of the MNI152 T1 average. That volume is smooth, so the test
+slices alone get details of 1 to 3 pixels that nothing was trained on: a denoiser that only learned smoothness would
+erase them.
 """
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -35,7 +37,7 @@ def test_trailing_steps_start_at_pure_noise_and_fall(timesteps: int, data: st.Da
     assert len(times) == steps
     assert times[0] == timesteps - 1
     assert times[-1] >= 0
-    assert all(later < earlier for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(times))
 
 
 @pytest.mark.parametrize("steps", [0, 1001])

@@ -1,0 +1,151 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffdenoise.cli import main
+from tests.conftest import noisy_disks
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return int(stop.value.code or 0), said.out, said.err
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number in range(2):
+        np.save(folder / f"{number}.npy", noisy_disks(seed=number))
+    return folder
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom diffdenoise.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'monai', 'pytorch_lightning', 'pydantic', 'pydicom', 'nibabel'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("run", "fit", "denoise", "evaluate", "info", "demo", "clean"):
+        assert command in done.stdout
+
+
+def test_denoise_writes_what_is_asked_for_and_then_has_nothing_to_do(
+    scans: Path, smoke_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ["denoise", scans, "--model", smoke_model, "-o", out, "--sampler", "srds", "--spread", "--removed"]
+    status, said, _ = run(capsys, *command)
+    assert status == 0
+    assert "Wrote 6" in said
+    noisy, denoised, removed, spread = (
+        np.load(folder / name)
+        for folder, name in [(scans, "0.npy"), (out, "0.npy"), (out, "0_removed.npy"), (out, "0_spread.npy")]
+    )
+    np.testing.assert_allclose(noisy - denoised, removed, atol=1e-6)
+    assert (spread >= 0).all()
+    sidecar = json.loads((out / "0.npy.json").read_text())
+    assert sidecar["settings"]["sampler"] == "srds"
+    assert sidecar["model"]
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    status, said, _ = run(capsys, *command)
+    assert status == 0
+    assert "2 already there" in said
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+
+def test_one_bad_file_does_not_stop_the_others(
+    scans: Path, smoke_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scans / "bad.npy").write_bytes(b"not an array")
+    status, _, said = run(capsys, "denoise", scans, "--model", smoke_model, "-o", tmp_path / "out")
+    assert status == 1
+    assert "bad.npy" in said
+    assert (tmp_path / "out" / "0.npy").exists()
+    assert (tmp_path / "out" / "1.npy").exists()
+    assert not (tmp_path / "out" / "bad.npy").exists()
+
+
+def test_a_users_file_in_the_way_is_not_overwritten(
+    scans: Path, smoke_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "0.npy").write_text("precious")
+    status, _, said = run(capsys, "denoise", scans, "--model", smoke_model, "-o", out)
+    assert status == 1
+    assert "0.npy" in said
+    assert (out / "0.npy").read_text() == "precious"
+    status, _, _ = run(capsys, "denoise", scans, "--model", smoke_model, "-o", scans)
+    assert status == 1
+    assert np.array_equal(np.load(scans / "1.npy"), noisy_disks(seed=1))
+
+
+def test_run_then_info_evaluate_and_clean(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run(capsys, "run", scans, "-o", out, "--preset", "smoke", "--device", "cpu")[0] == 0
+    status, said, _ = run(capsys, "info", out)
+    assert status == 0
+    assert "smoke" in said
+    status, said, _ = run(capsys, "info", scans)
+    assert status == 0
+    assert "3 x 40 x 48" in said
+    clean_images = tmp_path / "clean"
+    clean_images.mkdir()
+    for number in range(2):
+        np.save(clean_images / f"{number}.npy", noisy_disks(seed=number, sigma=0))
+    figures = tmp_path / "figures.json"
+    status, said, _ = run(
+        capsys,
+        "evaluate",
+        out,
+        "--reference",
+        clean_images,
+        "--noisy",
+        scans,
+        "--data-range",
+        "unit",
+        "--json",
+        figures,
+    )
+    assert status == 0
+    assert "mean" in said
+    rows = json.loads(figures.read_text())["scans"]
+    assert len(rows) == 2
+    assert rows[0]["noisy_psnr"] == pytest.approx(-20 * np.log10(0.05), abs=0.3)
+    assert "psnr" in rows[0]
+    status, said, _ = run(capsys, "clean", out)
+    assert status == 0
+    assert "Freed" in said
+    assert not (out / ".diffdenoise" / "slices").exists()
+    assert run(capsys, "denoise", scans, "--model", out, "-o", tmp_path / "again")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["denoise", "nothing", "--model", "none", "-o", "out"], "nothing: does not exist"),
+        (["info", "nothing"], "does not exist"),
+        (["clean", "."], "no diffdenoise run"),
+        (["fit", "{scans}", "-o", "out", "--budget", "soon"], "budget"),
+        (["denoise", "{scans}", "--model", "none.safetensors", "-o", "out"], "no such model"),
+        (["evaluate", "{scans}", "--reference", "nothing"], "does not exist"),
+    ],
+)
+def test_mistakes_are_answered_without_a_traceback(
+    arguments: list[str], said: str, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = run(capsys, *(argument.format(scans=scans) for argument in arguments))
+    assert status == 1
+    assert said in " ".join(errors.split())
+    assert "Traceback" not in errors

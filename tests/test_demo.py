@@ -1,0 +1,26 @@
+import json
+from pathlib import Path
+
+import numpy as np
+
+from diffdenoise.demo import TEST, TRAIN, demo_images, run_demo
+
+
+def test_train_and_test_are_apart_and_only_the_test_has_details() -> None:
+    assert TEST["first"] >= TRAIN["first"] + TRAIN["count"] + 5
+    block, images, without, detail = demo_images(0.1, 0)
+    assert len(block) == TRAIN["count"]
+    np.testing.assert_allclose(images["reference"] - without, detail, atol=1e-6)
+    assert abs((images["noisy"] - images["reference"]).std() - 0.1) < 0.002
+
+
+def test_the_demo_makes_a_table_a_picture_and_a_page(tmp_path: Path) -> None:
+    made = run_demo(tmp_path / "demo", 0.1, 0, None, "cpu", lambda what, done, total: None, preset="smoke")
+    methods = [row["method"] for row in made.figures]
+    assert methods == [
+        "noisy", "non-local means", "condition x_c", "one chain", "x_hat (SRDS)", "fused", "student"
+    ]  # fmt: skip
+    assert all(np.isfinite(value) for row in made.figures for key, value in row.items() if key != "method")
+    assert made.picture.read_bytes().startswith(b"\x89PNG")
+    assert "not a medical device" in made.page.read_text()
+    assert json.loads((tmp_path / "demo" / "table.json").read_text())["figures"] == made.figures
