@@ -217,6 +217,20 @@ def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
         read(tmp_path / "bad.dcm")
 
 
+def test_words_and_untyped_values_survive_the_change_of_encoding(tmp_path: Path) -> None:
+    overlay = bytes(range(256)) * 2  # 64 x 64 bits
+    source = pydicom.dcmread(bundled("MR_small_bigendian.dcm"))
+    source.add_new(0x60000010, "US", 64)
+    source.add_new(0x60000011, "US", 64)
+    source.add_new(0x60000100, "US", 1)
+    source.add_new(0x60003000, "OW", np.frombuffer(overlay, "<u2").astype(">u2").tobytes())
+    source.save_as(tmp_path / "big.dcm")
+    assert pydicom.dcmread(round_trip(tmp_path / "big.dcm", tmp_path / "out"))[0x60003000].value == overlay
+    untyped = changed_copy(bundled("MR_small_implicit.dcm"), tmp_path / "implicit.dcm", PixelPaddingValue=-5)
+    result = pydicom.dcmread(round_trip(untyped, tmp_path / "out"))
+    assert (result["PixelPaddingValue"].VR, result.PixelPaddingValue) == ("SS", -5)
+
+
 def test_blanked_identifiers_are_taken_from_the_files_head(tmp_path: Path) -> None:
     dataset = pydicom.dcmread(bundled("MR_small.dcm"))
     dataset.SOPInstanceUID = dataset.SOPClassUID = ""

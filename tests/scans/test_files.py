@@ -139,7 +139,7 @@ def test_the_original_is_never_overwritten(tmp_path: Path) -> None:
     source = image(tmp_path / "a.npy")
     (tmp_path / "link").symlink_to(tmp_path)
     for folder in (tmp_path, tmp_path / "link"):
-        with pytest.raises(ScanError, match="original"):
+        with pytest.raises(ScanError, match="is the original"):
             write_scan(read(source), folder, PROVENANCE)
 
 

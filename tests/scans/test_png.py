@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,12 @@ def test_other_chunks_stay_and_several_data_chunks_are_replaced(tmp_path: Path) 
     assert [chunk for kind, chunk in _chunks(result.read_bytes()) if kind != b"IDAT"] == before
     with PIL.Image.open(result) as after:
         np.testing.assert_array_equal(np.array(after), 255 - picture)
+    old, new = ([c for kind, c in _chunks(p.read_bytes()) if kind == b"IDAT"] for p in (tmp_path / "a.png", result))
+    assert len(old) > 1
+    stream = zlib.decompressobj()
+    stream.decompress(b"".join(chunk[8:-4] for chunk in new))
+    assert stream.eof
+    assert not stream.unused_data
 
 
 def test_units_and_saturation(tmp_path: Path) -> None:

@@ -148,9 +148,6 @@ def _guess_syntax(dataset: Any) -> Any:
 
 def _save(dataset: Any, path: Path) -> None:
     import pydicom
-    from pydicom.filewriter import correct_ambiguous_vr
 
-    # without value types in the source, those of padding and the like follow from its pixels being signed or not
-    correct_ambiguous_vr(dataset, is_little_endian=True)
     # `force_encoding` allows a change of byte order: numbers are converted by pydicom, words by `derive`
     pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
