@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from diffdenoise.inference import Sampler, denoise_slices, image_seed, predict_blind, tiled
+from diffdenoise.inference import Sampled, Sampler, denoise_slices, image_seed, predict_blind, sample, tiled
 from diffdenoise.model_file import Model, load_model
 from tests.conftest import noisy_disks
 
@@ -105,3 +105,19 @@ def test_the_noise_of_an_image_comes_from_its_content_and_the_seed() -> None:
     image = np.random.default_rng(0).random((5, 5))
     assert image_seed(0, image) == image_seed(0, image.copy())
     assert len({image_seed(0, image), image_seed(1, image), image_seed(0, image + 1)}) == 3
+
+
+def test_several_pairs_average_and_their_spreads_do_not_cancel(model: Model) -> None:
+    x_noisy = torch.from_numpy(noisy_disks(slices=1))[None]
+    x_c, v_total = predict_blind(model.blind_spot, x_noisy)
+    images = (x_noisy, x_c, v_total)
+
+    def sampled(pairs: int, seed: int) -> Sampled:
+        teacher = model.config.teacher.model_copy(update={"pairs": pairs})
+        s2 = torch.full_like(x_c, 0.0025)
+        return sample(model.diffusion, model.config.diffusion, teacher, model.chain, images, s2, [seed])
+
+    first, second, both = sampled(1, 5), sampled(1, 6), sampled(2, 5)
+    torch.testing.assert_close(both.x_hat, (first.x_hat + second.x_hat) / 2)
+    torch.testing.assert_close(both.spread, ((first.spread**2 + second.spread**2) / 2).sqrt())
+    torch.testing.assert_close((both.chain - first.x_hat).abs(), first.spread, rtol=1e-4, atol=1e-5)

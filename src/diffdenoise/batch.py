@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diffdenoise import __version__
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ScanError
@@ -70,7 +68,7 @@ def _denoise_one(
     spread = result.spread
     if wanted.spread and spread is None:
         spread = denoiser.denoise_slices(scan.pixels, "srds", wanted.seed, inner).spread
-    images = {"denoised": result.pixels, "spread": np.abs(spread) if spread is not None else None}
+    images = {"denoised": result.pixels, "spread": spread}
     images["removed"] = scan.pixels - result.pixels
     paths = []
     for provenance in provenances:

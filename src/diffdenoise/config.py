@@ -109,8 +109,8 @@ SMOKE = Config(
 
 CPU = Config(
     preset="cpu",
-    blind_spot=BlindSpotSettings(steps=3000, batch=4, crop=64, learning_rate=3e-3),
-    diffusion=DiffusionSettings(steps=1500, batch=4, crop=64, learning_rate=1e-3),
+    blind_spot=BlindSpotSettings(steps=3500, batch=4, crop=64, learning_rate=3e-3),
+    diffusion=DiffusionSettings(steps=1000, batch=4, crop=64, learning_rate=1e-3),
     teacher=TeacherSettings(steps=4),
     student=StudentSettings(steps=2000, batch=4, crop=64, learning_rate=2e-3),
 )

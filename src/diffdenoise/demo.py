@@ -114,7 +114,7 @@ def stages(model: Model, noisy: np.ndarray, device: str) -> Images:
     sampled = sample_slice(model, x_noisy, level, seeds)
     tensors = {
         "condition x_c": x_c,
-        "one chain": sampled.x_hat + sampled.spread,
+        "one chain": sampled.chain,
         "x_hat (SRDS)": sampled.x_hat,
         "fused": sampled.fused,
     }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diffdenoise.config import DiffusionSettings, TeacherSettings
 from diffdenoise.diffusion.fusion import fuse, recalibrate
-from diffdenoise.diffusion.sampling import Network, image_noise, srds_pairs
+from diffdenoise.diffusion.sampling import Network, image_noise, srds
 from diffdenoise.diffusion.schedule import make_schedule
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.model_file import Model
@@ -54,8 +54,12 @@ def predict_blind(blind_spot: nn.Module, x_noisy: Tensor) -> tuple[Tensor, Tenso
 
 @dataclass(frozen=True)
 class Sampled:
-    """SRDS and fusion for a batch of images, each (N, 1, H, W), normalised."""
+    """SRDS and fusion for a batch of images, each (N, 1, H, W), normalised.
 
+    chain: the first +eps chain alone, to see what pairing does; spread: root mean square over the pairs, not negative.
+    """
+
+    chain: Tensor
     x_hat: Tensor
     spread: Tensor
     fused: Tensor
@@ -79,10 +83,12 @@ def sample(
     network = bind_condition(diffusion, x_c)
     abar = make_schedule(settings.schedule, settings.timesteps)
     pairs = [image_noise([seed + pair for seed in seeds], x_c.shape[1:]).to(x_c) for pair in range(teacher.pairs)]
-    x_0, spread = srds_pairs(network, pairs, abar, teacher.steps, settings.prediction)
-    x_hat = chain.decode(x_0, x_c)
+    results = [srds(network, eps, abar, teacher.steps, settings.prediction) for eps in pairs]
+    means, spreads = (torch.stack(part) for part in zip(*results, strict=True))
+    x_hat = chain.decode(means.mean(0), x_c)
     fused = fuse(x_hat, x_noisy, recalibrate(v_total, x_c, x_hat, x_noisy), s2) if teacher.fuse else x_hat
-    return Sampled(x_hat, chain.scale_spread(spread), fused)
+    single = chain.decode(means[0] + spreads[0], x_c)
+    return Sampled(single, x_hat, chain.scale_spread(spreads.square().mean(0).sqrt()), fused)
 
 
 def bind_condition(diffusion: nn.Module, x_c: Tensor) -> Network:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from diffdenoise.diffusion.sampling import ddim_step, image_noise, srds, srds_pairs
+from diffdenoise.diffusion.sampling import ddim_step, image_noise, srds
 from diffdenoise.diffusion.schedule import make_schedule, target, trailing_steps
 from diffdenoise.networks.unet import ConditionalUNet
 
@@ -79,15 +79,6 @@ def test_in_a_gaussian_model_the_pair_cancels_the_noise_exactly() -> None:
     mean, spread = srds(ideal, eps, ABAR, 20, "x0")
     torch.testing.assert_close(mean, torch.full_like(mean, m), rtol=0, atol=1e-4)  # abar_T is not quite 0
     assert 0.3 * s < spread.std() < s
-
-
-def test_several_pairs_average() -> None:
-    network = bound(2)
-    pairs = [image_noise([seed], (1, 8, 8)) for seed in (1, 2, 3)]
-    mean, spread = srds_pairs(network, pairs, ABAR, 3)
-    each = [srds(network, eps, ABAR, 3) for eps in pairs]
-    torch.testing.assert_close(mean, torch.stack([one for one, _ in each]).mean(0))
-    torch.testing.assert_close(spread**2, torch.stack([one**2 for _, one in each]).mean(0))
 
 
 def test_noise_belongs_to_the_image() -> None:

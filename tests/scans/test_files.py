@@ -221,3 +221,21 @@ def test_a_folder_without_rights(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir(mode=0o500)
     with pytest.raises(ScanError, match="cannot be written"):
         write_scan(scan, tmp_path / "out", PROVENANCE)
+
+
+def test_a_series_named_file_by_file_is_one_scan(tmp_path: Path) -> None:
+    folder = series(tmp_path / "head", {"a.dcm": 0, "b.dcm": 1, "c.dcm": 2})
+    found, errors = find(sorted(folder.iterdir()))
+    assert not errors
+    assert [(item.format, len(item.paths), item.name) for item in found] == [("dicom", 3, "head")]
+    assert [item.format for item in find([folder / "a.dcm"])[0]] == ["dicom_file"]
+
+
+def test_own_results_are_found_when_asked_for_but_only_the_denoised(tmp_path: Path) -> None:
+    scan = read(image(tmp_path / "in" / "a.npy"))
+    for provenance in (PROVENANCE, REMOVED):
+        write_scan(scan, tmp_path / "out", provenance)
+    assert names(tmp_path / "out") == []
+    found, errors = find([tmp_path / "out"], own_results=True)
+    assert [item.name for item in found] == ["a.npy"]
+    assert not errors

@@ -49,16 +49,6 @@ def srds(
     return (plus + minus) / 2, (plus - minus) / 2
 
 
-def srds_pairs(
-    network: Network, pairs: Sequence[Tensor], abar: Tensor, steps: int, prediction: Prediction = "v"
-) -> tuple[Tensor, Tensor]:
-    """Mean over several symmetric pairs, and the root mean square of their spreads."""
-    results = [srds(network, eps, abar, steps, prediction) for eps in pairs]
-    mean = torch.stack([mean for mean, _ in results]).mean(0)
-    spread = torch.stack([spread**2 for _, spread in results]).mean(0).sqrt()
-    return mean, spread
-
-
 def image_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     """Standard normal noise, (len(seeds), *shape), each image from its own seed, drawn on the CPU on every device."""
     draw = lambda seed: torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))  # noqa: E731

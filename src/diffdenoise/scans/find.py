@@ -22,50 +22,63 @@ class Found:
     name: str
 
 
-def find(inputs: Sequence[str | Path]) -> tuple[list[Found], list[ScanError]]:
+def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[Found], list[ScanError]]:
     """The scans in files, folders (with all below) and patterns, in natural order, and what was wrong with inputs.
 
-    In folders hidden files, results of our own and files that are no images are passed over. DICOM files under one
-    input are grouped into series. Names are relative to the input and differ from each other.
+    In folders hidden files, results of our own and files that are no images are passed over; with own_results the
+    denoised ones count. DICOM files under one input, or named one by one (as a shell expands a pattern), are grouped
+    into series. Names are relative to the input and differ from each other.
     """
     found: list[Found] = []
     errors: list[ScanError] = []
+    named: list[Path] = []
     for item in inputs:
+        path = Path(item).expanduser()
         try:
-            found += _find_one(item)
+            if path.is_file() and format_of(path) == "dicom_file":
+                named.append(path)
+            else:
+                found += _find_one(path, own_results)
         except ScanError as error:
             errors.append(error)
+    if len(named) == 1:
+        found.append(Found((named[0],), "dicom_file", named[0].name))
+    elif named:
+        named = [path.absolute() for path in named]
+        found += _group(named, Path(os.path.commonpath([path.parent for path in named])))
     return _with_distinct_names(_without_repeats(found)), errors
 
 
-def _find_one(item: str | Path) -> list[Found]:
-    path = Path(item).expanduser()
+def _find_one(path: Path, own_results: bool) -> list[Found]:
     if path.is_file():
         kind = format_of(path)
         if kind is None:
             raise ScanError(path, "is no kind of image known here", f"Supported: {describe_formats()}.")
         return [Found((path,), kind, path.name)]
     if path.is_dir():
-        base, files = path, list(_walk(path))
+        base, files = path, list(_walk(path, own_results))
     elif has_magic(str(path)):
         base, files = _matches(path)
     else:
         raise ScanError(path, "does not exist", "Check the path.")
     found = _group(files, base)
     if not found:
-        raise ScanError(item, "holds no images", f"Supported: {describe_formats()}; hidden files are passed over.")
+        raise ScanError(path, "holds no images", f"Supported: {describe_formats()}; hidden files are passed over.")
     return found
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, own_results: bool = False) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         here = Path(place)
-        folders[:] = sorted(name for name in folders if not _passed_over(here / name))
-        yield from (here / name for name in files if not _passed_over(here / name))
+        folders[:] = sorted(name for name in folders if not _passed_over(here / name, own_results))
+        yield from (here / name for name in files if not _passed_over(here / name, own_results))
 
 
-def _passed_over(path: Path) -> bool:
-    return path.name.startswith(".") or sidecar.load(path) is not None
+def _passed_over(path: Path, own_results: bool = False) -> bool:
+    if path.name.startswith("."):
+        return True
+    record = sidecar.load(path)
+    return record is not None and not (own_results and record.get("quantity") == "denoised")
 
 
 def _matches(pattern: Path) -> tuple[Path, list[Path]]:
