@@ -44,3 +44,11 @@ def test_a_constant_image_has_no_noise(image: np.ndarray) -> None:
 
 def test_a_constant_level_is_the_same_at_every_brightness() -> None:
     assert np.array_equal(constant_level(2.0).variance(np.array([-5.0, 0.0, 9.0])), [4, 4, 4])
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.5, 3.0, 12.0])
+@pytest.mark.parametrize("scale", [1.0, 1 / 255, 37.0])
+def test_images_of_few_grey_levels(sigma: float, scale: float) -> None:
+    noise = np.random.default_rng(4).normal(100, sigma, (2, 200, 200))
+    expected = np.sqrt(sigma**2 + 1 / 12)
+    assert estimate_noise(scale * np.round(noise)).typical == pytest.approx(scale * expected, rel=0.08)

@@ -42,15 +42,14 @@ def constant_level(sigma: float) -> NoiseLevel:
 def estimate_noise(slices: np.ndarray, bins: int = 12) -> NoiseLevel:
     """Noise level of (slices, rows, columns), assuming noise independent between pixels.
 
-    Blocks without any variation (a background set to a constant) carry no noise and do not count. Sigma is 0 if nothing
-    else is left.
+    Places without any variation over 6x6 pixels (a background set to a constant) carry no noise and do not count; sigma
+    is 0 if nothing else is left. Images of few grey levels are fine: the levels' width counts as part of the noise.
     """
     detail, brightness = _haar(slices)
-    varies = detail != 0
-    detail, brightness = detail[varies], brightness[varies]
     if detail.size > MOST_BLOCKS:
         chosen = np.random.default_rng(0).choice(detail.size, MOST_BLOCKS, replace=False)
         detail, brightness = detail[chosen], brightness[chosen]
+    detail = _spread_levels(detail)
     bins = min(bins, detail.size // FEWEST_BLOCKS)
     if bins < 1:
         return constant_level(_sigma(detail))
@@ -69,10 +68,25 @@ def _sigma(detail: np.ndarray) -> float:
 
 
 def _haar(slices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(detail, brightness) of each 2x2 block, flat; brightness averaged over 3x3 blocks, to be less noisy itself."""
-    from scipy.ndimage import uniform_filter
+    """(detail, brightness) of each 2x2 block that varies, flat; brightness is averaged over 3x3 blocks."""
+    from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
 
     x = slices[:, : slices.shape[1] // 2 * 2, : slices.shape[2] // 2 * 2].astype(np.float32)
     a, b, c, e = x[:, ::2, ::2], x[:, ::2, 1::2], x[:, 1::2, ::2], x[:, 1::2, 1::2]
-    brightness = uniform_filter((a + b + c + e) / 4, size=(1, 3, 3), mode="nearest")
-    return ((a - b - c + e) / 2).ravel(), brightness.ravel()
+    parts = np.stack([a, b, c, e])
+    near = (1, 3, 3)
+    varies = maximum_filter(parts.max(0), near) > minimum_filter(parts.min(0), near)
+    brightness = uniform_filter(parts.mean(0), near, mode="nearest")
+    return ((a - b - c + e) / 2)[varies], brightness[varies]
+
+
+def _spread_levels(detail: np.ndarray) -> np.ndarray:
+    """Details of images with few grey levels, spread evenly over the width of a level; others unchanged.
+
+    A quantile of numbers on a coarse lattice would itself lie on the lattice.
+    """
+    levels = np.unique(np.round(np.abs(detail[:20_000]) / max(np.abs(detail).max(initial=0), 1e-30), 5))
+    if not 2 <= len(levels) <= 2000:
+        return detail
+    step = float(np.median(np.diff(levels))) * np.abs(detail).max()
+    return detail + step * (np.random.default_rng(1).random(detail.shape) - 0.5)
