@@ -149,3 +149,13 @@ def test_mistakes_are_answered_without_a_traceback(
     assert status == 1
     assert said in " ".join(errors.split())
     assert "Traceback" not in errors
+
+
+def test_the_command_line_offers_the_presets_there_are() -> None:
+    from typing import get_args
+
+    from diffdenoise.cli import Preset
+    from diffdenoise.config import PRESETS
+
+    choices = get_args(get_args(get_args(Preset)[0])[0])
+    assert set(choices) == set(PRESETS)

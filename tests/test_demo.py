@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diffdenoise.config import PRESETS
 from diffdenoise.demo import TEST, TRAIN, demo_images, run_demo
 
 
@@ -15,7 +16,7 @@ def test_train_and_test_are_apart_and_only_the_test_has_details() -> None:
 
 
 def test_the_demo_makes_a_table_a_picture_and_a_page(tmp_path: Path) -> None:
-    made = run_demo(tmp_path / "demo", 0.1, 0, None, "cpu", lambda what, done, total: None, preset="smoke")
+    made = run_demo(tmp_path / "demo", PRESETS["smoke"], 0.1, "cpu", None, lambda what, done, total: None)
     methods = [row["method"] for row in made.figures]
     assert methods == [
         "noisy", "non-local means", "condition x_c", "one chain", "x_hat (SRDS)", "fused", "student"

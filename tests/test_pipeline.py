@@ -139,3 +139,21 @@ def test_nothing_but_bad_scans_is_an_error_that_says_why(tmp_path: Path) -> None
 )
 def test_teacher_slices_are_spread_evenly(counts: list[int], most: int | None, expected: list[list[int]]) -> None:
     assert choose_slices(counts, most) == expected
+
+
+def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
+    np.save(tmp_path / "noisy.npy", noisy_disks())
+    (tmp_path / "settings.toml").write_text("[blind_spot]\nsteps = 5000\n")
+    options = ["-o", str(tmp_path / "run"), "--preset", "smoke", "--config", str(tmp_path / "settings.toml")]
+    command = [sys.executable, "-m", "diffdenoise", "fit", str(tmp_path / "noisy.npy"), *options, "--device", "cpu"]
+    environment = {**os.environ, "DIFFDENOISE_CHECKPOINT_SECONDS": "0.1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    checkpoint = tmp_path / "run" / "blind_spot" / "last.ckpt"
+    waited = time.monotonic()
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() - waited < 120:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command again goes on" in said
+    assert "Traceback" not in said

@@ -22,6 +22,7 @@ app = App(
     version=__version__,
     help="Denoise medical images without a single clean one. Research use only, not a medical device.",
     help_format="rich",
+    suppress_keyboard_interrupt=False,  # main says what Ctrl-C means
 )
 
 Scans = Annotated[list[Path], Parameter(help="Files, folders (with all below) or patterns.", negative=())]
@@ -158,16 +159,25 @@ def demo(
     sigma: Annotated[
         float, Parameter(help="Noise standard deviation, in units of 1/255 of the brightest value.")
     ] = 25.0,
+    preset: Preset = None,
     budget: Budget = None,
     seed: Seed = 0,
     device: Device = "auto",
+    config: ConfigFile = None,
 ) -> int:
     """Train and denoise real anatomy with known noise and known fine detail; writes a table, a picture and a page."""
+    from diffdenoise.budget import parse_budget
+    from diffdenoise.config import read_overrides
     from diffdenoise.demo import run_demo
+    from diffdenoise.denoiser import choose_config
+    from diffdenoise.device import choose_device
     from diffdenoise.progress import show_progress
 
+    device = choose_device(device)  # type: ignore[assignment]
+    settings = choose_config(preset, device, read_overrides(config) if config else None, seed=seed)
+    seconds = parse_budget(budget) if budget else None
     with show_progress() as progress:
-        made = run_demo(output, sigma / 255, seed, budget, device, progress)
+        made = run_demo(output, settings, sigma / 255, device, seconds, progress)
     _print(made.table)
     _say(f"Picture: {made.picture}\nPage: {made.page}")
     return 0

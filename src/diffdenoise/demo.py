@@ -15,10 +15,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from diffdenoise.budget import parse_budget
 from diffdenoise.config import Config
-from diffdenoise.denoiser import choose_config
-from diffdenoise.device import choose_device
 from diffdenoise.inference import denoise_slices, image_seed, noise_level, predict_blind, sample_slice
 from diffdenoise.model_file import Model
 from diffdenoise.noise.models import gaussian
@@ -46,33 +43,24 @@ class Demo:
     page: Path
 
 
-def run_demo(
-    output: Path,
-    sigma: float,
-    seed: int,
-    budget: str | None,
-    device: str,
-    progress: Progress,
-    preset: str | None = None,
-) -> Demo:
+def run_demo(output: Path, config: Config, sigma: float, device: str, budget: float | None, progress: Progress) -> Demo:
     """Fit on the noisy training block (kept in output/.diffdenoise), denoise the test block, and compare.
 
-    sigma: noise standard deviation for images in [0, 1]. Raises ConfigError if nilearn, which brings the volume, is
-    missing.
+    sigma: noise standard deviation for images in [0, 1]; budget: seconds for the fit, or None. Raises ConfigError if
+    nilearn, which brings the volume, is missing.
     """
-    device = choose_device(device)
-    noisy_block, images, without, detail = demo_images(sigma, seed)
-    config = choose_config(preset, device, seed=seed)
-    model = _fit(noisy_block, config, output / ".diffdenoise", sigma, device, budget, progress)
+    noisy_block, images, without, detail = demo_images(sigma, config.seed)
+    source = Source(key_of("demo", sigma, config.seed, TRAIN), lambda: Scan(noisy_block, "MNI152", "npy"))
+    model = fit([source], config, output / ".diffdenoise", device, budget, progress).model
     reference = images.pop("reference")
     images["non-local means"] = non_local_means(images["noisy"], sigma)
-    images.update(stages(model, images["noisy"], device))
+    images.update(stages(model.to(device), images["noisy"], device))
     mask = foreground(without)
     figures = [_figures(name, image, reference, without, mask) for name, image in images.items()]
     images["reference"] = reference
     made = Demo(figures, figures_table(figures), output / "demo.png", output / "demo.html")
-    notes = _notes(model.config, sigma, seed)
-    write_json(output / "table.json", {"sigma": sigma, "seed": seed, "figures": figures, "notes": notes})
+    notes = _notes(model.config, sigma)
+    write_json(output / "table.json", {"sigma": sigma, "seed": config.seed, "figures": figures, "notes": notes})
     comparison_picture(made.picture, images, index=2, focus=detail, title="diffdenoise demo")
     comparison_page(made.page, "diffdenoise demo", images, figures, notes)
     return made
@@ -86,14 +74,6 @@ def demo_images(sigma: float, seed: int) -> tuple[np.ndarray, Images, np.ndarray
     reference, detail = add_details(without, seed)
     noisy = gaussian(torch.from_numpy(reference), sigma, generator).numpy()
     return noisy_block, {"noisy": noisy, "reference": reference}, without, detail
-
-
-def _fit(
-    block: np.ndarray, config: Config, folder: Path, sigma: float, device: str, budget: str | None, progress: Progress
-) -> Model:
-    source = Source(key_of("demo", sigma, config.seed, TRAIN), lambda: Scan(block, "MNI152", "npy"))
-    seconds = parse_budget(budget) if budget else None
-    return fit([source], config, folder, device, seconds, progress).model
 
 
 def non_local_means(noisy: np.ndarray, sigma: float) -> np.ndarray:
@@ -145,12 +125,13 @@ def figures_table(figures: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _notes(config: Config, sigma: float, seed: int) -> list[str]:
+def _notes(config: Config, sigma: float) -> list[str]:
     steps = ", ".join(f"{name} {getattr(config, name).steps}" for name in ("blind_spot", "diffusion", "student"))
     return [
         f"MNI152 T1 average, {TRAIN['count']} axial slices for training, {TEST['count']} others for testing; "
-        f"Gaussian noise of {255 * sigma:g}/255, seed {seed}. No clean image was used in training.",
+        f"Gaussian noise of {255 * sigma:g}/255, seed {config.seed}. No clean image was used in training.",
         "The test slices alone carry added fine detail (dots, lines and faint disks of 1 to 9 pixels).",
-        f"Preset {config.preset}, training steps: {steps}; {config.teacher.steps} DDIM steps.",
+        f"Preset {config.preset}, training steps: {steps}; leak {config.diffusion.leak}, chain of the "
+        f"{config.diffusion.target}, {config.teacher.steps} DDIM steps.",
         "Non-local means was given the true noise level; the method here estimated it.",
     ]

@@ -127,9 +127,11 @@ def train(stage: Stage, name: str, folder: Path, device: str, progress: Progress
         detect_anomaly=False,
     )
     resume = str(checkpoint) if checkpoint.exists() else None
-    trainer.fit(stage, DataLoader(range(steps), batch_size=None), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
-    if trainer.interrupted:  # Lightning swallows Ctrl-C; a training cut short must not count as done
-        raise KeyboardInterrupt
+    counter: Any = DataLoader(range(steps), batch_size=None)  # type: ignore[arg-type]
+    try:
+        trainer.fit(stage, counter, ckpt_path=resume, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from stop
     stage.eval()
 
 
