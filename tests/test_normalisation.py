@@ -34,3 +34,11 @@ def test_fixed_numbers_serve_all_scans_and_scan_numbers_each() -> None:
     pixels = np.arange(100, dtype=np.float32).reshape(1, 10, 10)
     assert fixed.range_of(pixels) == (2, 20)
     assert fit_normalisation([(0, 10)], "scan").range_of(pixels) == measure_range(pixels)
+
+
+def test_padding_far_below_the_image_does_not_squeeze_it() -> None:
+    image = np.random.default_rng(0).normal(40, 20, (1, 100, 100)).astype(np.float32)
+    padded = image.copy()
+    padded[:, :, :50] = -3024
+    plain, with_padding = measure_range(image), measure_range(padded)
+    assert with_padding == pytest.approx(plain, rel=0.2)

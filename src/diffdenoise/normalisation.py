@@ -30,11 +30,16 @@ class Normalisation:
 
 
 def measure_range(pixels: np.ndarray) -> tuple[float, float]:
-    """(offset, scale) that bring the bulk of the pixels to [0, 1]; a constant image gets scale 1."""
+    """(offset, scale) that bring the bulk of the pixels to [0, 1]; a constant image gets scale 1.
+
+    The very lowest value does not count: it is often padding (-3024 HU) or a background set to zero.
+    """
     flat = pixels.reshape(-1)
-    low, high = np.percentile(flat[:: max(1, flat.size // MOST_PIXELS)], [LOW, HIGH])
+    flat = flat[:: max(1, flat.size // MOST_PIXELS)]
+    inner = flat[flat > flat.min()]
+    low, high = np.percentile(inner, [LOW, HIGH]) if inner.size else (0.0, 0.0)
     if high <= low:  # nearly constant, such as one bright spot on a flat ground: take the whole range
-        low, high = flat.min(), flat.max()
+        low, high = pixels.min(), pixels.max()
     return float(low), float(high - low) if high > low else 1.0
 
 
