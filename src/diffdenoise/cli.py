@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -196,6 +197,9 @@ def clean(folder: Annotated[Path, Parameter(help="A run folder, or the output fo
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors made for users are printed without a traceback, the exit status says how it went."""
+    package = logging.getLogger("diffdenoise")
+    package.handlers = [_Tell()]
+    package.setLevel(logging.INFO)
     try:
         status = app(arguments, result_action="return_value")
     except DiffdenoiseError as error:
@@ -268,6 +272,13 @@ def _report_failures(messages: Sequence[str]) -> int:
     for message in dict.fromkeys(messages):
         _complain(message)
     return 1 if messages else 0
+
+
+class _Tell(logging.Handler):
+    """Messages of the package as plain lines on stderr, whatever that is at the moment (progress bars replace it)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr, flush=True)
 
 
 def _print(table: Any) -> None:

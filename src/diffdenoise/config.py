@@ -29,9 +29,12 @@ class StageSettings(Settings):
 
 
 class BlindSpotSettings(StageSettings):
-    """Stage 1. patch: side of the hidden patch in pixels, 1 for noise that is independent between pixels."""
+    """Stage 1. patch: side of the hidden patch in pixels, 1 for noise that is independent between pixels.
 
-    patch: int = Field(default=1, ge=1)
+    None chooses the smallest patch that hides all noise correlated with its centre, by the estimated reach.
+    """
+
+    patch: int | None = Field(default=None, ge=1)
     widths: tuple[int, ...] = (32, 64)
     blocks: int = 1
     loss: Loss = "l2"

@@ -49,7 +49,8 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         "slices x rows x columns": f"{slices} x {rows} x {columns}",
         "range": f"{scan.pixels.min():g} to {scan.pixels.max():g}",
         "units": "absolute (equal numbers mean the same in every scan)" if scan.units == "absolute" else "arbitrary",
-        "estimated noise": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness), if white",
+        "estimated noise": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness)",
+        "noise correlation": f"over {level.reach} pixels" if level.reach else "none, it looks white",
     }
 
 

@@ -147,10 +147,10 @@ def sample_slice(model: Model, x_noisy: Tensor, level: NoiseLevel, seeds: list[i
 
 
 def noise_level(model: Model, pixels: np.ndarray, offset: float, scale: float) -> NoiseLevel:
-    """Noise level of a scan in normalised units: the one the user gave, or estimated."""
+    """Noise level of a scan in normalised units: the one the user gave, or estimated for the model's hidden patch."""
     if model.config.sigma is not None:
         return constant_level(model.config.sigma / scale)
-    return estimate_noise(normalise(pixels, offset, scale))
+    return estimate_noise(normalise(pixels, offset, scale), (model.config.blind_spot.patch or 1) // 2)
 
 
 def variance_map(level: NoiseLevel, x_c: Tensor) -> Tensor:

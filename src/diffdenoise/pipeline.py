@@ -7,10 +7,11 @@ where it was stopped, and does nothing when it is finished.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import ScanError
 from diffdenoise.inference import image_seed, predict_blind, sample, variance_map
 from diffdenoise.model_file import Model, load_model, save_model
-from diffdenoise.noise.estimate import NoiseLevel, constant_level, estimate_noise
+from diffdenoise.noise.estimate import LONGEST_REACH, NoiseLevel, estimate_noise
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range, normalise
 from diffdenoise.probe import probes
 from diffdenoise.run_folder import MODEL, PLAN, cached, key_of, locked, make_run_folder, write_json
@@ -37,6 +38,8 @@ from diffdenoise.training.diffusion import DiffusionStage
 from diffdenoise.training.slices import SliceStore, write_scan_slices
 from diffdenoise.training.stage import CHECKPOINT, Progress, Stage, autocast, train
 from diffdenoise.training.student import StudentStage
+
+log = logging.getLogger("diffdenoise")
 
 NAMES = {
     "slices": "Reading scans",
@@ -94,7 +97,8 @@ def fit(
     def make(to: Path) -> None:
         slices = _prepare(sources, config, folder, progress)
         write_json(to / "skipped.json", slices.skipped)
-        _train(slices, _planned(slices, config, folder, device, budget), folder, device, progress)
+        chosen = _with_patch(config, slices.levels)
+        _train(slices, _planned(slices, chosen, folder, device, budget), folder, device, progress)
 
     with locked(folder):
         if not (folder / MODEL).exists():
@@ -174,8 +178,9 @@ def _chain_target(config: Config, known: SliceStore) -> ChainTarget:
 def _diffusion_stage(
     config: Config, blind_spot: nn.Module, chain: ChainTarget, noisy: SliceStore, known: SliceStore
 ) -> DiffusionStage:
-    patch = config.blind_spot.patch
-    return DiffusionStage(config.diffusion, blind_spot, patch, chain, noisy, known, config.seed + 1)
+    return DiffusionStage(
+        config.diffusion, blind_spot, config.blind_spot.patch or 1, chain, noisy, known, config.seed + 1
+    )
 
 
 def choose_slices(counts: list[int], most: int | None) -> list[list[int]]:
@@ -244,7 +249,7 @@ def _prepare(sources: Sequence[Source], config: Config, folder: Path, progress: 
     key = key_of([source.key for source in sources], config.normalisation, config.sigma)
     to = cached(folder / "slices", key, lambda to: _write_slices(sources, config, to, progress))
     index = json.loads((to / "index.json").read_text())
-    levels = [NoiseLevel(tuple(level["knots"]), tuple(level["sigma"])) for level in index["levels"]]
+    levels = [NoiseLevel(tuple(level["knots"]), tuple(level["sigma"]), level["reach"]) for level in index["levels"]]
     return _Slices(key, SliceStore(to), levels, Normalisation(**index["normalisation"]), index["skipped"])
 
 
@@ -273,13 +278,27 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
         pixels = np.lib.format.open_memmap(path, mode="r+")
         for image in pixels:  # slice by slice: a scan may be larger than memory
             image[:] = normalise(image, offset, scale)
-        levels.append(constant_level(config.sigma / scale) if config.sigma else estimate_noise(pixels[:, 0]))
+        level = estimate_noise(pixels[:, 0])
+        levels.append(replace(level, knots=(0.0,), sigma=(config.sigma / scale,)) if config.sigma else level)
     index = {
-        "levels": [{"knots": level.knots, "sigma": level.sigma} for level in levels],
+        "levels": [vars(level) for level in levels],
         "normalisation": vars(rule),
         "skipped": skipped,
     }
     write_json(folder / "index.json", index)
+
+
+def _with_patch(config: Config, levels: Sequence[NoiseLevel]) -> Config:
+    """The config with the hidden patch that the noise asks for, unless one is set: it reaches past the correlation."""
+    if config.blind_spot.patch is not None:
+        return config
+    reach = int(np.median([level.reach for level in levels]))
+    patch = 2 * reach + 1
+    kind = f"correlated over {reach} pixel{'s' * (reach > 1)}" if reach else "independent between pixels"
+    log.info("The noise looks %s: hiding %d x %d pixels (setting blind_spot.patch).", kind, patch, patch)
+    if reach >= LONGEST_REACH:
+        log.warning("The noise may be correlated further than the largest patch reaches: expect some of it to stay.")
+    return config.model_copy(update={"blind_spot": config.blind_spot.model_copy(update={"patch": patch})})
 
 
 def _planned(slices: _Slices, config: Config, folder: Path, device: str, budget: float | None) -> Config:

@@ -34,7 +34,7 @@ def probes(config: Config, noisy: SliceStore, device: str) -> dict[str, Callable
     first = BlindSpotStage(config.blind_spot, noisy, 0, 1.0)
     pretended = _PretendedCondition(noisy.folder)
     frozen = make_blind_spot(config.blind_spot)
-    second = DiffusionStage(config.diffusion, frozen, config.blind_spot.patch, chain, noisy, pretended, 0)
+    second = DiffusionStage(config.diffusion, frozen, config.blind_spot.patch or 1, chain, noisy, pretended, 0)
     third = StudentStage(config.student, noisy, noisy, chosen, 0)
     return {
         "blind_spot": lambda: seconds_per_step(first, device),

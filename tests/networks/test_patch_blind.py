@@ -23,7 +23,7 @@ def test_no_hidden_pixel_has_any_influence(patch: int, training: bool) -> None:
     network = awake(PatchBlindNetwork(patch=patch, widths=(4, 6), blocks=1)).train(training)
     report = check_blindness(network, patch)
     assert report.largest_hidden == 0.0
-    assert report.seen > 0.05
+    assert report.seen > 0.03
 
 
 def test_it_sees_the_pixel_right_beside_the_patch() -> None:

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdenoise.noise.estimate import constant_level, estimate_noise
+from diffdenoise.noise.models import correlated, gaussian
 from diffdenoise.phantom import mni_slices
 
 
@@ -17,8 +19,8 @@ def test_white_noise_on_real_anatomy(sigma: float) -> None:
 
 def test_a_background_set_to_zero_does_not_count() -> None:
     random = np.random.default_rng(1)
-    image = 0.1 * random.standard_normal((1, 200, 200)) + 1
-    image[:, :, 50:] = 0
+    image = 0.1 * random.standard_normal((3, 400, 400)) + 1
+    image[:, :, 150:] = 0
     assert estimate_noise(image).typical == pytest.approx(0.1, rel=0.05)
 
 
@@ -52,3 +54,20 @@ def test_images_of_few_grey_levels(sigma: float, scale: float) -> None:
     noise = np.random.default_rng(4).normal(100, sigma, (2, 200, 200))
     expected = np.sqrt(sigma**2 + 1 / 12)
     assert estimate_noise(scale * np.round(noise)).typical == pytest.approx(scale * expected, rel=0.08)
+
+
+@pytest.mark.parametrize(("width", "reach"), [(0.0, 0), (0.5, 1), (1.2, 3)])
+@pytest.mark.parametrize("sigma", [6, 25])
+def test_level_and_reach_of_correlated_noise(width: float, reach: int, sigma: float) -> None:
+    clean, generator = torch.from_numpy(mni_slices(60, 6, 10)), torch.Generator().manual_seed(1)
+    noisy = correlated(clean, sigma / 255, width, generator) if width else gaussian(clean, sigma / 255, generator)
+    level = estimate_noise(noisy.numpy())
+    assert level.reach == reach
+    assert level.typical * 255 == pytest.approx(sigma, rel=0.06)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 3), (1, 1, 50), (2, 9, 9)])
+def test_tiny_images_have_some_answer(shape: tuple[int, int, int]) -> None:
+    level = estimate_noise(np.random.default_rng(0).random(shape))
+    assert np.isfinite(level.typical)
+    assert level.reach >= 0

@@ -94,8 +94,9 @@ class PatchBlindNetwork(nn.Module):
         super().__init__()
         if patch < 1 or patch % 2 == 0:
             raise ValueError(f"the hidden patch must be odd and positive, got {patch}")
-        reach = patch // 2
-        self.branches = nn.ModuleList(PhaseBranch(in_channels, widths, patch, reach + step, blocks) for step in (1, 2))
+        # So far that the windows p + d m + o leave no gaps but the patches themselves.
+        near = patch // 2 + max(1, patch // 2)
+        self.branches = nn.ModuleList(PhaseBranch(in_channels, widths, patch, near + step, blocks) for step in (0, 1))
         width = widths[0]
         self.tail = nn.Sequential(
             nn.ReLU(), nn.Conv2d(2 * width, 2 * width, 1),

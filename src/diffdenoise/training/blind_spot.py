@@ -21,8 +21,8 @@ LOG_VARIANCE_RANGE = (-18.0, 4.0)  # normalised images: a standard deviation fro
 
 
 def make_blind_spot(settings: BlindSpotSettings) -> nn.Module:
-    """The network of stage 1: (N, 1, H, W) -> (N, 2, H, W), mean and log variance."""
-    return PatchBlindNetwork(1, 2, settings.patch, settings.widths, settings.blocks)
+    """The network of stage 1: (N, 1, H, W) -> (N, 2, H, W), mean and log variance; hides 1 pixel if patch is None."""
+    return PatchBlindNetwork(1, 2, settings.patch or 1, settings.widths, settings.blocks)
 
 
 def mean_and_variance(output: Tensor) -> tuple[Tensor, Tensor]:
