@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,13 @@ from diffdenoise import __version__
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ScanError
 from diffdenoise.inference import Sampler
+from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans.files import Found, is_done, read_scan, write_scan
 from diffdenoise.scans.scan import Provenance
 from diffdenoise.training.stage import Progress
+
+WORRYING_BIAS = 0.5  # in units of the removed noise
+log = logging.getLogger("diffdenoise")
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,13 @@ def _denoise_one(
     scan = read_scan(item)
     inner: Progress = lambda _, done, total: progress(f"  {item.name}", done, total)  # noqa: E731
     result = denoiser.denoise_slices(scan.pixels, wanted.sampler, wanted.seed, inner)
+    if (bias := worst_bias(scan.pixels, result.pixels)) > WORRYING_BIAS:
+        log.warning(
+            "%s: the result is brighter or darker than the scan, by %.1f times the removed noise. The model is trained "
+            "too little or for other scans: look at --removed, and fit with more time or on these scans.",
+            item.name,
+            bias,
+        )
     spread = result.spread
     if wanted.spread and spread is None:
         spread = denoiser.denoise_slices(scan.pixels, "srds", wanted.seed, inner).spread

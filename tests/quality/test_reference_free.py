@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+
+from diffdenoise.quality.reference_free import worst_bias
+
+
+def images() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    clean = random.random((2, 1, 100)) * np.ones((2, 100, 100))
+    return clean + 0.1 * random.standard_normal(clean.shape), clean
+
+
+def test_taking_only_noise_away_shifts_nothing() -> None:
+    noisy, clean = images()
+    assert worst_bias(noisy, clean) < 0.1
+
+
+@pytest.mark.parametrize("spoil", [lambda x: 0.8 * x, lambda x: x + 0.1, lambda x: np.minimum(x, 0.85)])
+def test_a_shift_at_some_brightness_is_seen(spoil) -> None:
+    noisy, clean = images()
+    assert worst_bias(noisy, spoil(clean)) > 0.5
+
+
+def test_nothing_removed_is_no_bias() -> None:
+    noisy, _ = images()
+    assert worst_bias(noisy, noisy) == 0
+    assert worst_bias(np.zeros((1, 2, 2)), np.ones((1, 2, 2))) == 0
