@@ -7,14 +7,13 @@ the right key, was interrupted and goes on; one with another key was made from s
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from diffdenoise.errors import RunError
 from diffdenoise.scans.atomic import atomic_file
@@ -47,12 +46,20 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder alone; the lock dies with the process. Raises RunError if another process holds it."""
     with (folder / "lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
         except OSError as error:
             raise RunError(
                 f"{folder}: another diffdenoise works here. Wait for it, or choose another folder."
             ) from error
         yield
+
+
+def _lock(file: IO[str]) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks; there it is up to the user
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def cached(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
