@@ -14,7 +14,7 @@ import pytest
 from diffdenoise.config import make_config
 from diffdenoise.errors import ScanError
 from diffdenoise.model_file import read_header
-from diffdenoise.pipeline import Source, choose_slices, fit
+from diffdenoise.pipeline import Source, fit
 from diffdenoise.scans.scan import Scan
 from tests.conftest import noisy_disks
 
@@ -126,19 +126,6 @@ def test_a_bad_scan_is_skipped_and_told_each_time(tmp_path: Path) -> None:
 def test_nothing_but_bad_scans_is_an_error_that_says_why(tmp_path: Path) -> None:
     with pytest.raises(ScanError, match=r"bad\.png: is broken"):
         fit([broken()], make_config("smoke"), tmp_path, "cpu")
-
-
-@pytest.mark.parametrize(
-    ("counts", "most", "expected"),
-    [
-        ([3, 2], None, [[0, 1, 2], [0, 1]]),
-        ([3, 2], 99, [[0, 1, 2], [0, 1]]),
-        ([5], 3, [[0, 2, 4]]),
-        ([1, 1, 8], 1, [[0], [], []]),
-    ],
-)
-def test_teacher_slices_are_spread_evenly(counts: list[int], most: int | None, expected: list[list[int]]) -> None:
-    assert choose_slices(counts, most) == expected
 
 
 def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from diffdenoise.budget import plan
 from diffdenoise.config import Config
 from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import ScanError
-from diffdenoise.inference import image_seed, predict_blind, sample, variance_map
+from diffdenoise.inference import predict_blind
 from diffdenoise.model_file import Model, load_model, save_model
 from diffdenoise.noise.estimate import LONGEST_REACH, NoiseLevel, estimate_noise
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range, normalise
@@ -33,10 +33,11 @@ from diffdenoise.probe import probes
 from diffdenoise.run_folder import MODEL, PLAN, cached, key_of, locked, make_run_folder, write_json
 from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.scans.scan import Scan
+from diffdenoise.teacher import Teacher, choose_slices
 from diffdenoise.training.blind_spot import BlindSpotStage
 from diffdenoise.training.diffusion import DiffusionStage
-from diffdenoise.training.slices import SliceStore, write_scan_slices
-from diffdenoise.training.stage import CHECKPOINT, Progress, Stage, autocast, train
+from diffdenoise.training.slices import SliceStore, fill_store, write_scan_slices
+from diffdenoise.training.stage import CHECKPOINT, Progress, Stage, train
 from diffdenoise.training.student import StudentStage
 
 log = logging.getLogger("diffdenoise")
@@ -118,22 +119,26 @@ def _train(slices: _Slices, config: Config, folder: Path, device: str, progress:
     with _seeded(config.seed):
         first = BlindSpotStage(config.blind_spot, slices.store, config.seed, 2 * noise**2)
     blind_spot = _trained(first, "blind_spot", first_key, folder, device, progress)
-    known = SliceStore(cached(folder / "known", first_key, lambda to: _predict_all(blind_spot, slices, to, device)))
+    predict = partial(_predict_all, blind_spot, slices.store, device)
+    known = SliceStore(cached(folder / "known", first_key, predict))
 
     chain = _chain_target(config, known)
     with _seeded(config.seed + 1):
         second = _diffusion_stage(config, blind_spot, chain, slices.store, known)
     diffusion = _trained(second, "diffusion", second_key, folder, device, progress, config.diffusion.ema)
 
-    chosen = choose_slices([shape[0] for shape in slices.store.shapes], config.teacher.slices)
-    teach = partial(_teach, diffusion, config, chain, slices, known, chosen, device, progress)
-    teacher = SliceStore(cached(folder / "teacher", teacher_key, teach))
+    shapes = slices.store.shapes
+    chosen = choose_slices([shape[0] for shape in shapes], config.teacher.slices)
+    teacher = Teacher(diffusion, config, chain, slices.store, known, slices.levels, device)
+    say = partial(progress, NAMES["teacher"])
+    teach = lambda to: fill_store(to, shapes, teacher.image, chosen, say)  # noqa: E731
+    taught = SliceStore(cached(folder / "teacher", teacher_key, teach))
 
     with _seeded(config.seed + 2):
-        third = StudentStage(config.student, slices.store, teacher, chosen, config.seed + 2)
+        third = StudentStage(config.student, slices.store, taught, chosen, config.seed + 2)
     student = _trained(third, "student", third_key, folder, device, progress)
 
-    counts = {"scans": len(slices.store.shapes), "slices": sum(shape[0] for shape in slices.store.shapes)}
+    counts = {"scans": len(shapes), "slices": sum(shape[0] for shape in shapes)}
     history = {"device": device, "precision": precision(device), **counts}
     model = Model(config, slices.normalisation, chain, blind_spot, diffusion, student, history)
     save_model(model.to("cpu"), folder / MODEL)
@@ -157,14 +162,13 @@ def _trained(
     return network.eval().requires_grad_(False)
 
 
-def _predict_all(blind_spot: nn.Module, slices: _Slices, folder: Path, device: str) -> None:
+def _predict_all(blind_spot: nn.Module, noisy: SliceStore, device: str, folder: Path) -> None:
     """x_c and v_total of every slice, as two channels."""
-    for number, (count, _, rows, columns) in enumerate(slices.store.shapes):
-        made = np.empty((count, 2, rows, columns), np.float32)
-        for index in range(count):
-            x_c, v_total = predict_blind(blind_spot, slices.store.slice(number, index)[None].to(device))
-            made[index] = torch.cat([x_c, v_total], dim=1)[0].cpu().numpy()
-        write_scan_slices(folder, number, made)
+
+    def make(scan: int, index: int) -> Tensor:
+        return torch.cat(predict_blind(blind_spot, noisy.slice(scan, index)[None].to(device)), dim=1)[0]
+
+    fill_store(folder, [(count, 2, *size) for count, _, *size in noisy.shapes], make)
 
 
 def _chain_target(config: Config, known: SliceStore) -> ChainTarget:
@@ -181,59 +185,6 @@ def _diffusion_stage(
     return DiffusionStage(
         config.diffusion, blind_spot, config.blind_spot.patch or 1, chain, noisy, known, config.seed + 1
     )
-
-
-def choose_slices(counts: list[int], most: int | None) -> list[list[int]]:
-    """For each scan the slices that get a teacher image: all, or `most` evenly spread over all scans."""
-    total = sum(counts)
-    wanted = set(np.linspace(0, total - 1, min(most or total, total)).round().astype(int).tolist())
-    starts = np.cumsum([0, *counts])
-    return [[i for i in range(count) if start + i in wanted] for start, count in zip(starts, counts, strict=False)]
-
-
-def _teach(
-    diffusion: nn.Module,
-    config: Config,
-    chain: ChainTarget,
-    slices: _Slices,
-    known: SliceStore,
-    chosen: list[list[int]],
-    device: str,
-    progress: Progress,
-    folder: Path,
-) -> None:
-    """The teacher's image of the chosen slices; the others, and those an interruption left undone, are NaN."""
-    done, total = 0, sum(map(len, chosen))
-    for number, (shape, indices) in enumerate(zip(slices.store.shapes, chosen, strict=True)):
-        path = folder / f"{number:05d}.npy"
-        if not path.exists():
-            with atomic_file(path) as beside:
-                np.lib.format.open_memmap(beside, "w+", np.float32, shape)[:] = np.nan
-        made = np.lib.format.open_memmap(path, "r+")
-        for index in indices:
-            if np.isnan(made[index]).any():
-                made[index] = _teacher_image(diffusion, config, chain, slices, known, number, index, device)
-            done += 1
-            progress(NAMES["teacher"], done, total)
-
-
-def _teacher_image(
-    diffusion: nn.Module,
-    config: Config,
-    chain: ChainTarget,
-    slices: _Slices,
-    known: SliceStore,
-    number: int,
-    index: int,
-    device: str,
-) -> np.ndarray:
-    x_noisy = slices.store.slice(number, index)[None].to(device)
-    x_c, v_total = known.slice(number, index)[None].to(device).chunk(2, dim=1)
-    seeds = [image_seed(config.seed, x_noisy.cpu().numpy())]
-    s2 = variance_map(slices.levels[number], x_c)
-    with autocast(device):
-        sampled = sample(diffusion, config.diffusion, config.teacher, chain, (x_noisy, x_c, v_total), s2, seeds)
-    return sampled.fused[0].float().cpu().numpy()
 
 
 @contextmanager

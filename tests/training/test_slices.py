@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdenoise.errors import ConfigError
-from diffdenoise.training.slices import SliceStore, draw_boxes, write_scan_slices
+from diffdenoise.training.slices import SliceStore, draw_boxes, fill_store, write_scan_slices
 
 
 def store_of(folder: Path, *shapes: tuple[int, int, int]) -> SliceStore:
@@ -56,3 +56,24 @@ def test_slices_are_memory_mapped(tmp_path: Path) -> None:
     store = store_of(tmp_path, (2, 16, 16))
     assert isinstance(store.arrays[0], np.memmap)
     assert torch.equal(store.slice(0, 1), torch.arange(256.0, 512.0).reshape(1, 16, 16))
+
+
+def test_a_store_is_filled_and_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    shapes, chosen, made = [(3, 1, 4, 5), (2, 1, 6, 7)], [[0, 2], [1]], []
+
+    def make(scan: int, index: int) -> torch.Tensor:
+        if len(made) == 2:
+            made.append(None)
+            raise KeyboardInterrupt
+        made.append((scan, index))
+        return torch.full(shapes[scan][1:], 10.0 * scan + index)
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_store(tmp_path, shapes, make, chosen)
+    fill_store(tmp_path, shapes, make, chosen)
+    assert made == [(0, 0), (0, 2), None, (1, 1)]
+    store = SliceStore(tmp_path)
+    assert store.shapes == shapes
+    assert (store.slice(0, 2) == 2).all()
+    assert (store.slice(1, 1) == 11).all()
+    assert store.slice(0, 1).isnan().all()

@@ -6,6 +6,7 @@ sees is a function of (seed, step) alone, so that a resumed training equals an u
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from diffdenoise.errors import ConfigError
+from diffdenoise.scans.atomic import atomic_file
 
 SMALLEST_CROP = 16
 
@@ -57,6 +59,32 @@ def write_scan_slices(folder: Path, index: int, slices: np.ndarray) -> None:
     """Add one scan, (slices, channels, rows, columns), to a store."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / f"{index:05d}.npy", np.ascontiguousarray(slices, dtype=np.float32))
+
+
+def fill_store(
+    folder: Path,
+    shapes: list[tuple[int, ...]],
+    make: Callable[[int, int], Tensor],
+    chosen: list[list[int]] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """A store of these shapes with make(scan, slice), (channels, rows, columns), for the chosen slices, all if None.
+
+    The others stay NaN. So do those that an interruption left undone: called again, it goes on with them.
+    """
+    chosen = chosen or [list(range(shape[0])) for shape in shapes]
+    done, total = 0, sum(map(len, chosen))
+    for scan, (shape, indices) in enumerate(zip(shapes, chosen, strict=True)):
+        path = folder / f"{scan:05d}.npy"
+        if not path.exists():
+            with atomic_file(path) as beside:
+                np.lib.format.open_memmap(beside, "w+", np.float32, shape)[:] = np.nan
+        images = np.lib.format.open_memmap(path, "r+")
+        for index in indices:
+            if np.isnan(images[index]).any():
+                images[index] = make(scan, index).float().cpu().numpy()
+            done += 1
+            progress(done, total)
 
 
 def draw_boxes(
