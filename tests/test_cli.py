@@ -87,6 +87,10 @@ def test_a_users_file_in_the_way_is_not_overwritten(
     assert (out / "0.npy").read_text() == "precious"
     status, _, _ = run(capsys, "denoise", scans, "--model", smoke_model, "-o", scans)
     assert status == 1
+    status, _, said = run(capsys, "run", scans, "-o", out, "--preset", "smoke")
+    assert status == 1
+    assert "0.npy" in said
+    assert not (out / ".diffdenoise").exists()  # found out before the training, not after
     assert np.array_equal(np.load(scans / "1.npy"), noisy_disks(seed=1))
 
 

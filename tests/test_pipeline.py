@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from diffdenoise.config import make_config
 from diffdenoise.errors import ScanError
 from diffdenoise.model_file import read_header
 from diffdenoise.pipeline import Source, fit
 from diffdenoise.scans.scan import Scan
+from diffdenoise.training.diffusion import make_diffusion
 from tests.conftest import noisy_disks
 
 
@@ -144,3 +147,29 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "the same command again goes on" in said
     assert "Traceback" not in said
+
+
+def test_the_published_pipeline_runs(tmp_path: Path) -> None:
+    """The paper preset with its own kinds of network, loss, target and averaging, only smaller and shorter."""
+    tiny = {"steps": 3, "batch": 1, "crop": 32}
+    overrides = {
+        "blind_spot": {**tiny, "widths": (8, 8), "blocks": 1},
+        "diffusion": {**tiny, "widths": (32, 32), "blocks": 1},
+        "teacher": {"steps": 2},
+        "student": {**tiny, "width": 8, "encoder": (1,), "middle": 1, "decoder": (1,)},
+    }
+    done = fit([source()], make_config("paper", overrides), tmp_path, "cpu")
+    assert done.model.chain.kind == "image"
+    assert not done.model.config.teacher.fuse
+    assert np.isfinite(np.load(tmp_path / "teacher" / "00000.npy")).all()
+
+
+def test_averaged_weights_are_those_that_are_kept(tmp_path: Path) -> None:
+    """A heavy average stays near the first weights: the kept ones must differ from those of a training without."""
+    for name, ema in (("plain", None), ("averaged", 0.9999)):
+        fit([source()], make_config("smoke", {"diffusion": {"ema": ema}}), tmp_path / name, "cpu")
+    weights = [load_file(tmp_path / name / "diffusion" / "weights.safetensors") for name in ("plain", "averaged")]
+    torch.manual_seed(1)
+    start = make_diffusion(make_config("smoke").diffusion).state_dict()
+    moved = [sum((part[key] - start[key]).abs().sum().item() for key in start) for part in weights]
+    assert 0 < moved[1] < 0.1 * moved[0]

@@ -13,7 +13,7 @@ from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ScanError
 from diffdenoise.inference import Sampler
 from diffdenoise.quality.reference_free import worst_bias
-from diffdenoise.scans.files import Found, is_done, read_scan, write_scan
+from diffdenoise.scans.files import Found, check_target, is_done, read_scan, write_scan
 from diffdenoise.scans.scan import Provenance
 from diffdenoise.training.stage import Progress
 
@@ -45,6 +45,18 @@ class Outcome:
     failed: list[ScanError] = field(default_factory=list)
 
 
+def blocked(found: Sequence[Found], out: Path, wanted: Wanted) -> list[ScanError]:
+    """Why results may not be written, for those that may not; empty if all is well."""
+    errors = []
+    for item in found:
+        try:
+            for quantity in wanted.quantities:
+                check_target(item, out, quantity)
+        except ScanError as error:
+            errors.append(error)
+    return errors
+
+
 def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted: Wanted, progress: Progress) -> Outcome:
     """Denoise scans into a folder, each in its own format, with a JSON sidecar that says how."""
     outcome, fingerprint = Outcome(), denoiser.model.fingerprint()
@@ -52,6 +64,8 @@ def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted:
     for number, item in enumerate(found):
         provenances = [Provenance(__version__, fingerprint, settings, quantity) for quantity in wanted.quantities]
         try:
+            for quantity in wanted.quantities:
+                check_target(item, out, quantity)
             if all(is_done(item, out, provenance) for provenance in provenances):
                 outcome.unchanged.append(item.name)
             else:

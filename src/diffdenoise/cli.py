@@ -70,12 +70,15 @@ def run(
 
     The fit is kept in OUTPUT/.diffdenoise; the same command again goes on where it was stopped.
     """
-    from diffdenoise.batch import Wanted
+    from diffdenoise.batch import Wanted, blocked
 
     found, errors = _find(scans, output)
+    wanted = Wanted(sampler, seed, spread, removed)
+    if problems := blocked(found, output, wanted):
+        return _report_failures(list(map(str, problems)))
     denoiser = _fit(found, output / ".diffdenoise", preset, budget, sigma, seed, device, config)
     _say(f"Model: {output / '.diffdenoise'} (use it again with: diffdenoise denoise ... --model {output})")
-    return _denoise(denoiser, found, errors, output, Wanted(sampler, seed, spread, removed))
+    return _denoise(denoiser, found, errors, output, wanted)
 
 
 @app.command

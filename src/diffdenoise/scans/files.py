@@ -13,7 +13,7 @@ from diffdenoise.scans.find import Found, find
 from diffdenoise.scans.formats import FOLDERS, FORMATS, suffix_of
 from diffdenoise.scans.scan import Provenance, Scan
 
-__all__ = ["FORMATS", "Found", "find", "is_done", "read_scan", "result_path", "write_scan"]
+__all__ = ["FORMATS", "Found", "check_target", "find", "is_done", "read_scan", "result_path", "write_scan"]
 
 _ELSEWHERE = "Choose another output folder with -o, or move it."
 
@@ -55,8 +55,7 @@ def write_scan(scan: Scan, folder: Path, provenance: Provenance) -> Path:
     target = result_path(scan, folder, provenance.quantity)
     if not np.isfinite(scan.pixels).all():
         raise ScanError(scan.name, "the result holds NaN or infinite pixels", "Nothing was written: report this.")
-    _refuse_source(scan, target)
-    _refuse_foreign(scan, target)
+    check_target(scan, folder, provenance.quantity)
     try:
         record = sidecar.origin(scan.paths, provenance)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +78,17 @@ def write_scan(scan: Scan, folder: Path, provenance: Provenance) -> Path:
     return target
 
 
-def _refuse_source(scan: Scan, target: Path) -> None:
+def check_target(scan: Scan | Found, folder: Path, quantity: str = "denoised") -> None:
+    """ScanError where the result may not be written: onto an original, or onto something that is not ours.
+
+    Asked before the work begins, so that nobody waits for a result that cannot be put down.
+    """
+    target = result_path(scan, folder, quantity)
+    _refuse_source(scan, target)
+    _refuse_foreign(scan, target)
+
+
+def _refuse_source(scan: Scan | Found, target: Path) -> None:
     place = target.resolve()
     for path in scan.paths:
         source = path.resolve()
@@ -87,7 +96,7 @@ def _refuse_source(scan: Scan, target: Path) -> None:
             raise ScanError(target, "is the original, which is never overwritten", "Choose another folder with -o.")
 
 
-def _refuse_foreign(scan: Scan, target: Path) -> None:
+def _refuse_foreign(scan: Scan | Found, target: Path) -> None:
     """ScanError where the target or its sidecar's place is taken by something that is not our result of this scan."""
     beside = sidecar.sidecar_path(target)
     record = sidecar.load(target)
