@@ -31,3 +31,9 @@ def test_a_masked_background_does_not_raise_an_alarm() -> None:
     noisy, clean = images()
     noisy[:, :60], clean[:, :60] = 0.0, 1e-3 * np.random.default_rng(1).random((2, 60, 100))
     assert worst_bias(noisy, clean) < 0.1
+
+
+def test_a_shift_too_small_to_see_is_none() -> None:
+    _, clean = images()
+    noisy = clean + 1e-3 * np.random.default_rng(2).standard_normal(clean.shape)
+    assert worst_bias(noisy, clean + 2e-3) == 0

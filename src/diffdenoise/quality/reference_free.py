@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 FEWEST = 50  # pixels in a brightness bin
+NEGLIGIBLE = 0.005
 
 
 def worst_bias(noisy: np.ndarray, denoised: np.ndarray, bins: int = 8) -> float:
@@ -12,7 +13,7 @@ def worst_bias(noisy: np.ndarray, denoised: np.ndarray, bins: int = 8) -> float:
 
     Both (slices, rows, columns). The largest |median| of noisy - denoised over bins of the result's brightness, divided
     by the largest spread in a bin (1.4826 times the median absolute deviation): a masked background has none of its
-    own. 0 where nothing was removed.
+    own. 0 where nothing was removed, and for a shift below NEGLIGIBLE of the result's range.
     """
     removed, brightness = (noisy - denoised).ravel(), denoised.ravel()
     step = max(1, removed.size // 1_000_000)
@@ -23,4 +24,5 @@ def worst_bias(noisy: np.ndarray, denoised: np.ndarray, bins: int = 8) -> float:
     medians = [(group, np.median(group)) for group in groups if group.size >= FEWEST]
     shift = max((abs(median) for _, median in medians), default=0.0)
     spread = max((1.4826 * np.median(np.abs(group - median)) for group, median in medians), default=0.0)
-    return float(shift / spread) if spread > 0 else 0.0
+    low, high = np.percentile(brightness, [1, 99])
+    return float(shift / spread) if spread > 0 and shift > NEGLIGIBLE * (high - low) else 0.0
