@@ -121,3 +121,11 @@ def test_several_pairs_average_and_their_spreads_do_not_cancel(model: Model) -> 
     torch.testing.assert_close(both.x_hat, (first.x_hat + second.x_hat) / 2)
     torch.testing.assert_close(both.spread, ((first.spread**2 + second.spread**2) / 2).sqrt())
     torch.testing.assert_close((both.chain - first.x_hat).abs(), first.spread, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sampler", ["student", "srds"])
+def test_the_result_stays_within_the_scans_range(model: Model, sampler: Sampler) -> None:
+    magnitudes = np.abs(noisy_disks() - 0.2)
+    result = denoise_slices(model, magnitudes, sampler).pixels
+    assert magnitudes.min() <= result.min()
+    assert result.max() <= magnitudes.max()

@@ -116,7 +116,10 @@ def denoise_slices(
     device: str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Denoised:
-    """Denoise one scan, float (slices, rows, columns) in its own units. The spread comes with sampler "srds" alone."""
+    """Denoise one scan, float (slices, rows, columns) in its own units. The spread comes with sampler "srds" alone.
+
+    The result stays within the scan's own range.
+    """
     if pixels.min() == pixels.max():  # nothing there to denoise, and no range to normalise by
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None)
     offset, scale = model.normalisation.range_of(pixels)
@@ -134,7 +137,8 @@ def denoise_slices(
             spread[index] = sampled.spread[0, 0].cpu().numpy() * scale
         result[index] = restore(clean[0, 0].cpu().numpy(), offset, scale)
         progress(index + 1, len(pixels))
-    return Denoised(result, spread)
+    # Magnitudes stay positive, stored ranges suffice. No bias: the noisy extremes lie outside the clean ones.
+    return Denoised(result.clip(pixels.min(), pixels.max()), spread)
 
 
 def sample_slice(model: Model, x_noisy: Tensor, level: NoiseLevel, seeds: list[int]) -> Sampled:
