@@ -118,7 +118,7 @@ def denoise_slices(
 ) -> Denoised:
     """Denoise one scan, float (slices, rows, columns) in its own units. The spread comes with sampler "srds" alone.
 
-    The result stays within the scan's own range.
+    Each slice of the result stays within the range of its own noisy pixels.
     """
     if pixels.min() == pixels.max():  # nothing there to denoise, and no range to normalise by
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None)
@@ -135,10 +135,10 @@ def denoise_slices(
             sampled = sample_slice(model, x_noisy, level, [image_seed(seed, image)])
             clean = sampled.fused
             spread[index] = sampled.spread[0, 0].cpu().numpy() * scale
-        result[index] = restore(clean[0, 0].cpu().numpy(), offset, scale)
+        # Magnitudes stay positive, stored ranges suffice. No bias: the noisy extremes lie outside the clean ones.
+        result[index] = restore(clean[0, 0].cpu().numpy(), offset, scale).clip(image.min(), image.max())
         progress(index + 1, len(pixels))
-    # Magnitudes stay positive, stored ranges suffice. No bias: the noisy extremes lie outside the clean ones.
-    return Denoised(result.clip(pixels.min(), pixels.max()), spread)
+    return Denoised(result, spread)
 
 
 def sample_slice(model: Model, x_noisy: Tensor, level: NoiseLevel, seeds: list[int]) -> Sampled:
