@@ -6,10 +6,11 @@ from torch import nn
 
 from diffdenoise.config import PRESETS
 from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.errors import RunError
 from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage, make_diffusion
 from diffdenoise.training.slices import SliceStore, write_scan_slices
-from diffdenoise.training.stage import pixel_loss, step_generator
+from diffdenoise.training.stage import Stage, pixel_loss, step_generator, train
 from diffdenoise.training.student import make_student
 from tests.conftest import noisy_disks
 
@@ -83,3 +84,15 @@ def test_the_closed_condition_does_not_know_the_pixels_it_is_scored_on(noisy: Sl
     with torch.no_grad():
         open_condition = [mean_and_variance(blind_spot(image))[0] for image in (x, x + 5 * scored)]
     assert not torch.equal(*open_condition)
+
+
+class Diverging(Stage):
+    def loss_at(self, step: int, generator: torch.Generator) -> torch.Tensor:
+        return self.network(torch.ones(1, 1, 4, 4)).mean() * float("nan")
+
+
+def test_a_training_that_diverged_is_an_error_not_a_model(tmp_path: Path) -> None:
+    stage = Diverging(nn.Conv2d(1, 1, 1), SMOKE.student.model_copy(update={"steps": 3}), 0)
+    with pytest.raises(RunError, match="diverged"):
+        train(stage, "Student", tmp_path, "cpu", lambda what, done, total: None)
+    assert not (tmp_path / "last.ckpt").exists()

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from diffdenoise.config import Loss, StageSettings
 from diffdenoise.device import precision
+from diffdenoise.errors import RunError
 
 Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 
@@ -101,7 +102,8 @@ class _Report(Callback):
 def train(stage: Stage, name: str, folder: Path, device: str, progress: Progress, ema: float | None = None) -> None:
     """Train a stage to its last step, from the checkpoint in the folder if one is there.
 
-    Leaves the loss curve in `log/` in the folder. A NaN loss raises; checkpoints are read as plain tensors, never code.
+    Leaves the loss curve in `log/` in the folder. Checkpoints are read as plain tensors, never code.
+    Raises RunError if the training diverged.
     """
     from pytorch_lightning.callbacks import EMAWeightAveraging
 
@@ -124,7 +126,6 @@ def train(stage: Stage, name: str, folder: Path, device: str, progress: Progress
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        detect_anomaly=False,
     )
     resume = str(checkpoint) if checkpoint.exists() else None
     counter: Any = DataLoader(range(steps), batch_size=None)  # type: ignore[arg-type]
@@ -132,6 +133,9 @@ def train(stage: Stage, name: str, folder: Path, device: str, progress: Progress
         trainer.fit(stage, counter, ckpt_path=resume, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from stop
+    if not all(weight.isfinite().all() for weight in stage.network.parameters()):
+        checkpoint.unlink(missing_ok=True)  # going on from it would lead to the same place
+        raise RunError(f"{name}: the training diverged. Lower its learning_rate with --config, and run again.")
     stage.eval()
 
 
