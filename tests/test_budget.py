@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdenoise.budget import parse_budget, plan
-from diffdenoise.config import PRESETS
 from diffdenoise.errors import ConfigError
+from diffdenoise.presets import PRESETS
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_the_command_line_offers_the_presets_there_are() -> None:
     from typing import get_args
 
     from diffdenoise.cli import Preset
-    from diffdenoise.config import PRESETS
+    from diffdenoise.presets import PRESETS
 
     choices = get_args(get_args(get_args(Preset)[0])[0])
     assert set(choices) == set(PRESETS)

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from diffdenoise.config import PRESETS, Config, make_config, read_overrides
+from diffdenoise.config import Config, read_overrides
 from diffdenoise.errors import ConfigError
+from diffdenoise.presets import PRESETS, make_config
 
 
 @pytest.mark.parametrize("preset", PRESETS)

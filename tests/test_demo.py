@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diffdenoise.config import PRESETS
 from diffdenoise.demo import TEST, TRAIN, demo_images, run_demo
+from diffdenoise.presets import PRESETS
 
 
 def test_train_and_test_are_apart_and_only_the_test_has_details() -> None:

@@ -13,10 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffdenoise.config import make_config
 from diffdenoise.errors import ScanError
 from diffdenoise.model_file import read_header
-from diffdenoise.pipeline import Source, fit
+from diffdenoise.pipeline import fit
+from diffdenoise.preparation import Source
+from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
 from diffdenoise.training.diffusion import make_diffusion
 from tests.conftest import noisy_disks
@@ -162,6 +163,27 @@ def test_the_published_pipeline_runs(tmp_path: Path) -> None:
     assert done.model.chain.kind == "image"
     assert not done.model.config.teacher.fuse
     assert np.isfinite(np.load(tmp_path / "teacher" / "00000.npy")).all()
+
+
+@pytest.mark.parametrize("feedback", ["student", "x_hat"])
+def test_rounds_go_on_from_the_first_and_are_kept_in_the_model(tmp_path: Path, feedback: str) -> None:
+    settings = {"feedback": feedback}
+    for stage in ("blind_spot", "diffusion", "student"):
+        settings[stage] = {"steps": 3}
+    fit([source()], make_config("smoke", settings), tmp_path, "cpu")
+    before = stamps(tmp_path)
+    one = fingerprint(tmp_path)
+    done = fit([source()], make_config("smoke", {**settings, "rounds": 2}), tmp_path, "cpu")
+    first = {name for name in before if any(f"/{stage}/" in name for stage in ("blind_spot", "diffusion", "student"))}
+    assert first
+    assert all(stamps(tmp_path)[name] == before[name] for name in first)
+    assert len(done.model.rounds) == 2
+    assert fingerprint(tmp_path) != one
+    conditions, known = (np.load(tmp_path / name / "00000.npy") for name in ("condition_2", "known"))
+    assert conditions.shape == (3, 1, 40, 48)
+    assert not np.allclose(conditions[:, 0], known[:, 0])
+    first_weights, second_weights = (part.diffusion.state_dict() for part in done.model.rounds)
+    assert any(not torch.equal(first_weights[key], second_weights[key]) for key in first_weights)
 
 
 def test_averaged_weights_are_those_that_are_kept(tmp_path: Path) -> None:

@@ -61,12 +61,13 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_cleaning_deletes_pixels_and_nothing_else(tmp_path: Path) -> None:
     folder = make_run_folder(tmp_path / "run")
-    for name in ("slices", "known", "teacher", "student"):
+    for name in ("slices", "known", "teacher", "condition_2", "student", "student_2"):
         (folder / name).mkdir()
         (folder / name / "00000.npy").write_bytes(b"0" * 100)
-    (folder / "student" / "last.ckpt").write_bytes(b"0" * 50)
+    for name in ("student", "student_2"):
+        (folder / name / "last.ckpt").write_bytes(b"0" * 50)
     (folder / "model.safetensors").write_bytes(b"weights")
-    assert clean(folder) == 350
+    assert clean(folder) == 500
     assert not (folder / "slices").exists()
     assert not (folder / "student" / "last.ckpt").exists()
     assert (folder / "model.safetensors").read_bytes() == b"weights"

@@ -25,18 +25,20 @@ def parse_budget(text: str) -> float:
 
 
 def plan(config: Config, budget: float, seconds: dict[str, Callable[[], float]], slices: int) -> Config:
-    """The config with steps (and, if time is short, teacher slices) that fit into `budget` seconds.
+    """The config with steps (and, if time is short, teacher slices) that fit all rounds into `budget` seconds.
 
     seconds: measures one step of each of SHARES, and one slice of "teacher"; slices: how many there are.
     """
     budget *= 1 - OVERHEAD
     per_slice = seconds["teacher"]()
-    most = max(1, int(TEACHER_SHARE * budget / per_slice))
+    rounds = config.rounds
+    most = max(1, int(TEACHER_SHARE * budget / (rounds * per_slice)))
     chosen = min(slices, most, config.teacher.slices or slices)
-    left = budget - chosen * per_slice
+    left = budget - rounds * chosen * per_slice
+    total = sum(share * (1 if stage == "blind_spot" else rounds) for stage, share in SHARES.items())
     changes: dict[str, dict[str, int | None]] = {"teacher": {"slices": chosen if chosen < slices else None}}
     for stage, share in SHARES.items():
-        time = left * share / sum(SHARES.values())
+        time = left * share / total
         changes[stage] = {"steps": max(FEWEST_STEPS, int(time / seconds[stage]()))}
     return config.model_copy(
         update={name: getattr(config, name).model_copy(update=change) for name, change in changes.items()}

@@ -1,4 +1,4 @@
-"""All settings of a fit, frozen; and the presets."""
+"""All settings of a fit, frozen."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diffdenoise.errors import ConfigError
 
 Loss = Literal["l1", "l2"]
+BlindNetwork = Literal["patch_blind", "puca", "half_plane", "local_global"]
+Leak = Literal["open", "damped", "masked", "redrawn"]
+Feedback = Literal["student", "x_hat", "fused"]
 
 
 class Settings(BaseModel):
@@ -31,21 +34,36 @@ class StageSettings(Settings):
 class BlindSpotSettings(StageSettings):
     """Stage 1. patch: side of the hidden patch in pixels, 1 for noise that is independent between pixels.
 
-    None chooses the smallest patch that hides all noise correlated with its centre, by the estimated reach.
+    None chooses the smallest patch that hides all noise correlated with its centre, by the estimated reach; a network
+    that hides one pixel only ("puca") then gives way to "local_global", as in the paper. widths, blocks: channels and
+    blocks of each level, one number of blocks for all levels or one for each. loss: None takes L1 for noise that looks
+    symmetric and L2 otherwise, for L1 targets the median.
     """
 
+    network: BlindNetwork = "patch_blind"
     patch: int | None = Field(default=None, ge=1)
     widths: tuple[int, ...] = (32, 64)
-    blocks: int = 1
-    loss: Loss = "l2"
+    blocks: int | tuple[int, ...] = 1
+    loss: Loss | None = "l2"
+
+    @model_validator(mode="after")
+    def _possible(self) -> BlindSpotSettings:
+        if self.patch is not None and self.patch % 2 == 0:
+            raise ValueError(f"patch must be odd, it has a centre; {self.patch} is even")
+        if self.network == "puca" and (self.patch or 1) > 1:
+            raise ValueError('"puca" hides one pixel only; take network = "local_global" for a larger patch')
+        if isinstance(self.blocks, tuple) and len(self.blocks) != len(self.widths):
+            raise ValueError(f"blocks {self.blocks} and widths {self.widths} need one entry for each level")
+        return self
 
 
 class DiffusionSettings(StageSettings):
     """Stage 2.
 
-    leak: "open" is the published training; "masked" and "redrawn" close the condition leak (see `training.diffusion`),
-    hidden_share is the share of pixels they hide at a step. target: what the chain samples, the noisy image or its
-    difference from the condition.
+    leak: "open" is the published training; "damped", "masked" and "redrawn" cure the condition leak (see
+    `diffusion.leak`). hidden_share: of the pixels, hidden at a step by the last two; damping: noise that "damped" adds
+    to the condition, in units of the noise. target: what the chain samples, the noisy image or its difference from
+    the condition.
     """
 
     network: Literal["convolutional", "improved_ddpm"] = "convolutional"
@@ -55,8 +73,9 @@ class DiffusionSettings(StageSettings):
     timesteps: int = Field(default=1000, gt=0)
     prediction: Literal["eps", "v", "x0"] = "v"
     loss: Loss = "l2"
-    leak: Literal["open", "masked", "redrawn"] = "redrawn"
+    leak: Leak = "redrawn"
     hidden_share: float = Field(default=0.1, gt=0, le=0.5)
+    damping: float = Field(default=0.5, gt=0)
     target: Literal["image", "residual"] = "residual"
     ema: float | None = Field(default=None, gt=0, lt=1)
 
@@ -88,77 +107,20 @@ class Config(Settings):
 
     normalisation: "scan" brings each scan to its own range, "fixed" all to a common one; "auto" takes "fixed" where
     the scans have absolute units (HU, 8-bit grey). sigma: noise standard deviation in the scans' units, None to
-    estimate it from each scan.
+    estimate it from each scan. rounds: times that diffusion, teacher and student are trained; from the second on the
+    condition is the round before's `feedback`: its student's image, its x_hat or its fused image.
     """
 
     preset: str
     seed: int = 0
     normalisation: Literal["auto", "scan", "fixed"] = "auto"
     sigma: float | None = Field(default=None, gt=0)
+    rounds: int = Field(default=1, ge=1)
+    feedback: Feedback = "student"
     blind_spot: BlindSpotSettings
     diffusion: DiffusionSettings
     teacher: TeacherSettings
     student: StudentSettings
-
-
-# Trains in seconds; its results are worth nothing. For tests and for trying out a pipeline.
-SMOKE = Config(
-    preset="smoke",
-    blind_spot=BlindSpotSettings(steps=30, batch=2, crop=32, learning_rate=3e-3, widths=(16, 16)),
-    diffusion=DiffusionSettings(steps=20, batch=2, crop=32, learning_rate=1e-3, widths=(16, 16)),
-    teacher=TeacherSettings(steps=2),
-    student=StudentSettings(steps=20, batch=2, crop=32, learning_rate=1e-3, width=16, encoder=(1,), decoder=(1,)),
-)
-
-CPU = Config(
-    preset="cpu",
-    blind_spot=BlindSpotSettings(steps=3500, batch=4, crop=64, learning_rate=3e-3),
-    diffusion=DiffusionSettings(steps=1000, batch=4, crop=64, learning_rate=1e-3),
-    teacher=TeacherSettings(steps=4),
-    student=StudentSettings(steps=2000, batch=4, crop=64, learning_rate=2e-3),
-)
-
-# The cpu pipeline with room to grow; not yet tuned on a GPU.
-GPU = Config(
-    preset="gpu",
-    blind_spot=BlindSpotSettings(steps=20_000, batch=16, crop=96, learning_rate=2e-3, widths=(64, 128, 128), blocks=2),
-    diffusion=DiffusionSettings(steps=10_000, batch=16, crop=96, learning_rate=1e-3, widths=(64, 128, 128), blocks=2),
-    teacher=TeacherSettings(steps=10),
-    student=StudentSettings(
-        steps=20_000, batch=16, crop=128, learning_rate=1e-3, width=32, encoder=(2, 2, 2), middle=4, decoder=(2, 2, 2)
-    ),
-)
-
-# The published pipeline as far as it is known. Paper: the stages, L1, pure-noise pairs, no cure of the leak, no fusion.
-# Second-hand: Improved DDPM network, 300-pixel crops, 10 DDIM steps, NAFNet. Ours, for want of a source: everything
-# else (eps prediction is Improved DDPM's; PUCA comes with a later version, a patch-blind network stands in).
-PAPER = Config(
-    preset="paper",
-    blind_spot=BlindSpotSettings(
-        steps=100_000, batch=8, crop=128, learning_rate=3e-4, widths=(64, 128, 256), blocks=2, loss="l1"
-    ),
-    diffusion=DiffusionSettings(
-        steps=200_000, batch=8, crop=304, learning_rate=1e-4, network="improved_ddpm", widths=(64, 128, 192, 256),
-        blocks=2, prediction="eps", loss="l1", leak="open", target="image", ema=0.9999,
-    ),
-    teacher=TeacherSettings(steps=10, fuse=False),
-    student=StudentSettings(
-        steps=100_000, batch=8, crop=256, learning_rate=1e-3, width=32, encoder=(2, 2, 4, 8), middle=12,
-        decoder=(2, 2, 2, 2),
-    ),
-)  # fmt: skip
-
-PRESETS = {config.preset: config for config in (SMOKE, CPU, GPU, PAPER)}
-
-
-def make_config(preset: str = "cpu", overrides: dict[str, Any] | None = None) -> Config:
-    """A preset with some settings replaced; overrides are nested as in `Config`.
-
-    Raises ConfigError for an unknown preset or setting.
-    """
-    if preset not in PRESETS:
-        raise ConfigError(f"There is no preset {preset!r}. Choose one of: {', '.join(PRESETS)}.")
-    return _validate(_merge(PRESETS[preset].model_dump(), overrides or {}))
 
 
 def read_overrides(path: Path) -> dict[str, Any]:
@@ -169,15 +131,8 @@ def read_overrides(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a readable TOML file ({error}).") from error
 
 
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
-def _validate(values: dict[str, Any]) -> Config:
+def config_from(values: dict[str, Any]) -> Config:
+    """A config from nested plain values. Raises ConfigError that names every fault."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:

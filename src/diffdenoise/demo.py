@@ -16,14 +16,16 @@ import torch
 from rich.table import Table
 
 from diffdenoise.config import Config
-from diffdenoise.inference import denoise_slices, image_seed, noise_level, predict_blind, sample_slice
+from diffdenoise.inference import denoise_slices, noise_level
 from diffdenoise.model_file import Model
 from diffdenoise.noise.models import gaussian
 from diffdenoise.normalisation import normalise, restore
 from diffdenoise.phantom import add_details, mni_slices
-from diffdenoise.pipeline import Source, fit
+from diffdenoise.pipeline import fit
+from diffdenoise.preparation import Source
 from diffdenoise.quality.reference import detail_kept, foreground, psnr, ssim
 from diffdenoise.quality.report import comparison_page, comparison_picture
+from diffdenoise.rounds import image_seed, predict_blind, sample_slice
 from diffdenoise.run_folder import key_of, write_json
 from diffdenoise.scans.scan import Scan
 from diffdenoise.training.stage import Progress

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from diffdenoise.budget import parse_budget
-from diffdenoise.config import Config, make_config
+from diffdenoise.config import Config
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError, ScanError
 from diffdenoise.inference import Denoised, Sampler, denoise_slices
 from diffdenoise.model_file import Model, load_model, save_model
-from diffdenoise.pipeline import Progress, Source, fit
+from diffdenoise.pipeline import Progress, fit
+from diffdenoise.preparation import Source
+from diffdenoise.presets import make_config
 from diffdenoise.run_folder import find_model
 from diffdenoise.scans.files import Found, find, read_scan
 from diffdenoise.scans.scan import Scan

@@ -24,12 +24,19 @@ from diffdenoise.training.student import make_student
 
 FORMAT = 1
 KEY = "diffdenoise"
-NETWORKS = ("blind_spot", "diffusion", "student")
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round trains: a diffusion model given the round's condition, and the student of its teacher."""
+
+    diffusion: nn.Module
+    student: nn.Module
 
 
 @dataclass(frozen=True)
 class Model:
-    """Three trained networks and what is needed to apply them.
+    """The trained networks and what is needed to apply them; the last round's student is the one users run.
 
     history: what the training was (steps, seconds, device, number of slices); nothing that names a patient or a file.
     """
@@ -38,16 +45,27 @@ class Model:
     normalisation: Normalisation
     chain: ChainTarget
     blind_spot: nn.Module
-    diffusion: nn.Module
-    student: nn.Module
+    rounds: tuple[Round, ...]
     history: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def student(self) -> nn.Module:
+        """The fast student, (N, 1, H, W) -> (N, 1, H, W)."""
+        return self.rounds[-1].student
+
+    def networks(self) -> dict[str, nn.Module]:
+        """All networks by name: blind_spot, diffusion, student, and diffusion_2, student_2, ... of later rounds."""
+        named = {"blind_spot": self.blind_spot}
+        for number, part in enumerate(self.rounds, 1):
+            named |= {in_round("diffusion", number): part.diffusion, in_round("student", number): part.student}
+        return named
 
     def weights(self) -> dict[str, Tensor]:
         """All tensors, named network.parameter."""
         return {
             f"{name}.{key}": tensor.detach().cpu().contiguous()
-            for name in NETWORKS
-            for key, tensor in getattr(self, name).state_dict().items()
+            for name, network in self.networks().items()
+            for key, tensor in network.state_dict().items()
         }
 
     def description(self) -> dict[str, Any]:
@@ -69,9 +87,14 @@ class Model:
 
     def to(self, device: str) -> Model:
         """Move the networks; returns self."""
-        for name in NETWORKS:
-            getattr(self, name).to(device=device, memory_format=torch.channels_last).eval()
+        for network in self.networks().values():
+            network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         return self
+
+
+def in_round(name: str, number: int) -> str:
+    """The name of a network or artefact in a round: as it is in the first, with the number behind it in later ones."""
+    return name if number == 1 else f"{name}_{number}"
 
 
 def save_model(model: Model, path: Path) -> Path:
@@ -116,15 +139,14 @@ def load_model(path: Path) -> Model:
             Normalisation(**header["normalisation"]),
             ChainTarget(**header["chain"]),
             make_blind_spot(config.blind_spot),
-            make_diffusion(config.diffusion),
-            make_student(config.student),
+            tuple(Round(make_diffusion(config.diffusion), make_student(config.student)) for _ in range(config.rounds)),
             header["history"],
         )
         weights = load_file(path)
-        for name in NETWORKS:
+        for name, network in model.networks().items():
             prefix = f"{name}."
             part = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-            getattr(model, name).load_state_dict(part)
+            network.load_state_dict(part)
     except (KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
         raise ModelError(f"{path}: its weights and its description do not belong together ({error}).") from error
     if _fingerprint(weights, header) != header.get("fingerprint"):

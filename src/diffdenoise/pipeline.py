@@ -1,15 +1,14 @@
 """A fit: noisy scans -> slices -> blind-spot network -> diffusion -> teacher images -> student -> model.
 
 Each arrow leaves an artefact in the run folder, cached by a hash of what it was made from: the same fit again goes on
-where it was stopped, and does nothing when it is finished.
+where it was stopped, and does nothing when it is finished. The last three are repeated in each round.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,26 +23,21 @@ from diffdenoise.budget import plan
 from diffdenoise.config import Config
 from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
-from diffdenoise.errors import ScanError
-from diffdenoise.inference import predict_blind
-from diffdenoise.model_file import Model, load_model, save_model
-from diffdenoise.noise.estimate import LONGEST_REACH, NoiseLevel, estimate_noise
-from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range, normalise
+from diffdenoise.model_file import Model, Round, in_round, load_model, save_model
+from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.preparation import Slices, Source, prepare, settle
 from diffdenoise.probe import probes
+from diffdenoise.rounds import feed_back, image_seed, predict_blind
 from diffdenoise.run_folder import MODEL, PLAN, cached, key_of, locked, make_run_folder, write_json
 from diffdenoise.scans.atomic import atomic_file
-from diffdenoise.scans.scan import Scan
 from diffdenoise.teacher import Teacher, choose_slices
-from diffdenoise.training.blind_spot import BlindSpotStage
+from diffdenoise.training.blind_spot import BlindSpotStage, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
-from diffdenoise.training.slices import SliceStore, fill_store, write_scan_slices
+from diffdenoise.training.slices import SliceStore, fill_store
 from diffdenoise.training.stage import CHECKPOINT, Progress, Stage, train
 from diffdenoise.training.student import StudentStage
 
-log = logging.getLogger("diffdenoise")
-
 NAMES = {
-    "slices": "Reading scans",
     "blind_spot": "1/4 Blind-spot network",
     "diffusion": "2/4 Diffusion",
     "teacher": "3/4 Teacher images",
@@ -52,29 +46,10 @@ NAMES = {
 
 
 @dataclass(frozen=True)
-class Source:
-    """A scan to fit on: `key` identifies its content, `load` reads it (and may raise ScanError)."""
-
-    key: str
-    load: Callable[[], Scan]
-
-
-@dataclass(frozen=True)
 class Fit:
     """A finished fit; skipped: why scans were left out, one message each."""
 
     model: Model
-    skipped: list[str]
-
-
-@dataclass(frozen=True)
-class _Slices:
-    """The normalised slices of all scans, and each scan's noise level."""
-
-    key: str
-    store: SliceStore
-    levels: list[NoiseLevel]
-    normalisation: Normalisation
     skipped: list[str]
 
 
@@ -96,10 +71,10 @@ def fit(
     key = key_of([source.key for source in sources], config.model_dump(mode="json"), budget, device, precision(device))
 
     def make(to: Path) -> None:
-        slices = _prepare(sources, config, folder, progress)
+        slices = prepare(sources, config, folder, progress)
         write_json(to / "skipped.json", slices.skipped)
-        chosen = _with_patch(config, slices.levels)
-        _train(slices, _planned(slices, chosen, folder, device, budget), folder, device, progress)
+        settled = settle(config, slices.levels)
+        _train(_Run(slices, folder, device, progress), _planned(slices, settled, folder, device, budget))
 
     with locked(folder):
         if not (folder / MODEL).exists():
@@ -108,58 +83,105 @@ def fit(
         return Fit(load_model(folder / MODEL), json.loads((made / "skipped.json").read_text()))
 
 
-def _train(slices: _Slices, config: Config, folder: Path, device: str, progress: Progress) -> None:
-    """Stages 1 to 3, each with its artefact, and the model file."""
-    first_key = key_of(slices.key, config.blind_spot.model_dump(), config.seed, precision(device))
-    second_key = key_of(first_key, config.diffusion.model_dump())
-    teacher_key = key_of(second_key, config.teacher.model_dump())
-    third_key = key_of(teacher_key, config.student.model_dump())
+@dataclass(frozen=True)
+class _Run:
+    """What the steps of a fit share."""
 
-    noise = float(np.median([level.typical for level in slices.levels]))
+    slices: Slices
+    folder: Path
+    device: str
+    progress: Progress
+
+    def trained(self, stage: Stage, name: str, number: int, key: str, ema: float | None = None) -> nn.Module:
+        """`trained` in the place of a stage and round."""
+        to, say = self.folder / in_round(name, number), title(name, number)
+        return trained(stage, to, key, say, self.device, self.progress, ema)
+
+
+def _train(run: _Run, config: Config) -> None:
+    """Stage 1, then stages 2 and 3 in each round, every step with its artefact; and the model file."""
+    slices, device = run.slices, run.device
+    key = key_of(slices.key, config.blind_spot.model_dump(), config.seed, precision(device))
     with _seeded(config.seed):
-        first = BlindSpotStage(config.blind_spot, slices.store, config.seed, 2 * noise**2)
-    blind_spot = _trained(first, "blind_spot", first_key, folder, device, progress)
-    predict = partial(_predict_all, blind_spot, slices.store, device)
-    known = SliceStore(cached(folder / "known", first_key, predict))
-
-    chain = _chain_target(config, known)
-    with _seeded(config.seed + 1):
-        second = _diffusion_stage(config, blind_spot, chain, slices.store, known)
-    diffusion = _trained(second, "diffusion", second_key, folder, device, progress, config.diffusion.ema)
+        first = BlindSpotStage(config.blind_spot, slices.store, config.seed, 2 * _typical(slices) ** 2)
+    blind_spot = run.trained(first, "blind_spot", 1, key)
+    blind = SliceStore(cached(run.folder / "known", key, partial(_predict_all, blind_spot, slices.store, device)))
 
     shapes = slices.store.shapes
-    chosen = choose_slices([shape[0] for shape in shapes], config.teacher.slices)
-    teacher = Teacher(diffusion, config, chain, slices.store, known, slices.levels, device)
-    say = partial(progress, NAMES["teacher"])
-    teach = lambda to: fill_store(to, shapes, teacher.image, chosen, say)  # noqa: E731
-    taught = SliceStore(cached(folder / "teacher", teacher_key, teach))
-
-    with _seeded(config.seed + 2):
-        third = StudentStage(config.student, slices.store, taught, chosen, config.seed + 2)
-    student = _trained(third, "student", third_key, folder, device, progress)
-
     counts = {"scans": len(shapes), "slices": sum(shape[0] for shape in shapes)}
     history = {"device": device, "precision": precision(device), **counts}
-    model = Model(config, slices.normalisation, chain, blind_spot, diffusion, student, history)
-    save_model(model.to("cpu"), folder / MODEL)
+    model = Model(config, slices.normalisation, _chain_target(config, blind), blind_spot, (), history)
+    for number in range(1, config.rounds + 1):
+        model, key = _train_round(run, model, number, blind, key)
+    save_model(model.to("cpu"), run.folder / MODEL)
 
 
-def _trained(
-    stage: Stage, name: str, key: str, folder: Path, device: str, progress: Progress, ema: float | None = None
+def _train_round(run: _Run, model: Model, number: int, blind: SliceStore, key: str) -> tuple[Model, str]:
+    """The model with one more round, and the key of all that it was made from; blind: x_c and v_total."""
+    config, noisy, shapes = model.config, run.slices.store, run.slices.store.shapes
+    seed = config.seed + 2 * (number - 1)
+    conditioner = partial(_condition, model, constant_level(_typical(run.slices)), number)
+    conditions = blind
+    if number > 1:
+        give = lambda scan, index: conditioner(noisy.slice(scan, index)[None].to(run.device))[0]  # noqa: E731
+        fill = partial(fill_store, shapes=shapes, make=give)
+        to = run.folder / in_round("condition", number)
+        conditions = SliceStore(cached(to, key_of(key, config.feedback), fill))
+
+    key = key_of(key, config.feedback, config.diffusion.model_dump())
+    settings, patch = config.diffusion, config.blind_spot.patch or 1
+    with _seeded(seed + 1):
+        second = DiffusionStage(settings, conditioner, patch, model.chain, noisy, blind, conditions, seed + 1)
+    diffusion = run.trained(second, "diffusion", number, key, settings.ema)
+
+    key = key_of(key, config.teacher.model_dump())
+    chosen = choose_slices([shape[0] for shape in shapes], config.teacher.slices)
+    teacher = Teacher(diffusion, config, number, model.chain, noisy, blind, conditions, run.slices.levels, run.device)
+    say = partial(run.progress, title("teacher", number))
+    teach = lambda to: fill_store(to, shapes, teacher.image, chosen, say)  # noqa: E731
+    taught = SliceStore(cached(run.folder / in_round("teacher", number), key, teach))
+
+    key = key_of(key, config.student.model_dump())
+    with _seeded(seed + 2):
+        third = StudentStage(config.student, noisy, taught, chosen, seed + 2)
+    student = run.trained(third, "student", number, key)
+    return replace(model, rounds=(*model.rounds, Round(diffusion, student))), key
+
+
+def _typical(slices: Slices) -> float:
+    """One noise level for all scans, normalised."""
+    return float(np.median([level.typical for level in slices.levels]))
+
+
+def _condition(model: Model, level: NoiseLevel, number: int, x_noisy: Tensor) -> Tensor:
+    """The condition of a round as a map of images (N, 1, H, W), composed of all that was trained before."""
+    if number == 1:
+        return mean_and_variance(model.blind_spot(x_noisy))[0]
+    seeds = [image_seed(model.config.seed, image) for image in x_noisy.cpu().numpy()]
+    return feed_back(model, x_noisy, level, seeds, number - 1)
+
+
+def trained(
+    stage: Stage, folder: Path, key: str, title: str, device: str, progress: Progress, ema: float | None = None
 ) -> nn.Module:
     """The stage's network with trained weights, trained now or read from its artefact; on the device, frozen."""
 
     def make(to: Path) -> None:
-        train(stage, NAMES[name], to, device, progress, ema)
+        train(stage, title, to, device, progress, ema)
         weights = {key: tensor.detach().cpu().contiguous() for key, tensor in stage.network.state_dict().items()}
         with atomic_file(to / "weights.safetensors") as beside:
             save_file(weights, beside)
         (to / CHECKPOINT).unlink(missing_ok=True)
 
-    made = cached(folder / name, key, make)
+    made = cached(folder, key, make)
     stage.network.load_state_dict(load_file(made / "weights.safetensors"))
     network = stage.network.to(device=device, memory_format=torch.channels_last)
     return network.eval().requires_grad_(False)
+
+
+def title(stage: str, number: int = 1) -> str:
+    """What the progress calls a step of the fit, in a round."""
+    return NAMES[stage] if number == 1 else f"Round {number}, {NAMES[stage]}"
 
 
 def _predict_all(blind_spot: nn.Module, noisy: SliceStore, device: str, folder: Path) -> None:
@@ -179,14 +201,6 @@ def _chain_target(config: Config, known: SliceStore) -> ChainTarget:
     return ChainTarget("residual", float(np.sqrt(np.mean([array[:, 1].mean() for array in known.arrays]))))
 
 
-def _diffusion_stage(
-    config: Config, blind_spot: nn.Module, chain: ChainTarget, noisy: SliceStore, known: SliceStore
-) -> DiffusionStage:
-    return DiffusionStage(
-        config.diffusion, blind_spot, config.blind_spot.patch or 1, chain, noisy, known, config.seed + 1
-    )
-
-
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Network initialisation from a seed, leaving the caller's random state alone."""
@@ -195,64 +209,7 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _prepare(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> _Slices:
-    """Normalised slices on disk, memory-mapped, and what was found out about them."""
-    key = key_of([source.key for source in sources], config.normalisation, config.sigma)
-    to = cached(folder / "slices", key, lambda to: _write_slices(sources, config, to, progress))
-    index = json.loads((to / "index.json").read_text())
-    levels = [NoiseLevel(tuple(level["knots"]), tuple(level["sigma"]), level["reach"]) for level in index["levels"]]
-    return _Slices(key, SliceStore(to), levels, Normalisation(**index["normalisation"]), index["skipped"])
-
-
-def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> None:
-    ranges, units, skipped = [], [], []
-    for number, source in enumerate(sources):
-        try:
-            scan = source.load()
-            ranges.append(measure_range(scan.pixels))
-            units.append(scan.units)
-            write_scan_slices(folder, len(ranges) - 1, scan.pixels[:, None])
-        except ScanError as error:
-            skipped.append(str(error))
-        progress(NAMES["slices"], number + 1, len(sources))
-    if not ranges:
-        raise ScanError(
-            "Input", "no scan could be read: " + " | ".join(skipped or ["nothing was given"]), "Name others."
-        )
-    mode = config.normalisation
-    if mode == "auto":
-        mode = "fixed" if set(units) == {"absolute"} else "scan"
-    rule = fit_normalisation(ranges, mode)
-    levels = []
-    for path, own in zip(sorted(folder.glob("*.npy")), ranges, strict=True):
-        offset, scale = own if mode == "scan" else (rule.offset, rule.scale)
-        pixels = np.lib.format.open_memmap(path, mode="r+")
-        for image in pixels:  # slice by slice: a scan may be larger than memory
-            image[:] = normalise(image, offset, scale)
-        level = estimate_noise(pixels[:, 0])
-        levels.append(replace(level, knots=(0.0,), sigma=(config.sigma / scale,)) if config.sigma else level)
-    index = {
-        "levels": [vars(level) for level in levels],
-        "normalisation": vars(rule),
-        "skipped": skipped,
-    }
-    write_json(folder / "index.json", index)
-
-
-def _with_patch(config: Config, levels: Sequence[NoiseLevel]) -> Config:
-    """The config with the hidden patch that the noise asks for, unless one is set: it reaches past the correlation."""
-    if config.blind_spot.patch is not None:
-        return config
-    reach = int(np.median([level.reach for level in levels]))
-    patch = 2 * reach + 1
-    kind = f"correlated over {reach} pixel{'s' * (reach > 1)}" if reach else "independent between pixels"
-    log.info("The noise looks %s: hiding %d x %d pixels (setting blind_spot.patch).", kind, patch, patch)
-    if reach >= LONGEST_REACH:
-        log.warning("The noise may be correlated further than the largest patch reaches: expect some of it to stay.")
-    return config.model_copy(update={"blind_spot": config.blind_spot.model_copy(update={"patch": patch})})
-
-
-def _planned(slices: _Slices, config: Config, folder: Path, device: str, budget: float | None) -> Config:
+def _planned(slices: Slices, config: Config, folder: Path, device: str, budget: float | None) -> Config:
     """The config with the step counts of the budget: probed once, then read from the plan, so that a resume agrees."""
     if budget is None:
         return config

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
-from diffdenoise.inference import sample
-from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot
+from diffdenoise.rounds import Images, sample
+from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
 from diffdenoise.training.slices import Box, SliceStore
 from diffdenoise.training.stage import Stage, autocast, step_generator
@@ -33,8 +33,10 @@ def probes(config: Config, noisy: SliceStore, device: str) -> dict[str, Callable
     chain = ChainTarget(config.diffusion.target)
     first = BlindSpotStage(config.blind_spot, noisy, 0, 1.0)
     pretended = _PretendedCondition(noisy.folder)
-    frozen = make_blind_spot(config.blind_spot)
-    second = DiffusionStage(config.diffusion, frozen, config.blind_spot.patch or 1, chain, noisy, pretended, 0)
+    frozen = make_blind_spot(config.blind_spot).to(device)
+    conditioner = lambda x: mean_and_variance(frozen(x))[0]  # noqa: E731
+    patch = config.blind_spot.patch or 1
+    second = DiffusionStage(config.diffusion, conditioner, patch, chain, noisy, pretended, pretended, 0)
     third = StudentStage(config.student, noisy, noisy, chosen, 0)
     return {
         "blind_spot": lambda: seconds_per_step(first, device),
@@ -75,5 +77,6 @@ def _seconds_per_slice(
     network = stage.network.to(device)
     start = time.perf_counter()
     with autocast(device):
-        sample(network, config.diffusion, config.teacher, chain, (x, x, torch.ones_like(x)), torch.ones_like(x), [0])
+        images = Images(x, x, torch.ones_like(x), x)
+        sample(network, config.diffusion, config.teacher, chain, images, torch.ones_like(x), [0])
     return time.perf_counter() - start

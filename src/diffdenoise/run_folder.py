@@ -21,8 +21,8 @@ from diffdenoise.scans.atomic import atomic_file
 MARKER = "diffdenoise-run.json"
 MODEL = "model.safetensors"
 PLAN = "plan.json"
-PIXELS = ("slices", "known", "teacher")  # artefacts that hold patients' pixels
-STAGES = ("blind_spot", "diffusion", "student")
+PIXELS = ("slices", "known", "condition*", "teacher*")  # artefacts that hold patients' pixels
+CHECKPOINTS = "*/last.ckpt"
 
 
 def key_of(*parts: Any) -> str:
@@ -97,7 +97,7 @@ def clean(folder: Path) -> int:
     if not (folder / MARKER).exists():
         raise RunError(f"{folder}: not a run folder (there is no {MARKER} in it); nothing was deleted.")
     with locked(folder):
-        doomed = [folder / name for name in PIXELS] + [folder / name / "last.ckpt" for name in STAGES]
+        doomed = [path for pattern in (*PIXELS, CHECKPOINTS) for path in folder.glob(pattern)]
         freed = sum(_size(path) for path in doomed)
         for path in doomed:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -9,34 +9,44 @@ from torch import Tensor, nn
 
 from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
-from diffdenoise.inference import image_seed, sample, variance_map
 from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.rounds import Images, Sampled, image_seed, sample, teacher_of_round, variance_map
 from diffdenoise.training.slices import SliceStore
 from diffdenoise.training.stage import autocast
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """The trained diffusion model with the slices of a fit: noisy ones, and x_c and v_total for them in `known`."""
+    """The diffusion model of round `number` with the slices of a fit.
+
+    noisy: the slices; blind: x_c and v_total for them; conditions: the round's condition, in the first channel.
+    """
 
     diffusion: nn.Module
     config: Config
+    number: int
     chain: ChainTarget
     noisy: SliceStore
-    known: SliceStore
+    blind: SliceStore
+    conditions: SliceStore
     levels: list[NoiseLevel]
     device: str
 
     def image(self, scan: int, index: int) -> Tensor:
         """The teacher's image of a slice, (1, rows, columns)."""
-        x_noisy = self.noisy.slice(scan, index)[None].to(self.device)
-        x_c, v_total = self.known.slice(scan, index)[None].to(self.device).chunk(2, dim=1)
-        images, s2 = (x_noisy, x_c, v_total), variance_map(self.levels[scan], x_c)
+        return self.sampled(scan, index).fused[0]
+
+    def sampled(self, scan: int, index: int) -> Sampled:
+        """All that sampling gives for a slice, each (1, 1, rows, columns)."""
+        stores = self.noisy, self.blind, self.conditions
+        x_noisy, blind, condition = (store.slice(scan, index)[None].to(self.device) for store in stores)
+        x_c, v_total = blind.chunk(2, dim=1)
+        images = Images(x_noisy, x_c, v_total, condition[:, :1])
+        s2 = variance_map(self.levels[scan], images.x_c)
         seeds = [image_seed(self.config.seed, x_noisy.cpu().numpy())]
+        teacher = teacher_of_round(self.config, self.number)
         with autocast(self.device):
-            return sample(
-                self.diffusion, self.config.diffusion, self.config.teacher, self.chain, images, s2, seeds
-            ).fused[0]
+            return sample(self.diffusion, self.config.diffusion, teacher, self.chain, images, s2, seeds)
 
 
 def choose_slices(counts: list[int], most: int | None) -> list[list[int]]:

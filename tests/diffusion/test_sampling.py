@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from diffdenoise.diffusion.sampling import ddim_step, image_noise, srds
-from diffdenoise.diffusion.schedule import make_schedule, target, trailing_steps
+from diffdenoise.diffusion.sampling import ddim, ddim_step, image_noise, srds
+from diffdenoise.diffusion.schedule import Prediction, Schedule, make_schedule, target, trailing_steps
 from diffdenoise.networks.unet import ConditionalUNet
 
 ABAR = make_schedule("cosine")
@@ -105,3 +105,28 @@ def test_monais_ddim_is_an_oracle(prediction: str, theirs: str) -> None:
         expected, _ = scheduler.step(output, t, x_t)
         got = ddim_step(x_t, output, abar[t].float(), abar[t_next].float(), prediction)  # type: ignore[arg-type]
         torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("prediction", "theirs"), [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")])
+@pytest.mark.parametrize(("schedule", "betas"), [("cosine", "squaredcos_cap_v2"), ("linear", "linear")])
+@pytest.mark.parametrize("steps", [1, 10, 50])
+def test_diffusers_whole_chain_is_an_oracle(
+    prediction: Prediction, theirs: str, schedule: Schedule, betas: str, steps: int
+) -> None:
+    from diffusers import DDIMScheduler
+
+    options = {"clip_sample": False, "timestep_spacing": "trailing", "set_alpha_to_one": True}
+    scheduler = DDIMScheduler(1000, 1e-4, 0.02, betas, prediction_type=theirs, **options)
+    scheduler.set_timesteps(steps)
+    assert scheduler.timesteps.tolist() == trailing_steps(1000, steps)
+    torch.testing.assert_close(scheduler.alphas_cumprod.double(), make_schedule(schedule), rtol=1e-4, atol=1e-9)
+
+    def network(x_t: Tensor, t: Tensor) -> Tensor:
+        return 0.3 * x_t + 0.1 * torch.sin(3 * x_t + t[:, None, None, None] / 1000)
+
+    eps = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = eps
+    for t in scheduler.timesteps:
+        expected = scheduler.step(network(expected, t.repeat(2)), t, expected).prev_sample
+    got = ddim(network, eps, scheduler.alphas_cumprod, steps, prediction)
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())

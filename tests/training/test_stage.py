@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from diffdenoise.config import PRESETS
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import RunError
+from diffdenoise.presets import PRESETS
 from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage, make_diffusion
 from diffdenoise.training.slices import SliceStore, write_scan_slices
@@ -73,17 +73,31 @@ def test_the_closed_condition_does_not_know_the_pixels_it_is_scored_on(noisy: Sl
     for parameter in blind_spot.parameters():
         nn.init.normal_(parameter, std=0.3)
     settings = SMOKE.diffusion.model_copy(update={"leak": leak})
-    stage = DiffusionStage(settings, blind_spot, 1, ChainTarget("residual", 0.1), noisy, noisy, 0)
+    conditioner = lambda x: mean_and_variance(blind_spot(x))[0]  # noqa: E731
+    stage = DiffusionStage(settings, conditioner, 1, ChainTarget("residual", 0.1), noisy, noisy, noisy, 0)
     x = torch.rand(1, 1, 32, 32)
-    known = torch.cat([torch.full_like(x, 0.5), torch.full_like(x, 0.01)], dim=1)
-    condition, scored = stage.condition(x, known, step_generator(0, 0))
-    changed, again = stage.condition(x + 5 * scored, known, step_generator(0, 0))
+    blind = torch.cat([torch.full_like(x, 0.5), torch.full_like(x, 0.01)], dim=1)
+    condition, scored = stage.cured(x, blind, blind[:, :1], step_generator(0, 0))
+    changed, again = stage.cured(x + 5 * scored, blind, blind[:, :1], step_generator(0, 0))
     assert torch.equal(scored, again)
     assert 0 < scored.mean() < 0.3
     assert torch.equal(condition, changed)
     with torch.no_grad():
         open_condition = [mean_and_variance(blind_spot(image))[0] for image in (x, x + 5 * scored)]
     assert not torch.equal(*open_condition)
+
+
+def test_an_open_leak_shows_the_condition_as_it_is_and_damping_adds_noise_of_the_stated_size(
+    noisy: SliceStore,
+) -> None:
+    blind = torch.cat([torch.zeros(1, 1, 200, 200), torch.full((1, 1, 200, 200), 0.04)], dim=1)
+    x, condition = torch.rand(1, 1, 200, 200), torch.rand(1, 1, 200, 200)
+    for leak, added in (("open", 0.0), ("damped", 0.5 * 0.2)):
+        settings = SMOKE.diffusion.model_copy(update={"leak": leak, "damping": 0.5})
+        stage = DiffusionStage(settings, lambda x: x, 1, ChainTarget("image"), noisy, noisy, noisy, 0)
+        shown, scored = stage.cured(x, blind, condition, step_generator(0, 0))
+        assert scored.all()
+        assert (shown - condition).std().item() == pytest.approx(added, rel=0.02)
 
 
 class Diverging(Stage):

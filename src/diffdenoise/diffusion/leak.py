@@ -2,8 +2,13 @@
 
 The condition x_c is blind pixel by pixel, but not as a field: x_c(q) depends on x_noisy(p) for q near p, so a network
 that sees all of x_c can partly undo the blind-spot network, find x_noisy(p) and learn the noise again: E[x_noisy | x_c]
-is not E[x | x_c]. Both cures hide a random set M of pixels from the blind-spot network, recompute the condition from
-what is left and score the diffusion on M alone; x_t and the target stay the measured ones.
+is not E[x | x_c].
+
+damped:  noise is added to the condition in training, so that undoing the blind-spot network would amplify it; a
+         cheap cure by halves, for the condition loses detail as well.
+
+The other two hide a random set M of pixels from the blind-spot network, recompute the condition from what is left and
+score the diffusion on M alone; x_t and the target stay the measured ones.
 
 masked:  hidden pixels take the value of a visible neighbour.
 redrawn: hidden pixels are drawn anew from what the blind-spot network believes about them, N(x_c, v_total). The
@@ -15,6 +20,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+
+def damp(x_c: Tensor, v_total: Tensor, damping: float, generator: torch.Generator) -> Tensor:
+    """x_c with noise of `damping` times the noise's standard deviation; sqrt(v_total) stands for that, v << s2."""
+    z = torch.randn(x_c.shape, generator=generator).to(x_c.device)
+    return x_c + damping * v_total.sqrt() * z
 
 
 def draw_hidden(shape: tuple[int, ...], share: float, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

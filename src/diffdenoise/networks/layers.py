@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
@@ -14,6 +15,20 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     rows, cols = -x.shape[-2] % multiple, -x.shape[-1] % multiple
     fits = rows < x.shape[-2] and cols < x.shape[-1]
     return F.pad(x, (0, cols, 0, rows), mode="reflect" if fits else "replicate")
+
+
+def per_level(blocks: int | tuple[int, ...], levels: int) -> tuple[int, ...]:
+    """Blocks of each level, from one number for all or one for each. Raises ValueError where they do not fit."""
+    counts = (blocks,) * levels if isinstance(blocks, int) else tuple(blocks)
+    if len(counts) != levels:
+        raise ValueError(f"{levels} levels need one number of blocks or {levels}, got {blocks}")
+    return counts
+
+
+def pointwise(*widths: int) -> nn.Sequential:
+    """ReLU and 1x1 convolution from each width to the next: no pixel sees another."""
+    steps = ((nn.ReLU(), nn.Conv2d(before, after, 1)) for before, after in pairwise(widths))
+    return nn.Sequential(*(layer for step in steps for layer in step))
 
 
 class LayerNorm2d(nn.Module):
@@ -68,31 +83,53 @@ class ResidualStack(nn.ModuleList):
         return x
 
 
-class ResidualUNet(nn.Module):
-    """A small U-Net of residual blocks on features; additive skips; any size, for it pads with zeros by itself.
+class UNet(nn.Module):
+    """Down and up again through given layers; additive skips; any size, for it pads with zeros by itself.
 
-    widths: channels of each level, the finest first; blocks: residual blocks at each level, going down and going up.
+    down_blocks: of each level, the finest first; up_blocks: of each level but the coarsest; downs, ups: between a level
+    and the next, by a factor of two.
     """
 
-    def __init__(self, widths: tuple[int, ...], blocks: int = 1, embedding: int = 0) -> None:
+    def __init__(
+        self,
+        down_blocks: Iterable[nn.Module],
+        up_blocks: Iterable[nn.Module],
+        downs: Iterable[nn.Module],
+        ups: Iterable[nn.Module],
+    ) -> None:
         super().__init__()
-        self.stride = 2 ** (len(widths) - 1)
-        self.down_blocks = nn.ModuleList(ResidualStack(width, blocks, embedding) for width in widths)
-        self.up_blocks = nn.ModuleList(ResidualStack(width, blocks, embedding) for width in widths[:-1])
-        pairs = list(pairwise(widths))
-        self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
+        self.down_blocks, self.up_blocks = nn.ModuleList(down_blocks), nn.ModuleList(up_blocks)
+        self.downs, self.ups = nn.ModuleList(downs), nn.ModuleList(ups)
+        self.stride = 2 ** len(self.downs)
 
-    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
-        """x (N, widths[0], H, W), embedding (N, E) -> the shape of x."""
+    def forward(self, x: Tensor, *more: Tensor | None) -> Tensor:
+        """x (N, C, H, W) -> the shape of x; all blocks are also given `more`."""
         height, width = x.shape[-2:]
         x = F.pad(x, (0, -width % self.stride, 0, -height % self.stride))
         skips = []
         for block, down in zip(self.down_blocks, self.downs, strict=False):
-            x = block(x, embedding)
+            x = block(x, *more)
             skips.append(x)
             x = down(x)
-        x = self.down_blocks[-1](x, embedding)
+        x = self.down_blocks[-1](x, *more)
         for level in reversed(range(len(skips))):
-            x = self.up_blocks[level](self.ups[level](x) + skips[level], embedding)
+            x = self.up_blocks[level](self.ups[level](x) + skips[level], *more)
         return x[..., :height, :width]
+
+
+class ResidualUNet(UNet):
+    """A small U-Net of residual blocks on features (N, widths[0], H, W), and an embedding (N, E) if they want one.
+
+    widths: channels of each level, the finest first; blocks: residual blocks at each level, going down and going up,
+    one number for all levels or one for each.
+    """
+
+    def __init__(self, widths: tuple[int, ...], blocks: int | tuple[int, ...] = 1, embedding: int = 0) -> None:
+        pairs = list(pairwise(widths))
+        levels = list(zip(widths, per_level(blocks, len(widths)), strict=True))
+        super().__init__(
+            (ResidualStack(width, count, embedding) for width, count in levels),
+            (ResidualStack(width, count, embedding) for width, count in levels[:-1]),
+            (nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs),
+            (nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs),
+        )

@@ -20,7 +20,7 @@ def local_mean(x: Tensor, window: int) -> Tensor:
     height, width = x.shape[-2:]
     if window >= 2 * max(height, width):
         return x.mean((2, 3), keepdim=True)
-    sums = F.pad(x.float().cumsum(2).cumsum(3), (1, 0, 1, 0))
+    sums = F.pad(x.to(torch.promote_types(x.dtype, torch.float32)).cumsum(2).cumsum(3), (1, 0, 1, 0))
     rows, cols = (torch.arange(size, device=x.device) for size in (height, width))
     top, bottom = (rows - window // 2).clamp(min=0), (rows + window // 2 + 1).clamp(max=height)
     left, right = (cols - window // 2).clamp(min=0), (cols + window // 2 + 1).clamp(max=width)
@@ -35,30 +35,35 @@ class SimplifiedChannelAttention(nn.Module):
     Trained on crops, the mean of a whole image would be another statistic than the one it learned, so outside
     training the mean is taken over a window of 1.5 crops around each pixel (Chu et al., TLC, ECCV 2022). That also
     makes the result independent of tiling.
+
+    phases: consecutive equal parts of the batch that share one mean, for an image that was cut into phases
+    (`patch_blind.to_phases`); 1 lets every element of the batch have its own.
     """
 
-    def __init__(self, channels: int, window: int) -> None:
+    def __init__(self, channels: int, window: int, phases: int = 1) -> None:
         super().__init__()
         self.scale = nn.Conv2d(channels, channels, 1)
-        self.window = window
+        self.window, self.phases = window, phases
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         mean = x.mean((2, 3), keepdim=True) if self.training else local_mean(x, self.window)
+        if self.phases > 1:
+            mean = mean.unflatten(0, (self.phases, -1)).mean(0).repeat(self.phases, 1, 1, 1)
         return x * self.scale(mean)
 
 
 class NAFBlock(nn.Module):
     """Two gated residual halves, their weights beta and gamma starting at zero; width c inside 2c."""
 
-    def __init__(self, channels: int, window: int) -> None:
+    def __init__(self, channels: int, window: int, phases: int = 1) -> None:
         super().__init__()
         self.spatial = nn.Sequential(
             LayerNorm2d(channels),
             nn.Conv2d(channels, 2 * channels, 1),
             nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels),
         )
-        self.attention = SimplifiedChannelAttention(channels, window)
+        self.attention = SimplifiedChannelAttention(channels, window, phases)
         self.project = nn.Conv2d(channels, channels, 1)
         self.expand = nn.Sequential(LayerNorm2d(channels), nn.Conv2d(channels, 2 * channels, 1))
         self.contract = nn.Conv2d(channels, channels, 1)

@@ -19,11 +19,14 @@ Only zero padding, no batch normalisation, no pooling across phases: each of the
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffdenoise.networks.layers import ResidualUNet
+from diffdenoise.networks.layers import ResidualUNet, UNet, pointwise
 
 
 class HiddenPatchConv(nn.Conv2d):
@@ -57,18 +60,26 @@ def from_phases(x: Tensor, d: int) -> Tensor:
     return x.permute(2, 3, 4, 0, 5, 1).reshape(n // (d * d), c, h * d, w * d)
 
 
-class PhaseBranch(nn.Module):
-    """One hidden-patch convolution of reach R, then a U-Net on each phase."""
+def near_reach(patch: int) -> int:
+    """Reach R at which the windows p + d m + o leave no gaps but the patches themselves. ValueError: patch not odd."""
+    if patch < 1 or patch % 2 == 0:
+        raise ValueError(f"the hidden patch must be odd and positive, got {patch}")
+    return patch // 2 + max(1, patch // 2)
 
-    def __init__(self, in_channels: int, widths: tuple[int, ...], patch: int, reach: int, blocks: int) -> None:
+
+class PhaseBranch(nn.Module):
+    """One hidden-patch convolution of reach R, then a U-Net on each phase; alignment: period of its grid in pixels."""
+
+    def __init__(self, in_channels: int, width: int, patch: int, reach: int, make_body: Callable[[], UNet]) -> None:
         super().__init__()
         self.dilation = reach + patch // 2 + 1
-        self.head = HiddenPatchConv(in_channels, widths[0], reach, patch)
-        self.mix = nn.Conv2d(widths[0], widths[0], 1)
-        self.body = ResidualUNet(widths, blocks)
+        self.head = HiddenPatchConv(in_channels, width, reach, patch)
+        self.mix = nn.Conv2d(width, width, 1)
+        self.body = make_body()
+        self.alignment = self.dilation * self.body.stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, widths[0], H, W)."""
+        """(N, C, H, W) -> (N, width, H, W)."""
         height, width = x.shape[-2:]
         d = self.dilation
         # Zeros, never a mirror: near the border a mirrored pixel would be the hidden one itself.
@@ -81,6 +92,7 @@ class PatchBlindNetwork(nn.Module):
     """Blind to the k x k patch around each output pixel; strictly, in training and evaluation, at borders too.
 
     Output channel 0 is the mean, channel 1 the log of the variance of (noisy pixel - mean), see `training.blind_spot`.
+    alignment: a shift of the image by this many pixels shifts the result; tiles must start at its multiples.
     """
 
     def __init__(
@@ -89,20 +101,16 @@ class PatchBlindNetwork(nn.Module):
         out_channels: int = 2,
         patch: int = 1,
         widths: tuple[int, ...] = (32, 64),
-        blocks: int = 1,
+        blocks: int | tuple[int, ...] = 1,
     ) -> None:
         super().__init__()
-        if patch < 1 or patch % 2 == 0:
-            raise ValueError(f"the hidden patch must be odd and positive, got {patch}")
-        # So far that the windows p + d m + o leave no gaps but the patches themselves.
-        near = patch // 2 + max(1, patch // 2)
-        self.branches = nn.ModuleList(PhaseBranch(in_channels, widths, patch, near + step, blocks) for step in (0, 1))
-        width = widths[0]
-        self.tail = nn.Sequential(
-            nn.ReLU(), nn.Conv2d(2 * width, 2 * width, 1),
-            nn.ReLU(), nn.Conv2d(2 * width, width, 1),
-            nn.ReLU(), nn.Conv2d(width, out_channels, 1),
-        )  # fmt: skip
+        near, width = near_reach(patch), widths[0]
+        branches = [
+            PhaseBranch(in_channels, width, patch, near + step, lambda: ResidualUNet(widths, blocks)) for step in (0, 1)
+        ]
+        self.branches = nn.ModuleList(branches)
+        self.alignment = math.lcm(*(branch.alignment for branch in branches))
+        self.tail = pointwise(2 * width, 2 * width, width, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W), normalised noisy images of any size -> (N, out_channels, H, W)."""

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from diffdenoise.config import BlindSpotSettings
+from diffdenoise.networks.half_plane import HalfPlaneNetwork
+from diffdenoise.networks.local_global import LocalGlobalNetwork
 from diffdenoise.networks.patch_blind import PatchBlindNetwork
+from diffdenoise.networks.puca import PUCA
 from diffdenoise.training.slices import SliceStore, draw_boxes
 from diffdenoise.training.stage import Stage, pixel_loss
 
@@ -22,7 +25,14 @@ LOG_VARIANCE_RANGE = (-18.0, 4.0)  # normalised images: a standard deviation fro
 
 def make_blind_spot(settings: BlindSpotSettings) -> nn.Module:
     """The network of stage 1: (N, 1, H, W) -> (N, 2, H, W), mean and log variance; hides 1 pixel if patch is None."""
-    return PatchBlindNetwork(1, 2, settings.patch or 1, settings.widths, settings.blocks)
+    patch, widths, blocks = settings.patch or 1, settings.widths, settings.blocks
+    if settings.network == "puca":
+        return PUCA(1, 2, widths, blocks, crop=settings.crop)
+    if settings.network == "local_global":
+        return LocalGlobalNetwork(1, 2, patch, widths, blocks, crop=settings.crop)
+    return {"patch_blind": PatchBlindNetwork, "half_plane": HalfPlaneNetwork}[settings.network](
+        1, 2, patch, widths, blocks
+    )
 
 
 def mean_and_variance(output: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,7 +60,7 @@ class BlindSpotStage(Stage):
         x_noisy = self.place(self.noisy.crops(boxes))
         x_c, v_total = mean_and_variance(self.network(x_noisy))
         error = x_noisy - x_c
-        per_pixel = pixel_loss(self.settings.loss, error)
+        per_pixel = pixel_loss(self.settings.loss or "l2", error)
         likelihood = v_total.log() + error.detach() ** 2 / v_total
         # Divided by its own size, the mean's loss weighs the same whatever the noise and the normalisation.
         return (per_pixel / per_pixel.mean().detach().clamp(min=1e-12) + VARIANCE_WEIGHT * likelihood).mean()

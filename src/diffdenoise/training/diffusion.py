@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from diffdenoise.config import DiffusionSettings
-from diffdenoise.diffusion.leak import draw_hidden, mask, redraw
+from diffdenoise.diffusion.leak import damp, draw_hidden, mask, redraw
 from diffdenoise.diffusion.schedule import diffuse, make_schedule, target
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.networks.unet import ConditionalUNet, ImprovedDDPMUNet
-from diffdenoise.training.blind_spot import mean_and_variance
 from diffdenoise.training.slices import SliceStore, draw_boxes
 from diffdenoise.training.stage import Stage, pixel_loss
 
@@ -22,10 +23,11 @@ def make_diffusion(settings: DiffusionSettings) -> nn.Module:
 
 
 class DiffusionStage(Stage):
-    """Trains on crops of the noisy slices (`noisy`) and of stage 1's output for them (`known`: x_c and v_total).
+    """Trains on crops of the noisy slices, of stage 1's output for them and of their conditions.
 
-    blind_spot: the frozen network, which runs inside the step where a cure of the leak asks for it; patch: its hidden
-    patch.
+    blind: x_c and v_total of the blind-spot network; conditions: the condition, in the first channel; conditioner: the
+    frozen map from noisy images to conditions, which runs inside the step where a cure of the leak asks for it; patch:
+    the patch that the blind-spot network hides.
     """
 
     settings: DiffusionSettings
@@ -33,23 +35,26 @@ class DiffusionStage(Stage):
     def __init__(
         self,
         settings: DiffusionSettings,
-        blind_spot: nn.Module,
+        conditioner: Callable[[Tensor], Tensor],
         patch: int,
         chain: ChainTarget,
         noisy: SliceStore,
-        known: SliceStore,
+        blind: SliceStore,
+        conditions: SliceStore,
         seed: int,
     ) -> None:
         super().__init__(make_diffusion(settings), settings, seed)
-        self.frozen = [blind_spot.eval().requires_grad_(False)]  # in a list: not part of what this stage trains
-        self.patch, self.chain, self.noisy, self.known = patch, chain, noisy, known
+        self.conditioner = [conditioner]  # in a list: if it is a network, it is not what this stage trains
+        self.patch, self.chain = patch, chain
+        self.noisy, self.blind, self.conditions = noisy, blind, conditions
         self.abar = make_schedule(settings.schedule, settings.timesteps).float()
 
     def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
         """Loss of the prediction at a random time, on the pixels that the condition does not know."""
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop)
-        x_noisy, known = self.place(self.noisy.crops(boxes)), self.place(self.known.crops(boxes))
-        condition, scored = self.condition(x_noisy, known, generator)
+        stores = self.noisy, self.blind, self.conditions
+        x_noisy, blind, condition = (self.place(store.crops(boxes)) for store in stores)
+        condition, scored = self.cured(x_noisy, blind, condition[:, :1], generator)
         t = torch.randint(len(self.abar), (len(x_noisy),), generator=generator)
         eps = torch.randn(x_noisy.shape, generator=generator).to(x_noisy)
         abar_t = self.abar[t][:, None, None, None].to(x_noisy)
@@ -58,24 +63,21 @@ class DiffusionStage(Stage):
         loss = pixel_loss(self.settings.loss, output - target(self.settings.prediction, x_0, eps, abar_t))
         return (loss * scored).sum() / scored.sum().clamp(min=1)
 
-    def condition(self, x_noisy: Tensor, known: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def cured(
+        self, x_noisy: Tensor, blind: Tensor, condition: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """(condition, scored pixels), both (N, 1, H, W), with the leak open or closed as the settings say."""
-        x_c, v_total = known.chunk(2, dim=1)
-        if self.settings.leak == "open":
-            return x_c, torch.ones_like(x_c)
-        shape = tuple(x_noisy.shape)
-        scored, hidden = (
-            m.to(x_noisy.device) for m in draw_hidden(shape, self.settings.hidden_share, self.patch, generator)
-        )
-        if self.settings.leak == "masked":
+        settings, everywhere = self.settings, torch.ones_like(condition)
+        x_c, v_total = blind.chunk(2, dim=1)
+        if settings.leak == "open":
+            return condition, everywhere
+        if settings.leak == "damped":
+            return damp(condition, v_total, settings.damping, generator), everywhere
+        masks = draw_hidden(tuple(x_noisy.shape), settings.hidden_share, self.patch, generator)
+        scored, hidden = (m.to(x_noisy.device) for m in masks)
+        if settings.leak == "masked":
             changed = mask(x_noisy, hidden, self.patch, generator)
         else:
             changed = redraw(x_noisy, hidden, x_c, v_total, generator)
         with torch.no_grad():
-            condition, _ = mean_and_variance(self.frozen_network(changed))
-        return condition, scored.float()
-
-    def frozen_network(self, x: Tensor) -> Tensor:
-        """Stage 1's network, brought to this stage's device when first needed."""
-        self.frozen[0] = self.frozen[0].to(x.device)
-        return self.frozen[0](x)
+            return self.conditioner[0](changed), scored.float()
