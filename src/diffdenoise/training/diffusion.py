@@ -51,10 +51,7 @@ class DiffusionStage(Stage):
 
     def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
         """Loss of the prediction at a random time, on the pixels that the condition does not know."""
-        boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop)
-        stores = self.noisy, self.blind, self.conditions
-        x_noisy, blind, condition = (self.place(store.crops(boxes)) for store in stores)
-        condition, scored = self.cured(x_noisy, blind, condition[:, :1], generator)
+        x_noisy, condition, scored = self.batch(step, generator)
         t = torch.randint(len(self.abar), (len(x_noisy),), generator=generator)
         eps = torch.randn(x_noisy.shape, generator=generator).to(x_noisy)
         abar_t = self.abar[t][:, None, None, None].to(x_noisy)
@@ -62,6 +59,13 @@ class DiffusionStage(Stage):
         output = self.network(diffuse(x_0, eps, abar_t), condition, t.to(x_noisy.device)).float()
         loss = pixel_loss(self.settings.loss, output - target(self.settings.prediction, x_0, eps, abar_t))
         return (loss * scored).sum() / scored.sum().clamp(min=1)
+
+    def batch(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """(x_noisy, condition, scored pixels) of a step, each (N, 1, H, W)."""
+        boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop)
+        stores = self.noisy, self.blind, self.conditions
+        x_noisy, blind, condition = (self.place(store.crops(boxes)) for store in stores)
+        return x_noisy, *self.cured(x_noisy, blind, condition[:, :1], generator)
 
     def cured(
         self, x_noisy: Tensor, blind: Tensor, condition: Tensor, generator: torch.Generator

@@ -1,0 +1,88 @@
+"""The page docs/ablations.md, made from the results in benchmarks/results/ablations alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffdenoise.run_folder import write_json
+
+STUDIES = {
+    "a": "a_sampling",
+    "b": "b_regression",
+    "c": "c_leak",
+    "d": "d_prediction",
+    "e": "e_rounds",
+    "f": "f_student",
+    "g": "g_score",
+    "h": "h_fusion",
+}
+HEAD = """# Ablations
+
+Each of the paper's claims, and each of our changes, behind one command. This page is written by the commands themselves:
+
+```
+python -m benchmarks.ablations              # all studies
+python -m benchmarks.ablations a e          # some of them
+python -m benchmarks.ablations --size gpu   # larger networks, longer trainings, the whole grids
+```
+
+They need the package with its `test` extra, in a checkout. Networks and cells are kept in `benchmarks/work`: what was done is
+not done again, and a study that was stopped goes on. Unless a table says otherwise: MNI152 T1 slices, 60 for training and 5 others
+(10 mm above, with added fine detail) for testing, white Gaussian noise of 25/255, seed 0; PSNR in dB inside the brain, data
+range 1. *Noise kept* is the slope of (estimate - clean) on the noise; for the ideal non-blind estimate it equals MSE/s2, for a
+blind one 0. These are **one or two subjects and small networks trained for minutes**: they show how the method works, not
+how good it can get. What they taught us is told in [method.md](method.md).
+"""
+
+
+def environment(size: str, device: str) -> dict[str, Any]:
+    """Where the figures came from."""
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    return {"size": size, "device": name, "torch": torch.__version__.split("+")[0]}
+
+
+def save(results: Path, letter: str, record: dict[str, Any], seconds: float) -> None:
+    """Keep the figures of a study; its time is the sum over all runs that worked on it."""
+    path = results / f"{letter}.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    if before.get("size") == record["size"]:
+        seconds += before["seconds"]
+    results.mkdir(parents=True, exist_ok=True)
+    write_json(path, {**record, "seconds": round(seconds, 1)})
+
+
+def write_page(results: Path, docs: Path) -> None:
+    """docs/ablations.md and its plots."""
+    pictures = docs / "ablations"
+    pictures.mkdir(parents=True, exist_ok=True)
+    parts = [HEAD]
+    for letter, module in STUDIES.items():
+        path = results / f"{letter}.json"
+        if path.exists():
+            parts.append(_section(letter, import_module(f"benchmarks.ablations.{module}"), path, pictures))
+    (docs / "ablations.md").write_text("\n".join(parts))
+
+
+def _section(letter: str, study: Any, path: Path, pictures: Path) -> str:
+    record = json.loads(path.read_text())
+    study.plot(record["result"], pictures / f"{letter}.png")
+    made = f"size {record['size']}, {record['device']}, PyTorch {record['torch']}, {record['seconds'] / 60:.0f} minutes"
+    return f"""## {letter}. {study.TITLE}
+
+{study.QUESTION}
+
+`python -m benchmarks.ablations {letter} --size {record["size"]}` ({made})
+
+{study.tables(record["result"])}
+
+![{study.TITLE}](ablations/{letter}.png)
+
+{study.FINDING}
+"""
