@@ -20,10 +20,10 @@ from diffdenoise.rounds import bind_condition
 from diffdenoise.training.stage import autocast
 
 TITLE = "Pairs: figure 4 of the paper"
-QUESTION = """Over 50 seeds of the sampler: one chain, two independent chains, a symmetric pair, four pairs, and the student, at
-1 to 50 DDIM steps; as published and with the leak closed. *Raw* is the correlation of the two branches' errors, *deviations*
-that of their differences from the mean over all pairs, *residue* the standard deviation of a chain around that mean, in
-units of the noise's sigma."""
+QUESTION = """Over 50 seeds of the sampler: one chain, two independent chains, a symmetric pair, four pairs, and the
+student, at 1 to 50 DDIM steps; as published and with the leak closed. *Raw* is the correlation of the two branches'
+errors, *deviations* that of their differences from the mean over all pairs, *residue* the standard deviation of a
+chain around that mean, in units of the noise's sigma."""
 STEPS = (1, 2, 5, 10, 20, 50)
 WINDOW = (slice(70, 166), slice(50, 146))  # of the MNI152 slices: within the brain
 SETTINGS = {

@@ -25,7 +25,7 @@ STUDIES = {
 }
 HEAD = """# Ablations
 
-Each of the paper's claims, and each of our changes, behind one command. This page is written by the commands themselves:
+Each of the paper's claims and each of our changes, behind one command. The commands themselves write this page:
 
 ```
 python -m benchmarks.ablations              # all studies
@@ -33,12 +33,13 @@ python -m benchmarks.ablations a e          # some of them
 python -m benchmarks.ablations --size gpu   # larger networks, longer trainings, the whole grids
 ```
 
-They need the package with its `test` extra, in a checkout. Networks and cells are kept in `benchmarks/work`: what was done is
-not done again, and a study that was stopped goes on. Unless a table says otherwise: MNI152 T1 slices, 60 for training and 5 others
-(10 mm above, with added fine detail) for testing, white Gaussian noise of 25/255, seed 0; PSNR in dB inside the brain, data
-range 1. *Noise kept* is the slope of (estimate - clean) on the noise; for the ideal non-blind estimate it equals MSE/s2, for a
-blind one 0. These are **one or two subjects and small networks trained for minutes**: they show how the method works, not
-how good it can get. What they taught us is told in [method.md](method.md).
+They need the package with its `test` extra, in a checkout. Networks and cells are kept in `benchmarks/work`: what was
+done is not done again, and a study that was stopped goes on. Unless a table says otherwise: MNI152 T1 slices, 60 for
+training and 5 others (10 mm above, with added fine detail) for testing, white Gaussian noise of 25/255, seed 0; PSNR
+in dB inside the brain, data range 1. *Noise kept* is the slope of (estimate - clean) on the noise; for the ideal non-
+blind estimate it equals MSE/s2, for a blind one 0. These are **one or two subjects and small networks trained for
+minutes**: they show how the method works, not how good it can get. What they taught us is told in
+[method.md](method.md).
 """
 
 

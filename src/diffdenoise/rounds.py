@@ -124,7 +124,9 @@ def teacher_of_round(config: Config, number: int) -> TeacherSettings:
 @torch.no_grad()
 def predict_blind(blind_spot: nn.Module, x_noisy: Tensor) -> tuple[Tensor, Tensor]:
     """(x_c, v_total), each (N, 1, H, W), from normalised noisy images of the same shape."""
-    return mean_and_variance(tiled(blind_spot, x_noisy))
+    alignment = blind_spot.alignment
+    assert isinstance(alignment, int)
+    return mean_and_variance(tiled(blind_spot, x_noisy, alignment=alignment))
 
 
 def variance_map(level: NoiseLevel, x_c: Tensor) -> Tensor:

@@ -8,14 +8,18 @@ import torch
 from torch import Tensor
 
 TILE = 768  # side of the part of a tile that is kept, in pixels: bounds the memory, whatever the image
-HALO = 96  # seen around it and thrown away; multiples of 12 keep phases and strides of all networks aligned
+HALO = 96  # seen around it and thrown away
 
 
-def tiled(function: Callable[..., Tensor], *images: Tensor, tile: int = TILE, halo: int = HALO) -> Tensor:
+def tiled(
+    function: Callable[..., Tensor], *images: Tensor, tile: int = TILE, halo: int = HALO, alignment: int = 1
+) -> Tensor:
     """function(*images) for images (N, C, H, W) of one size, computed in overlapping tiles where they are large.
 
-    A network that sees no further than the halo gives the same result as on the whole image.
+    A network that sees no further than the halo gives the same result as on the whole image, if tiles begin where its
+    grid of phases and strides does: at multiples of `alignment`, to which tile and halo are rounded up.
     """
+    tile, halo = (-(-size // alignment) * alignment for size in (tile, halo))
     height, width = images[0].shape[-2:]
     if max(height, width) <= tile + 2 * halo:
         return function(*images)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from diffdenoise.networks.half_plane import HalfPlaneNetwork
 from diffdenoise.networks.local_global import LocalGlobalNetwork
-from diffdenoise.networks.patch_blind import PatchBlindNetwork
+from diffdenoise.networks.patch_blind import HiddenPatchConv, PatchBlindNetwork
 from diffdenoise.networks.puca import PUCA
 
 NAMES = ["patch_blind", "puca", "half_plane", "local_global"]
@@ -32,3 +32,20 @@ def awake(network: nn.Module) -> nn.Module:
         inputs = parameter[0].numel() if parameter.ndim > 1 and len(parameter) > 1 else 10
         parameter.data = torch.randn(parameter.shape, generator=generator) * (2 / inputs) ** 0.5
     return network
+
+
+class DilatedBranch(nn.Module):
+    """A blind-spot branch of the usual kind: a masked 5x5 convolution, then one with stride 3 between its taps."""
+
+    def __init__(self, padding: str) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            HiddenPatchConv(1, 4, reach=2, patch=1),
+            nn.ReLU(),
+            nn.Conv2d(4, 4, 3, padding=3, dilation=3, padding_mode=padding),
+            nn.ReLU(),
+            nn.Conv2d(4, 2, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)

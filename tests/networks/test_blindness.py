@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from diffdenoise.networks.blindness import check_blindness
 from diffdenoise.networks.layers import ResidualUNet
-from diffdenoise.networks.patch_blind import HiddenPatchConv, PatchBlindNetwork
+from diffdenoise.networks.patch_blind import PatchBlindNetwork
 from diffdenoise.networks.puca import PUCA
-from tests.networks.blind_networks import CASES, NAMES, awake, small
+from tests.networks.blind_networks import CASES, NAMES, DilatedBranch, awake, small
 
 # Of the pixels outside the patch; at least, over a small image and its corners.
 SEEN = {"patch_blind": 0.4, "puca": 0.6, "half_plane": 0.4, "local_global": 0.6}
@@ -51,23 +51,6 @@ def test_an_enormous_patch_leaves_its_own_output_bit_identical(name: str, patch:
             before, after = network(x), network(changed)
         assert torch.equal(before[..., row, column], after[..., row, column])
         assert not torch.equal(before, after)
-
-
-class DilatedBranch(nn.Module):
-    """A blind-spot branch of the usual kind: a masked 5x5 convolution, then one with stride 3 between its taps."""
-
-    def __init__(self, padding: str) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            HiddenPatchConv(1, 4, reach=2, patch=1),
-            nn.ReLU(),
-            nn.Conv2d(4, 4, 3, padding=3, dilation=3, padding_mode=padding),
-            nn.ReLU(),
-            nn.Conv2d(4, 2, 1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
 
 
 def normalised_by_batch() -> nn.Module:
@@ -127,27 +110,32 @@ def test_tiny_images_are_blind_too(name: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shift_by_the_alignment_shifts_the_result(name: str) -> None:
+def test_a_tile_on_the_grid_gives_the_result_of_the_whole_image(name: str) -> None:
     network = awake(small(name)).double().eval()
-    step, height = int(network.alignment), 24 * int(network.alignment)
-    x = torch.randn(1, 1, height, 24, dtype=torch.float64)
-    with torch.no_grad():
-        whole = network(x)[..., height // 2 : height // 2 + 8, :]
-        aligned = network(x[..., step:, :])[..., height // 2 - step : height // 2 - step + 8, :]
-        other = network(x[..., 1:, :])[..., height // 2 - 1 : height // 2 + 7, :]
-    torch.testing.assert_close(aligned, whole)
-    assert not torch.allclose(other, whole)
+    step, middle = int(network.alignment), 96
+    x = torch.randn(1, 1, 2 * middle + 1, 24, dtype=torch.float64)  # the image itself does not end on the grid
+
+    def rows(first: int, last: int) -> Tensor:
+        with torch.no_grad():
+            return network(x[..., first:last, :])[..., middle - first : middle - first + 8, :]
+
+    whole = rows(0, 2 * middle + 1)
+    torch.testing.assert_close(rows(step, 2 * middle), whole)
+    assert not torch.allclose(rows(1, 2 * middle), whole)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bf16_gradients_are_those_of_fp32(name: str) -> None:
-    # On a CPU they once were not: half of the gradient of dilated convolutions was wrong, without a word.
+    # On a CPU they may not be: half of the gradient of some dilated convolutions is wrong there, without a word.
+    # Rounding takes a fifth of the first layer's at most, for it has gone through all others.
     network = awake(small(name, widths=(16, 32))).to(memory_format=torch.channels_last).train()
     x = torch.randn(2, 1, 24, 24).contiguous(memory_format=torch.channels_last)
     weights = [parameter for parameter in network.parameters() if parameter.ndim == 4]
     exact = torch.autograd.grad(network(x).square().mean(), weights)
     with torch.autocast("cpu", torch.bfloat16):
         loss = network(x).float().square().mean()
-    for rough, fine in zip(torch.autograd.grad(loss, weights), exact, strict=True):
-        assert rough.isfinite().all()
-        assert (rough - fine).norm() < 0.1 * fine.norm()
+    rough = torch.autograd.grad(loss, weights)
+    errors = torch.stack([(a - b).norm() for a, b in zip(rough, exact, strict=True)])
+    sizes = torch.stack([gradient.norm() for gradient in exact])
+    assert (errors < 0.3 * sizes).all()
+    assert errors.norm() < 0.05 * sizes.norm()

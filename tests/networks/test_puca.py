@@ -11,7 +11,6 @@ from diffdenoise.networks.nafnet import NAFBlock, simple_gate
 from diffdenoise.networks.puca import PUCA
 from tests.networks.blind_networks import awake
 
-
 PLACES = list(itertools.product((0, 1), repeat=4))  # patch in the cell (down, right), pixel in the patch (row, column)
 
 
@@ -105,3 +104,9 @@ def test_images_of_a_batch_do_not_meet_in_global_pooling() -> None:
 def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PUCA(**settings)
+
+
+def test_the_attention_looks_one_and_a_half_crops_wide() -> None:
+    network = PUCA(widths=(4, 8, 8), blocks=1, crop=64)
+    pixels = [2 * 2**level * stack[0].attention.window for level, stack in enumerate(network.body.down_blocks)]
+    assert pixels == [96, 96, 96]

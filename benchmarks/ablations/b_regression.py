@@ -1,0 +1,51 @@
+"""Study b: is it the diffusion, or would a plain regression do?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ablations.c_leak import SIGMAS, measured
+from benchmarks.ablations.lab import Lab, Task
+from benchmarks.ablations.text import markdown
+
+TITLE = "A plain regression in place of the diffusion"
+QUESTION = """The network of the diffusion, trained for the same steps on the same crops to predict x_noisy from x_c
+in one step, beside SRDS with 10 steps (two chains: 20 times the work). With the leak open as published, and closed
+(redrawn)."""
+FINDING = ""
+LEAKS = ("open", "redrawn")
+NAMES = ("x_c", "regression", "SRDS, 1", "SRDS, 10")
+
+
+def run(lab: Lab) -> dict[str, Any]:
+    """From the cells of study c."""
+    return {"rows": [measured(lab, (Task(sigma=sigma), "patch_blind", leak)) for sigma in SIGMAS for leak in LEAKS]}
+
+
+def tables(result: dict[str, Any]) -> str:
+    """PSNR in dB."""
+    head = ["noise", "leak", *NAMES, "SRDS, 10 minus regression"]
+    body = []
+    for row in result["rows"]:
+        psnr = {name: row["images"][name]["psnr"] for name in NAMES}
+        difference = f"{psnr['SRDS, 10'] - psnr['regression']:+.2f}"
+        body.append([f"{row['sigma']:g}/255", row["leak"], *(f"{psnr[name]:.2f}" for name in NAMES), difference])
+    return markdown(head, body)
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """PSNR over x_c."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
+    for number, leak in enumerate(LEAKS):
+        rows = [row for row in result["rows"] if row["leak"] == leak]
+        for name, style in (("regression", "x:"), ("SRDS, 10", "o-")):
+            gains = [row["images"][name]["psnr"] - row["images"]["x_c"]["psnr"] for row in rows]
+            axis.plot([row["sigma"] for row in rows], gains, style, color=f"C{number}", label=f"{leak}, {name}")
+    axis.axhline(0, color="0.7", linewidth=0.8)
+    axis.set(xlabel="noise, /255", ylabel="PSNR over x_c, dB")
+    axis.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

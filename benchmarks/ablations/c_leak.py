@@ -1,0 +1,131 @@
+"""Study c: the condition leak, its size and its cures."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ablations.lab import SHARED, Blind, Lab, Task, as_array
+from benchmarks.ablations.measures import kept_by_band
+from benchmarks.ablations.text import markdown
+
+TITLE = "The condition leak"
+QUESTION = """x_c is blind pixel by pixel, but a network that sees all of it can learn the noise again. How much of
+the noise do the plain regression of x_noisy on x_c and SRDS itself keep (0 is right, for both should be blind), for
+each blind-spot network, noise level and cure? `damped`: noise of half the noise's standard deviation added to the
+condition in training; `masked`, `redrawn`: hidden pixels, condition recomputed in the step. The chain samples the
+difference from the condition."""
+FINDING = ""
+STEPS = (1, 2, 10)
+LEAKS = ("open", "damped", "masked", "redrawn")
+SIGMAS = (6, 15, 25, 50)
+NETWORKS = {
+    "patch_blind": {},
+    "half_plane": {"network": "half_plane", "widths": (32, 64, 64)},
+    "local_global": {"network": "local_global"},
+    "puca": {"network": "puca", "widths": (32, 64, 128)},
+}
+SHORTER = {"cpu": ({"steps": 1000}, {"steps": 500})}
+Cell = tuple[Task, str, str]  # task, network, cure
+
+
+def run(lab: Lab) -> dict[str, Any]:
+    """The whole grid, or on a CPU a cross through it."""
+    return {"rows": [measured(lab, cell) for cell in grid(lab.size.full) if available(cell[0])]}
+
+
+def grid(full: bool) -> list[Cell]:
+    """Every combination, or one row through it for noise, cure, network, subject and seed each."""
+    if full:
+        tasks = [Task(*one) for one in product(("mni152", "colin27"), SIGMAS, (0,), (0, 1, 2))]
+        return list(product(tasks, NETWORKS, LEAKS))
+    cells = [(Task(), "patch_blind", leak) for leak in LEAKS]
+    cells += [(Task(sigma=s), "patch_blind", leak) for s in (6, 15, 50) for leak in ("open", "damped", "redrawn")]
+    cells += [(Task(), network, leak) for network in list(NETWORKS)[1:] for leak in ("open", "redrawn")]
+    cells += [(Task("colin27", s), "patch_blind", leak) for s in (6, 25) for leak in ("open", "redrawn")]
+    return cells + [(Task(seed=seed), "patch_blind", leak) for seed in (1, 2) for leak in ("open", "redrawn")]
+
+
+def available(task: Task) -> bool:
+    """Whether the subject's data is here."""
+    return task.subject == "mni152" or SHARED.exists()
+
+
+def measured(lab: Lab, cell: Cell) -> dict[str, Any]:
+    """One cell, cached."""
+    task, network, leak = cell
+    name = f"leak-{task.name}-{network}-{leak}"
+    return {
+        "subject": task.subject,
+        "sigma": task.sigma,
+        "seed": task.seed,
+        "network": network,
+        "leak": leak,
+    } | lab.cell(name, lambda: measure(lab, task, network, leak), NETWORKS[network])
+
+
+def measure(lab: Lab, task: Task, network: str, leak: str) -> dict[str, Any]:
+    """PSNR and noise kept of x_c, the regression and SRDS."""
+    blind_steps, steps = SHORTER.get(lab.size.name, ({}, {}))
+    blind = lab.blind(task, **NETWORKS[network], **blind_steps)
+    images = {"x_c": blind.x_c, "regression": lab.regression(blind, leak=leak, **steps)}
+    sampler = lab.diffusion(blind, leak=leak, **steps)
+    for count in STEPS:
+        sampled = sampler.test(count)
+        images[f"SRDS, {count}"] = sampled.x_hat
+        images[f"SRDS, {count}, fused"] = sampled.fused
+    return {"images": {name: figures(blind, as_array(image)) for name, image in images.items()}}
+
+
+def figures(blind: Blind, image: Any) -> dict[str, Any]:
+    """PSNR, and noise kept by band."""
+    task = blind.task
+    return {"psnr": task.psnr(image), **kept_by_band(image - task.clean, task.noisy[1] - task.clean, task.mask)}
+
+
+def tables(result: dict[str, Any]) -> str:
+    """PSNR and noise kept of each, the bands for SRDS at 10 steps."""
+    names = ["x_c", "regression", *(f"SRDS, {count}" for count in STEPS), "SRDS, 10, fused"]
+    head = ["subject", "noise", "seed", "network", "leak", *names, "bands of SRDS, 10"]
+    return (
+        "PSNR in dB, in brackets the noise kept; at the end the noise kept in the low, middle and high band:\n\n"
+        + markdown(head, [row_of(row, names) for row in result["rows"]])
+    )
+
+
+def row_of(row: dict[str, Any], names: list[str]) -> list[Any]:
+    """A line of the table."""
+    images = row["images"]
+    parts = [f"{images[name]['psnr']:.2f} ({images[name]['all']['kept']:+.3f})" for name in names]
+    bands = " / ".join(f"{images['SRDS, 10'][band]['kept']:+.2f}" for band in ("low", "middle", "high"))
+    return [row["subject"], f"{row['sigma']:g}", row["seed"], row["network"], row["leak"], *parts, bands]
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """PSNR of SRDS over x_c and noise kept, by noise level and cure, for the default network on MNI152."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for number, leak in enumerate(LEAKS):
+        rows = [
+            r
+            for r in result["rows"]
+            if (r["subject"], r["network"], r["seed"], r["leak"]) == ("mni152", "patch_blind", 0, leak)
+        ]
+        rows.sort(key=lambda row: row["sigma"])
+        sigmas = [row["sigma"] for row in rows]
+        for key, style in (("regression", "x:"), ("SRDS, 10", "o-")):
+            part = [row["images"] for row in rows]
+            label = f"{leak}, {key}"
+            axes[0].plot(
+                sigmas, [p[key]["psnr"] - p["x_c"]["psnr"] for p in part], style, color=f"C{number}", label=label
+            )
+            axes[1].plot(sigmas, [p[key]["all"]["kept"] for p in part], style, color=f"C{number}", label=label)
+    axes[0].set(xlabel="noise, /255", ylabel="PSNR over x_c, dB")
+    axes[1].set(xlabel="noise, /255", ylabel="noise kept")
+    axes[1].legend(fontsize=7)
+    for axis in axes:
+        axis.axhline(0, color="0.7", linewidth=0.8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
