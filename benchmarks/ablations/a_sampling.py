@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.ablations.lab import Blind, Lab, Sampler, Task, apply_student
 from benchmarks.ablations.measures import correlation
-from benchmarks.ablations.text import markdown
+from benchmarks.ablations.writing import markdown, panels
 from diffdenoise.config import TeacherSettings
 from diffdenoise.diffusion.sampling import image_noise, srds
 from diffdenoise.diffusion.schedule import make_schedule
@@ -172,28 +172,24 @@ def tables(result: dict[str, Any]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """PSNR over steps: a panel for each setting."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(SETTINGS), figsize=(3.4 * len(SETTINGS), 3.4), sharey=True, layout="constrained")
-    styles = {
-        "single": "one chain",
-        "independent": "two independent chains",
-        "pair": "symmetric pair",
-        "four_pairs": "four pairs",
-    }
-    for axis, name in zip(axes, SETTINGS, strict=True):
-        rows = [row for row in result["rows"] if row["setting"] == name]
-        steps = [row["steps"] for row in rows]
-        axis.fill_between(
-            steps, [r["single_low"] for r in rows], [r["single_high"] for r in rows], alpha=0.2, color="C0"
-        )
-        for number, (key, label) in enumerate(styles.items()):
-            axis.plot(steps, [row[key] for row in rows], "o-", color=f"C{number}", label=label, markersize=3)
-        axis.axhline(result["lines"]["x_c"]["psnr"], color="0.5", linestyle=":", label="x_c")
-        if name in result["lines"]:
-            axis.axhline(result["lines"][name]["psnr"], color="k", linestyle="--", label="student")
-        axis.set(xscale="log", xlabel="DDIM steps", title=name)
-    axes[0].set_ylabel("PSNR, dB")
-    axes[0].legend(fontsize=7)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with panels(path, len(SETTINGS), width=3.4, sharey=True) as axes:
+        styles = {
+            "single": "one chain",
+            "independent": "two independent chains",
+            "pair": "symmetric pair",
+            "four_pairs": "four pairs",
+        }
+        for axis, name in zip(axes, SETTINGS, strict=True):
+            rows = [row for row in result["rows"] if row["setting"] == name]
+            steps = [row["steps"] for row in rows]
+            axis.fill_between(
+                steps, [r["single_low"] for r in rows], [r["single_high"] for r in rows], alpha=0.2, color="C0"
+            )
+            for number, (key, label) in enumerate(styles.items()):
+                axis.plot(steps, [row[key] for row in rows], "o-", color=f"C{number}", label=label, markersize=3)
+            axis.axhline(result["lines"]["x_c"]["psnr"], color="0.5", linestyle=":", label="x_c")
+            if name in result["lines"]:
+                axis.axhline(result["lines"][name]["psnr"], color="k", linestyle="--", label="student")
+            axis.set(xscale="log", xlabel="DDIM steps", title=name)
+        axes[0].set_ylabel("PSNR, dB")
+        axes[0].legend(fontsize=7)

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.ablations.c_leak import SIGMAS, measured
 from benchmarks.ablations.lab import Lab, Task
-from benchmarks.ablations.text import markdown
+from benchmarks.ablations.writing import markdown, panels
 
 TITLE = "A plain regression in place of the diffusion"
 QUESTION = """The network of the diffusion, trained for the same steps on the same crops to predict x_noisy from x_c
@@ -36,16 +36,12 @@ def tables(result: dict[str, Any]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """PSNR over x_c."""
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
-    for number, leak in enumerate(LEAKS):
-        rows = [row for row in result["rows"] if row["leak"] == leak]
-        for name, style in (("regression", "x:"), ("SRDS, 10", "o-")):
-            gains = [row["images"][name]["psnr"] - row["images"]["x_c"]["psnr"] for row in rows]
-            axis.plot([row["sigma"] for row in rows], gains, style, color=f"C{number}", label=f"{leak}, {name}")
-    axis.axhline(0, color="0.7", linewidth=0.8)
-    axis.set(xlabel="noise, /255", ylabel="PSNR over x_c, dB")
-    axis.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with panels(path, width=6) as axis:
+        for number, leak in enumerate(LEAKS):
+            rows = [row for row in result["rows"] if row["leak"] == leak]
+            for name, style in (("regression", "x:"), ("SRDS, 10", "o-")):
+                gains = [row["images"][name]["psnr"] - row["images"]["x_c"]["psnr"] for row in rows]
+                axis.plot([row["sigma"] for row in rows], gains, style, color=f"C{number}", label=f"{leak}, {name}")
+        axis.axhline(0, color="0.7", linewidth=0.8)
+        axis.set(xlabel="noise, /255", ylabel="PSNR over x_c, dB")
+        axis.legend(fontsize=8)

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.ablations.lab import SHARED, Blind, Lab, Task, as_array
 from benchmarks.ablations.measures import kept_by_band
-from benchmarks.ablations.text import markdown
+from benchmarks.ablations.writing import markdown, panels
 
 TITLE = "The condition leak"
 QUESTION = """x_c is blind pixel by pixel, but a network that sees all of it can learn the noise again. How much of
@@ -104,28 +104,24 @@ def row_of(row: dict[str, Any], names: list[str]) -> list[Any]:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """PSNR of SRDS over x_c and noise kept, by noise level and cure, for the default network on MNI152."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    for number, leak in enumerate(LEAKS):
-        rows = [
-            r
-            for r in result["rows"]
-            if (r["subject"], r["network"], r["seed"], r["leak"]) == ("mni152", "patch_blind", 0, leak)
-        ]
-        rows.sort(key=lambda row: row["sigma"])
-        sigmas = [row["sigma"] for row in rows]
-        for key, style in (("regression", "x:"), ("SRDS, 10", "o-")):
-            part = [row["images"] for row in rows]
-            label = f"{leak}, {key}"
-            axes[0].plot(
-                sigmas, [p[key]["psnr"] - p["x_c"]["psnr"] for p in part], style, color=f"C{number}", label=label
-            )
-            axes[1].plot(sigmas, [p[key]["all"]["kept"] for p in part], style, color=f"C{number}", label=label)
-    axes[0].set(xlabel="noise, /255", ylabel="PSNR over x_c, dB")
-    axes[1].set(xlabel="noise, /255", ylabel="noise kept")
-    axes[1].legend(fontsize=7)
-    for axis in axes:
-        axis.axhline(0, color="0.7", linewidth=0.8)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with panels(path, 2) as axes:
+        for number, leak in enumerate(LEAKS):
+            rows = [
+                r
+                for r in result["rows"]
+                if (r["subject"], r["network"], r["seed"], r["leak"]) == ("mni152", "patch_blind", 0, leak)
+            ]
+            rows.sort(key=lambda row: row["sigma"])
+            sigmas = [row["sigma"] for row in rows]
+            for key, style in (("regression", "x:"), ("SRDS, 10", "o-")):
+                part = [row["images"] for row in rows]
+                label = f"{leak}, {key}"
+                axes[0].plot(
+                    sigmas, [p[key]["psnr"] - p["x_c"]["psnr"] for p in part], style, color=f"C{number}", label=label
+                )
+                axes[1].plot(sigmas, [p[key]["all"]["kept"] for p in part], style, color=f"C{number}", label=label)
+        axes[0].set(xlabel="noise, /255", ylabel="PSNR over x_c, dB")
+        axes[1].set(xlabel="noise, /255", ylabel="noise kept")
+        axes[1].legend(fontsize=7)
+        for axis in axes:
+            axis.axhline(0, color="0.7", linewidth=0.8)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.ablations.lab import Lab, Sampler, Task, as_array
-from benchmarks.ablations.text import markdown
+from benchmarks.ablations.writing import markdown, panels
 from diffdenoise.diffusion.sampling import ddim_step, image_noise, srds
 from diffdenoise.diffusion.schedule import Prediction, make_schedule, split
 from diffdenoise.rounds import bind_condition
@@ -128,16 +128,12 @@ def tables(result: dict[str, Any]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """PSNR and brightness over steps."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    for name in SETTINGS:
-        rows = [row for row in result["rows"] if row["setting"] == name]
-        for axis, key in zip(axes, ("psnr", "brightness"), strict=True):
-            axis.plot([row["steps"] for row in rows], [row[key] for row in rows], "o-", label=name)
-    axes[0].axhline(result["x_c"], color="0.5", linestyle=":", label="x_c")
-    axes[0].set(xscale="log", xlabel="DDIM steps", ylabel="PSNR of x_hat, dB")
-    axes[1].set(xscale="log", xlabel="DDIM steps", ylabel="brightness error, /255", yscale="symlog")
-    axes[0].legend(fontsize=7)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with panels(path, 2) as axes:
+        for name in SETTINGS:
+            rows = [row for row in result["rows"] if row["setting"] == name]
+            for axis, key in zip(axes, ("psnr", "brightness"), strict=True):
+                axis.plot([row["steps"] for row in rows], [row[key] for row in rows], "o-", label=name)
+        axes[0].axhline(result["x_c"], color="0.5", linestyle=":", label="x_c")
+        axes[0].set(xscale="log", xlabel="DDIM steps", ylabel="PSNR of x_hat, dB")
+        axes[1].set(xscale="log", xlabel="DDIM steps", ylabel="brightness error, /255", yscale="symlog")
+        axes[0].legend(fontsize=7)

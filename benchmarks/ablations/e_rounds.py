@@ -7,17 +7,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.ablations.lab import Lab, Task, as_array
+from benchmarks.ablations.fits import fitted
+from benchmarks.ablations.lab import Lab, Task
 from benchmarks.ablations.measures import kept_by_band
-from benchmarks.ablations.text import markdown
-from diffdenoise.inference import noise_level
-from diffdenoise.model_file import Model
-from diffdenoise.normalisation import normalise, restore
-from diffdenoise.pipeline import fit
-from diffdenoise.preparation import Source
-from diffdenoise.presets import make_config
-from diffdenoise.rounds import image_seed, predict_blind, sample_slice
-from diffdenoise.scans.scan import Scan
+from benchmarks.ablations.writing import markdown, panels
+from diffdenoise.rounds import predict_blind, sample_slice
 
 TITLE = "Rounds on correlated noise: figure 3(e) of the paper"
 QUESTION = """Noise of 25/255, white noise filtered by a Gaussian of 1.2 pixels: it still correlates 0.21 at a
@@ -45,33 +39,27 @@ def run(lab: Lab) -> dict[str, Any]:
     return {"rows": rows, "noisy": task.psnr(task.noisy[1])}
 
 
-def fitted(lab: Lab, task: Task, way: str, patch: int) -> Model:
-    """A fit of three rounds."""
-    steps = STEPS.get(lab.size.name, {})
-    overrides: dict[str, Any] = {stage: {"steps": count} for stage, count in steps.items()}
-    overrides["blind_spot"] = {**overrides.get("blind_spot", {}), "patch": patch}
-    overrides["teacher"] = {"slices": lab.size.teacher_slices}
-    if way == "published":
-        overrides["diffusion"] = {**overrides.get("diffusion", {}), **PUBLISHED["diffusion"]}
-        overrides["teacher"] = {**overrides["teacher"], **PUBLISHED["teacher"]}
-    config = make_config(lab.size.preset, {**overrides, "rounds": ROUNDS, "seed": task.seed})
-    source = Source(task.name, lambda: Scan(task.noisy[0], task.name, "npy"))
-    return fit([source], config, lab.folder / f"rounds-{way}-{patch}", lab.device).model.to(lab.device)
+def overrides(lab: Lab, way: str, patch: int) -> dict[str, Any]:
+    """The changes to the preset."""
+    changes: dict[str, Any] = {stage: {"steps": count} for stage, count in STEPS.get(lab.size.name, {}).items()}
+    parts = [{"rounds": ROUNDS, "blind_spot": {"patch": patch}, "teacher": {"slices": lab.size.teacher_slices}}]
+    for part in parts + [PUBLISHED] * (way == "published"):
+        for key, value in part.items():
+            changes[key] = {**changes.get(key, {}), **value} if isinstance(value, dict) else value
+    return changes
 
 
 @torch.no_grad()
 def measure(lab: Lab, task: Task, way: str, patch: int) -> list[dict[str, Any]]:
     """PSNR of x_c, the teacher and the student after each round; the noise that the student keeps."""
-    model, noisy = fitted(lab, task, way, patch), task.noisy[1]
-    offset, scale = model.normalisation.range_of(noisy)
-    x_noisy = torch.from_numpy(normalise(noisy, offset, scale))[:, None].to(lab.device)
-    level, seeds = noise_level(model, noisy, offset, scale), [image_seed(0, image) for image in noisy]
-    back = lambda tensor: restore(as_array(tensor), offset, scale)  # noqa: E731
+    made = fitted(lab, task, f"rounds-{way}-{patch}", overrides(lab, way, patch))
+    model, x_noisy, back = made.model, made.x_noisy, made.back
+    noise = task.noisy[1] - task.clean
     x_c = task.psnr(back(predict_blind(model.blind_spot, x_noisy)[0]))
     rows = []
     for number, part in enumerate(model.rounds, 1):
-        sampled, student = sample_slice(model, x_noisy, level, seeds, number), back(part.student(x_noisy))
-        kept = kept_by_band(student - task.clean, noisy - task.clean, task.mask)["all"]
+        sampled, student = sample_slice(model, x_noisy, made.level, made.seeds, number), back(part.student(x_noisy))
+        kept = kept_by_band(student - task.clean, noise, task.mask)["all"]
         psnr = {"x_c": x_c, "x_hat": task.psnr(back(sampled.x_hat)), "fused": task.psnr(back(sampled.fused))}
         rows.append({"round": number, **psnr, "student": task.psnr(student), **kept})
     return rows
@@ -81,8 +69,11 @@ def tables(result: dict[str, Any]) -> str:
     """PSNR in dB by round."""
     head = ["", "hidden patch", "round", "x_c", "x_hat", "teacher", "student", "noise kept / (MSE/s2) of the student"]
     body = [
-        [row["way"], row["patch"], row["round"], *(f"{row[key]:.2f}" for key in ("x_c", "x_hat", "fused", "student"))]
-        + [f"{row['kept']:+.3f} / {row['mse']:.3f}"]
+        [
+            *(row[key] for key in ("way", "patch", "round")),
+            *(f"{row[key]:.2f}" for key in ("x_c", "x_hat", "fused", "student")),
+            f"{row['kept']:+.3f} / {row['mse']:.3f}",
+        ]
         for row in result["rows"]
     ]
     return f"Noisy: {result['noisy']:.2f} dB.\n\n" + markdown(head, body)
@@ -90,16 +81,12 @@ def tables(result: dict[str, Any]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """The student's PSNR over rounds."""
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    cases = sorted({(row["way"], row["patch"]) for row in result["rows"]})
-    for way, patch in cases:
-        rows = [row for row in result["rows"] if (row["way"], row["patch"]) == (way, patch)]
-        style = "o-" if way == "default" else "x--"
-        axis.plot([r["round"] for r in rows], [r["student"] for r in rows], style, label=f"{way}, patch {patch}")
-    axis.axhline(result["noisy"], color="0.6", linestyle=":", label="noisy")
-    axis.set(xlabel="round", ylabel="PSNR of the student, dB", xticks=[1, 2, 3])
-    axis.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with panels(path, width=6) as axis:
+        cases = sorted({(row["way"], row["patch"]) for row in result["rows"]})
+        for way, patch in cases:
+            rows = [row for row in result["rows"] if (row["way"], row["patch"]) == (way, patch)]
+            style = "o-" if way == "default" else "x--"
+            axis.plot([r["round"] for r in rows], [r["student"] for r in rows], style, label=f"{way}, patch {patch}")
+        axis.axhline(result["noisy"], color="0.6", linestyle=":", label="noisy")
+        axis.set(xlabel="round", ylabel="PSNR of the student, dB", xticks=[1, 2, 3])
+        axis.legend(fontsize=8)

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_gradient_magnitude
 
 from benchmarks.ablations.lab import TRAIN, Lab, Sampler, Task, _slices, apply_student, as_array
 from benchmarks.ablations.measures import kept_by_band
-from benchmarks.ablations.text import markdown
+from benchmarks.ablations.writing import markdown, panels
 from diffdenoise.config import TeacherSettings
 from diffdenoise.quality.reference import foreground, psnr
 
@@ -132,20 +132,16 @@ def tables(result: dict[str, Any]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Structure in flat regions, stacked: by chance, and the rest."""
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    names = [f"{row['teacher']}\n{row['estimate']}" for row in result["rows"]]
-    axis.bar(names, [row["invented"] for row in result["rows"]], color="C1", label="invented in flat regions")
-    axis.bar(
-        names,
-        [row["invented_by_chance"] for row in result["rows"]],
-        width=0.4,
-        color="C0",
-        label="changes with the seed",
-    )
-    axis.set_ylabel("standard deviation, sigma")
-    axis.tick_params(axis="x", labelsize=7)
-    axis.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with panels(path, width=7) as axis:
+        names = [f"{row['teacher']}\n{row['estimate']}" for row in result["rows"]]
+        axis.bar(names, [row["invented"] for row in result["rows"]], color="C1", label="invented in flat regions")
+        axis.bar(
+            names,
+            [row["invented_by_chance"] for row in result["rows"]],
+            width=0.4,
+            color="C0",
+            label="changes with the seed",
+        )
+        axis.set_ylabel("standard deviation, sigma")
+        axis.tick_params(axis="x", labelsize=7)
+        axis.legend(fontsize=8)

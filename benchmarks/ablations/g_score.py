@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.ablations.lab import Lab
-from benchmarks.ablations.text import markdown
+from benchmarks.ablations.writing import markdown, panels
 from diffdenoise.diffusion.sampling import srds
 from diffdenoise.diffusion.schedule import cosine_schedule
 
 TITLE = "The score claim, in closed form"
-QUESTION = """The paper argues that, given a strong condition, grad log q(x_noisy|x_c) ~ grad log p(x|x_c). One pixel is drawn from
-a mixture of two tissues (means 0.35 and 0.65, standard deviation 0.05), the noise has s = 25/255, and x_c = x + tau e + rho n with
-e standard normal and n the pixel's noise; rho = 0 is a blind condition without a leak. Both posteriors are mixtures of two
-Gaussians, so scores, the ideal network and its DDIM chains are exact. No training, no seed that matters."""
+QUESTION = """The paper argues that, given a strong condition, grad log q(x_noisy|x_c) ~ grad log p(x|x_c). One pixel
+is drawn from a mixture of two tissues (means 0.35 and 0.65, standard deviation 0.05), the noise has s = 25/255, and
+x_c = x + tau e + rho n with e standard normal and n the pixel's noise; rho = 0 is a blind condition without a leak.
+Both posteriors are mixtures of two Gaussians, so scores, the ideal network and its DDIM chains are exact. No
+training, no seed that matters."""
 FINDING = ""
 MEANS, SPREAD, S = torch.tensor([0.35, 0.65], dtype=torch.float64), 0.05, 25 / 255
 TAUS, RHOS, TIMES = (0.02, 0.05, 0.1, 0.3), (0.0, 0.1, 0.3), (0.0, 0.3, 1.0, 3.0, 10.0)
@@ -141,11 +141,25 @@ def spread_of(q: Mixture) -> float:
 def tables(result: dict[str, Any]) -> str:
     """Scores, leaks, chains."""
     scores = [
-        [f"{r['tau'] / S:.1f} s", f"{r['time']:g} s", f"{r['cosine']:.3f}", f"{r['size']:.3f}", f"{r['gaussian']:.3f}", f"{r['error']:.0%}"]
+        [
+            f"{r['tau'] / S:.1f} s",
+            f"{r['time']:g} s",
+            f"{r['cosine']:.3f}",
+            f"{r['size']:.3f}",
+            f"{r['gaussian']:.3f}",
+            f"{r['error']:.0%}",
+        ]
         for r in result["scores"]
     ]
     leaks = [
-        [f"{r['tau'] / S:.1f} s", r["rho"], f"{r['x_c']:.2f} s", f"{r['p']:.2f} s", f"{r['q']:.2f} s", f"{r['kept']:+.2f}"]
+        [
+            f"{r['tau'] / S:.1f} s",
+            r["rho"],
+            f"{r['x_c']:.2f} s",
+            f"{r['p']:.2f} s",
+            f"{r['q']:.2f} s",
+            f"{r['kept']:+.2f}",
+        ]
         for r in result["leaks"]
     ]
     chains = [
@@ -154,10 +168,10 @@ def tables(result: dict[str, Any]) -> str:
     ]
     return "\n\n".join(
         [
-            "The scores of q and p at diffusion noise of so many s (drawn from q): *size* is the slope of q's score on p's,"
-            " *one Gaussian* what it would be if the posteriors had one mode, (v + t^2) / (v + s^2 + t^2).",
+            "The scores of q and p at diffusion noise of so many s (drawn from q): *size* is the slope of q's score on"
+            " p's, *one Gaussian* what it would be if the posteriors had one mode, (v + t^2) / (v + s^2 + t^2).",
             markdown(["tau", "diffusion noise", "cosine", "size", "one Gaussian", "relative error"], scores),
-            "Root mean square errors of the estimates of x: the condition, the mean of p, the mean of q (which SRDS aims at).",
+            "Root mean square errors of the estimates of x: the condition, the mean of p, the mean of q (the aim of SRDS).",
             markdown(["tau", "rho (leak)", "x_c", "E[x given x_c]", "E[x_noisy given x_c]", "noise kept"], leaks),
             "DDIM chains with the ideal network, their distance from the mean of q; and the spread of q itself:",
             markdown(["tau", "steps", "one chain", "pair", "a perfect sampler"], chains),
@@ -167,20 +181,18 @@ def tables(result: dict[str, Any]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Size of the score over time; residue of chain and pair over steps."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    for number, tau in enumerate(TAUS):
-        rows = [row for row in result["scores"] if row["tau"] == tau]
-        label = f"tau = {tau / S:.1f} s"
-        axes[0].plot([max(row["time"], 0.1) for row in rows], [row["size"] for row in rows], "o-", label=label)
-        chains = [row for row in result["chains"] if row["tau"] == tau]
-        steps = [row["steps"] for row in chains]
-        axes[1].plot(steps, [row["single"] for row in chains], "o-", color=f"C{number}", label=f"one chain, {label}")
-        axes[1].plot(steps, [row["pair"] for row in chains], "x:", color=f"C{number}", label=f"pair, {label}")
-    axes[0].set(xscale="log", xlabel="diffusion noise, s (leftmost: none)", ylabel="q's score over p's")
-    axes[0].legend(fontsize=8)
-    axes[1].set(xscale="log", xlabel="DDIM steps", ylabel="distance from E[x_noisy given x_c], s")
-    axes[1].legend(fontsize=7)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with panels(path, 2) as axes:
+        for number, tau in enumerate(TAUS):
+            rows = [row for row in result["scores"] if row["tau"] == tau]
+            label = f"tau = {tau / S:.1f} s"
+            axes[0].plot([max(row["time"], 0.1) for row in rows], [row["size"] for row in rows], "o-", label=label)
+            chains = [row for row in result["chains"] if row["tau"] == tau]
+            steps = [row["steps"] for row in chains]
+            axes[1].plot(
+                steps, [row["single"] for row in chains], "o-", color=f"C{number}", label=f"one chain, {label}"
+            )
+            axes[1].plot(steps, [row["pair"] for row in chains], "x:", color=f"C{number}", label=f"pair, {label}")
+        axes[0].set(xscale="log", xlabel="diffusion noise, s (leftmost: none)", ylabel="q's score over p's")
+        axes[0].legend(fontsize=8)
+        axes[1].set(xscale="log", xlabel="DDIM steps", ylabel="distance from E[x_noisy given x_c], s")
+        axes[1].legend(fontsize=7)

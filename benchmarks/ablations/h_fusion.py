@@ -6,21 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from benchmarks.ablations.lab import Lab, Task, as_array
+from benchmarks.ablations.fits import fitted
+from benchmarks.ablations.lab import Lab, Task
 from benchmarks.ablations.measures import kept_by_band
-from benchmarks.ablations.text import markdown
-from diffdenoise.inference import denoise_slices, noise_level
-from diffdenoise.model_file import Model
+from benchmarks.ablations.writing import markdown, panels
+from diffdenoise.inference import denoise_slices
 from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.normalisation import normalise, restore
-from diffdenoise.pipeline import fit
-from diffdenoise.preparation import Source
-from diffdenoise.presets import make_config
-from diffdenoise.rounds import image_seed, images_of_round, put_back, sample_slice, variance_map
-from diffdenoise.scans.scan import Scan
+from diffdenoise.rounds import images_of_round, put_back, sample_slice, variance_map
 
 TITLE = "Fusion, and the default pipeline at four noise levels"
 QUESTION = """The default preset as users run it (`fit` with all its own steps, noise level estimated from the scan),
@@ -39,19 +33,10 @@ def run(lab: Lab) -> dict[str, Any]:
     }
 
 
-def fitted(lab: Lab, task: Task) -> Model:
-    """The default preset, fitted on the task's training slices."""
-    config = make_config(lab.size.preset, {**STEPS.get(lab.size.name, {}), "seed": task.seed})
-    source = Source(task.name, lambda: Scan(task.noisy[0], task.name, "npy"))
-    return fit([source], config, lab.folder / f"fit-{task.name}", lab.device).model.to(lab.device)
-
-
 def measure(lab: Lab, task: Task) -> dict[str, Any]:
     """PSNR of every stage, of fusions with a wrong level, and the noise kept."""
-    model, noisy = fitted(lab, task), task.noisy[1]
-    offset, scale = model.normalisation.range_of(noisy)
-    x_noisy = torch.from_numpy(normalise(noisy, offset, scale))[:, None].to(lab.device)
-    level, seeds = noise_level(model, noisy, offset, scale), [image_seed(0, image) for image in noisy]
+    made = fitted(lab, task, f"default-{task.name}", STEPS.get(lab.size.name, {}))
+    model, level, x_noisy, seeds, noisy = made.model, made.level, made.x_noisy, made.seeds, task.noisy[1]
     images, sampled = images_of_round(model, x_noisy, level, seeds, 1), sample_slice(model, x_noisy, level, seeds)
 
     def fused_with(factor: float) -> Tensor:
@@ -67,12 +52,12 @@ def measure(lab: Lab, task: Task) -> dict[str, Any]:
         "x_hat fused": sampled.fused,
         **{f"fused, sigma x {factor}": fused_with(factor) for factor in FACTORS},
     }
-    arrays = {name: restore(as_array(tensor), offset, scale) for name, tensor in results.items()}
+    arrays = {name: made.back(tensor) for name, tensor in results.items()}
     arrays["student"] = denoise_slices(model, noisy, device=lab.device).pixels
     noise = noisy - task.clean
     kept = {name: kept_by_band(image - task.clean, noise, task.mask) for name, image in arrays.items()}
     psnr = {name: task.psnr(image) for name, image in arrays.items()}
-    return {"sigma": task.sigma, "estimated": 255 * scale * level.typical, "psnr": psnr, "kept": kept}
+    return {"sigma": task.sigma, "estimated": 255 * made.scale * level.typical, "psnr": psnr, "kept": kept}
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -88,13 +73,9 @@ def tables(result: dict[str, Any]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Gain over x_c, by noise level."""
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    sigmas = [row["sigma"] for row in result["rows"]]
-    for name in ("x_hat", "x_c fused", "x_hat fused", "fused, sigma x 0.7", "fused, sigma x 1.3", "student"):
-        axis.plot(sigmas, [row["psnr"][name] - row["psnr"]["x_c"] for row in result["rows"]], "o-", label=name)
-    axis.set(xlabel="noise, /255", ylabel="PSNR over x_c, dB")
-    axis.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with panels(path, width=6) as axis:
+        sigmas = [row["sigma"] for row in result["rows"]]
+        for name in ("x_hat", "x_c fused", "x_hat fused", "fused, sigma x 0.7", "fused, sigma x 1.3", "student"):
+            axis.plot(sigmas, [row["psnr"][name] - row["psnr"]["x_c"] for row in result["rows"]], "o-", label=name)
+        axis.set(xlabel="noise, /255", ylabel="PSNR over x_c, dB")
+        axis.legend(fontsize=8)
