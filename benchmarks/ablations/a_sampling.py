@@ -35,6 +35,7 @@ SETTINGS = {
 }
 FINDING = ""
 BATCH = 25
+FEW = 4  # pairs
 Row = dict[str, Any]
 
 
@@ -75,7 +76,7 @@ def measure_steps(sampler: Sampler, steps: int, seeds: int, slices: list[int]) -
         clean, sigma = blind.task.clean[index][WINDOW], blind.task.sigma / 255
         plus, minus = chains(sampler, index, steps, seeds)
         pairs, middle = (plus + minus) / 2, (plus + minus).mean(0) / 2
-        fours = pairs.reshape(-1, min(4, seeds), *clean.shape)[: seeds // 4].mean(1) if seeds >= 4 else pairs
+        fours = pairs[: seeds - seeds % FEW].reshape(-1, FEW, *clean.shape).mean(1) if seeds >= FEW else pairs
         singles = [psnr(image, clean, 1.0) for image in plus]
         found.append(
             {

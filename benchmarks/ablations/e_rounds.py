@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.ablations.fits import fitted
-from benchmarks.ablations.lab import Lab, Task
+from benchmarks.ablations.lab import Lab, Task, apply_student
 from benchmarks.ablations.measures import kept_by_band
 from benchmarks.ablations.writing import markdown, panels
 from diffdenoise.rounds import predict_blind, sample_slice
@@ -49,7 +47,6 @@ def overrides(lab: Lab, way: str, patch: int) -> dict[str, Any]:
     return changes
 
 
-@torch.no_grad()
 def measure(lab: Lab, task: Task, way: str, patch: int) -> list[dict[str, Any]]:
     """PSNR of x_c, the teacher and the student after each round; the noise that the student keeps."""
     made = fitted(lab, task, f"rounds-{way}-{patch}", overrides(lab, way, patch))
@@ -58,7 +55,8 @@ def measure(lab: Lab, task: Task, way: str, patch: int) -> list[dict[str, Any]]:
     x_c = task.psnr(back(predict_blind(model.blind_spot, x_noisy)[0]))
     rows = []
     for number, part in enumerate(model.rounds, 1):
-        sampled, student = sample_slice(model, x_noisy, made.level, made.seeds, number), back(part.student(x_noisy))
+        sampled = sample_slice(model, x_noisy, made.level, made.seeds, number)
+        student = back(apply_student(part.student, x_noisy))
         kept = kept_by_band(student - task.clean, noise, task.mask)["all"]
         psnr = {"x_c": x_c, "x_hat": task.psnr(back(sampled.x_hat)), "fused": task.psnr(back(sampled.fused))}
         rows.append({"round": number, **psnr, "student": task.psnr(student), **kept})

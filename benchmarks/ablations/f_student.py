@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_gradient_magnitude
 
-from benchmarks.ablations.lab import TRAIN, Lab, Sampler, Task, _slices, apply_student, as_array
+from benchmarks.ablations.lab import TRAIN, Lab, Sampler, Task, apply_student, as_array, slices_of
 from benchmarks.ablations.measures import kept_by_band
 from benchmarks.ablations.writing import markdown, panels
 from diffdenoise.config import TeacherSettings
@@ -47,7 +47,7 @@ def run(lab: Lab) -> dict[str, Any]:
 def measure(lab: Lab, sampler: Sampler, output: str, seeds: int) -> list[Row]:
     """One row for each estimate."""
     teacher, blind = TeacherSettings(steps=10), sampler.blind
-    clean = _slices(blind.task.subject, **TRAIN)[list(SLICES)]
+    clean = slices_of(blind.task.subject, **TRAIN)[list(SLICES)]
     noisy = blind.task.noisy[0][list(SLICES)]
     sampled = [[lab.on_training_slice(sampler, teacher, index, seed + 1) for index in SLICES] for seed in range(seeds)]
     many = lambda key: np.stack([np.concatenate([as_array(getattr(s, key)) for s in row]) for row in sampled])  # noqa: E731

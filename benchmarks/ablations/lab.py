@@ -76,19 +76,19 @@ class Task:
     @cached_property
     def clean(self) -> np.ndarray:
         """Test slices without noise, (slices, rows, columns)."""
-        slices = _slices(self.subject, **TEST)
+        slices = slices_of(self.subject, **TEST)
         return add_details(slices, self.seed)[0] if self.subject == "mni152" else slices
 
     @cached_property
     def noisy(self) -> tuple[np.ndarray, np.ndarray]:
         """Noisy slices for training and for testing."""
         generator = torch.Generator().manual_seed(self.seed)
-        return tuple(self._add(image, generator) for image in (_slices(self.subject, **TRAIN), self.clean))
+        return tuple(self._add(image, generator) for image in (slices_of(self.subject, **TRAIN), self.clean))
 
     @cached_property
     def mask(self) -> np.ndarray:
         """The head in the test slices."""
-        return foreground(_slices(self.subject, **TEST))
+        return foreground(slices_of(self.subject, **TEST))
 
     def psnr(self, images: Tensor | np.ndarray) -> float:
         """PSNR in dB of test images inside the head, data range 1."""
@@ -103,7 +103,7 @@ class Task:
 
 
 @lru_cache
-def _slices(subject: str, first: int, count: int, step: int = 1) -> np.ndarray:
+def slices_of(subject: str, first: int, count: int, step: int = 1) -> np.ndarray:
     if subject == "mni152":
         return mni_slices(first, count, step)
     import nibabel
