@@ -55,7 +55,7 @@ def measure(lab: Lab, task: Task, way: str, patch: int) -> list[dict[str, Any]]:
     x_c = task.psnr(back(predict_blind(model.blind_spot, x_noisy)[0]))
     rows = []
     for number, part in enumerate(model.rounds, 1):
-        sampled = sample_slice(model, x_noisy, made.level, made.seeds, number)
+        sampled = sample_slice(model, x_noisy, made.domain.level, made.seeds, number)
         student = back(apply_student(part.student, x_noisy))
         kept = kept_by_band(student - task.clean, noise, task.mask)["all"]
         psnr = {"x_c": x_c, "x_hat": task.psnr(back(sampled.x_hat)), "fused": task.psnr(back(sampled.fused))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +10,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.ablations.lab import Lab, Task, as_array
-from diffdenoise.inference import noise_level
+from diffdenoise.domain import Domain
+from diffdenoise.inference import domain_of
 from diffdenoise.model_file import Model
-from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.normalisation import normalise, restore
 from diffdenoise.pipeline import fit
 from diffdenoise.preparation import Source
 from diffdenoise.presets import make_config
@@ -24,14 +22,16 @@ from diffdenoise.scans.scan import Scan
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model, its test slices normalised, (N, 1, H, W), and the way back: images (N, 1, H, W) to arrays in [0, 1]."""
+    """A model, and the test slices as it sees them, (N, 1, H, W)."""
 
     model: Model
     x_noisy: Tensor
-    level: NoiseLevel
-    scale: float
+    domain: Domain
     seeds: list[int]
-    back: Callable[[Tensor], np.ndarray]
+
+    def back(self, images: Tensor) -> np.ndarray:
+        """Images (N, 1, H, W) as the model sees them to arrays in [0, 1]."""
+        return self.domain.back(as_array(images))
 
 
 def fitted(lab: Lab, task: Task, name: str, overrides: dict[str, Any]) -> Fitted:
@@ -40,7 +40,5 @@ def fitted(lab: Lab, task: Task, name: str, overrides: dict[str, Any]) -> Fitted
     source = Source(task.name, lambda: Scan(task.noisy[0], task.name, "npy"))
     model = fit([source], config, lab.folder / f"fit-{name}", lab.device).model.to(lab.device)
     noisy = task.noisy[1]
-    offset, scale = model.normalisation.range_of(noisy)
-    x_noisy = torch.from_numpy(normalise(noisy, offset, scale))[:, None].to(lab.device)
-    level, seeds = noise_level(model, noisy, offset, scale), [image_seed(0, image) for image in noisy]
-    return Fitted(model, x_noisy, level, scale, seeds, lambda images: restore(as_array(images), offset, scale))
+    domain, seeds = domain_of(model, noisy), [image_seed(0, image) for image in noisy]
+    return Fitted(model, torch.from_numpy(domain.into(noisy))[:, None].to(lab.device), domain, seeds)

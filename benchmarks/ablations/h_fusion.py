@@ -36,7 +36,7 @@ def run(lab: Lab) -> dict[str, Any]:
 def measure(lab: Lab, task: Task) -> dict[str, Any]:
     """PSNR of every stage, of fusions with a wrong level, and the noise kept."""
     made = fitted(lab, task, f"default-{task.name}", STEPS.get(lab.size.name, {}))
-    model, level, x_noisy, seeds, noisy = made.model, made.level, made.x_noisy, made.seeds, task.noisy[1]
+    model, level, x_noisy, seeds, noisy = made.model, made.domain.level, made.x_noisy, made.seeds, task.noisy[1]
     images, sampled = images_of_round(model, x_noisy, level, seeds, 1), sample_slice(model, x_noisy, level, seeds)
 
     def fused_with(factor: float) -> Tensor:
@@ -57,7 +57,7 @@ def measure(lab: Lab, task: Task) -> dict[str, Any]:
     noise = noisy - task.clean
     kept = {name: kept_by_band(image - task.clean, noise, task.mask) for name, image in arrays.items()}
     psnr = {name: task.psnr(image) for name, image in arrays.items()}
-    return {"sigma": task.sigma, "estimated": 255 * made.scale * level.typical, "psnr": psnr, "kept": kept}
+    return {"sigma": task.sigma, "estimated": 255 * made.domain.scale * level.typical, "psnr": psnr, "kept": kept}
 
 
 def tables(result: dict[str, Any]) -> str:

@@ -16,10 +16,9 @@ import torch
 from rich.table import Table
 
 from diffdenoise.config import Config
-from diffdenoise.inference import denoise_slices, noise_level
+from diffdenoise.inference import denoise_slices, domain_of
 from diffdenoise.model_file import Model
 from diffdenoise.noise.models import gaussian
-from diffdenoise.normalisation import normalise, restore
 from diffdenoise.phantom import add_details, mni_slices
 from diffdenoise.pipeline import fit
 from diffdenoise.preparation import Source
@@ -88,19 +87,18 @@ def non_local_means(noisy: np.ndarray, sigma: float) -> np.ndarray:
 
 def stages(model: Model, noisy: np.ndarray, device: str) -> Images:
     """The result of each stage of the method, in the units of `noisy`."""
-    offset, scale = model.normalisation.range_of(noisy)
-    x_noisy = torch.from_numpy(normalise(noisy, offset, scale))[:, None].to(device)
-    level = noise_level(model, noisy, offset, scale)
+    domain = domain_of(model, noisy)
+    x_noisy = torch.from_numpy(domain.into(noisy))[:, None].to(device)
     x_c, _ = predict_blind(model.blind_spot, x_noisy)
     seeds = [image_seed(model.config.seed, image) for image in noisy]
-    sampled = sample_slice(model, x_noisy, level, seeds)
+    sampled = sample_slice(model, x_noisy, domain.level, seeds)
     tensors = {
         "condition x_c": x_c,
         "one chain": sampled.chain,
         "x_hat (SRDS)": sampled.x_hat,
         "fused": sampled.fused,
     }
-    results = {name: restore(tensor[:, 0].cpu().numpy(), offset, scale) for name, tensor in tensors.items()}
+    results = {name: domain.back(tensor[:, 0].cpu().numpy()) for name, tensor in tensors.items()}
     return {**results, "student": denoise_slices(model, noisy, device=device).pixels}
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
+from diffdenoise.diagnosis import IN_WORDS, choose, diagnose
 from diffdenoise.errors import RunError, ScanError
 from diffdenoise.model_file import read_header
-from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.run_folder import MODEL, find_model, find_run
 from diffdenoise.scans.files import find, read_scan
 from diffdenoise.scans.scan import Scan
@@ -40,18 +40,22 @@ def _is_run(path: Path) -> bool:
 
 
 def _scan_facts(scan: Scan) -> dict[str, Any]:
-    level = estimate_noise(scan.pixels)
+    found = diagnose(scan.pixels)
+    level, trend = found.level, found.trend
     slices, rows, columns = scan.pixels.shape
     weak, strong = min(level.sigma), max(level.sigma)
-    return {
+    facts = {
         "format": scan.format.replace("_", " "),
         "files": len(scan.paths),
         "slices x rows x columns": f"{slices} x {rows} x {columns}",
         "range": f"{scan.pixels.min():g} to {scan.pixels.max():g}",
         "units": "absolute (equal numbers mean the same in every scan)" if scan.units == "absolute" else "arbitrary",
-        "estimated noise": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness)",
+        "noise level": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness)",
         "noise correlation": f"over {level.reach} pixels" if level.reach else "none, it looks white",
+        "noise trend": f"{trend.kind}: {IN_WORDS[trend.kind]}",
+        "a fit would": "\n".join(choose([trend.kind], [level.reach]).why),
     }
+    return {**facts, "warning": "\n".join(found.faults)} if found.faults else facts
 
 
 def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +72,8 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         "device": f"{header['history'].get('device')}, {header['history'].get('precision')}",
         "normalisation": header["normalisation"]["mode"],
         "noise": "estimated from each scan" if config["sigma"] is None else f"sigma {config['sigma']:g}, given",
+        "hidden patch": f"{config['blind_spot']['patch']} ({config['blind_spot']['network']})",
+        "rounds": config["rounds"],
         "sampler": f"{config['teacher']['steps']} steps, {config['teacher']['pairs']} pair(s), "
         + ("fused" if config["teacher"]["fuse"] else "not fused"),
         "notice": header["notice"],

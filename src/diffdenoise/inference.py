@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from diffdenoise.domain import Domain
 from diffdenoise.model_file import Model
-from diffdenoise.noise.estimate import NoiseLevel, constant_level, estimate_noise
-from diffdenoise.normalisation import normalise, restore
+from diffdenoise.noise.estimate import constant_level, estimate_noise
 from diffdenoise.rounds import image_seed, sample_slice
 from diffdenoise.tiling import tiled
 
@@ -40,27 +40,32 @@ def denoise_slices(
     """
     if pixels.min() == pixels.max():  # nothing there to denoise, and no range to normalise by
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None)
-    offset, scale = model.normalisation.range_of(pixels)
-    level = noise_level(model, pixels, offset, scale)
+    domain = domain_of(model, pixels)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
     for index, image in enumerate(pixels):
-        x_noisy = torch.from_numpy(normalise(image, offset, scale))[None, None].to(device)
+        x_noisy = torch.from_numpy(domain.into(image))[None, None].to(device)
         if spread is None:
             with torch.no_grad():
                 clean = tiled(model.student, x_noisy)
         else:
-            sampled = sample_slice(model, x_noisy, level, [image_seed(seed, image)])
+            sampled = sample_slice(model, x_noisy, domain.level, [image_seed(seed, image)])
             clean = sampled.fused
-            spread[index] = sampled.spread[0, 0].cpu().numpy() * scale
+            spread[index] = domain.spread_back(sampled.spread[0, 0].cpu().numpy(), clean[0, 0].cpu().numpy())
         # Magnitudes stay positive, stored ranges suffice. No bias: the noisy extremes lie outside the clean ones.
-        result[index] = restore(clean[0, 0].cpu().numpy(), offset, scale).clip(image.min(), image.max())
+        result[index] = domain.back(clean[0, 0].cpu().numpy()).clip(image.min(), image.max())
         progress(index + 1, len(pixels))
     return Denoised(result, spread)
 
 
-def noise_level(model: Model, pixels: np.ndarray, offset: float, scale: float) -> NoiseLevel:
-    """Noise level of a scan in normalised units: the one the user gave, or estimated for the model's hidden patch."""
-    if model.config.sigma is not None:
-        return constant_level(model.config.sigma / scale)
-    return estimate_noise(normalise(pixels, offset, scale), (model.config.blind_spot.patch or 1) // 2)
+def domain_of(model: Model, pixels: np.ndarray) -> Domain:
+    """The way of a scan (slices, rows, columns) into the model's domain, by the model's rule and the scan's own noise.
+
+    The noise level is the one the user gave, or estimated for the model's hidden patch.
+    """
+    config = model.config
+    offset, scale = model.normalisation.range_of(pixels)
+    if config.sigma is not None:
+        return Domain.of(offset, scale, constant_level(config.sigma), even=False)
+    level = estimate_noise(pixels, (config.blind_spot.patch or 1) // 2)
+    return Domain.of(offset, scale, level, bool(config.stabilise))

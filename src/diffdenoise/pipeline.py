@@ -25,7 +25,7 @@ from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.model_file import Model, Round, in_round, load_model, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
-from diffdenoise.preparation import Slices, Source, prepare, settle
+from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.probe import probes
 from diffdenoise.rounds import feed_back, image_seed, predict_blind
 from diffdenoise.run_folder import MODEL, PLAN, cached, key_of, locked, make_run_folder, write_json
@@ -73,8 +73,7 @@ def fit(
     def make(to: Path) -> None:
         slices = prepare(sources, config, folder, progress)
         write_json(to / "skipped.json", slices.skipped)
-        settled = settle(config, slices.levels)
-        _train(_Run(slices, folder, device, progress), _planned(slices, settled, folder, device, budget))
+        _train(_Run(slices, folder, device, progress), _planned(slices, folder, device, budget))
 
     with locked(folder):
         if not (folder / MODEL).exists():
@@ -209,8 +208,9 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _planned(slices: Slices, config: Config, folder: Path, device: str, budget: float | None) -> Config:
+def _planned(slices: Slices, folder: Path, device: str, budget: float | None) -> Config:
     """The config with the step counts of the budget: probed once, then read from the plan, so that a resume agrees."""
+    config = slices.config
     if budget is None:
         return config
     key, path = key_of(slices.key, config.model_dump(mode="json"), budget, device), folder / PLAN

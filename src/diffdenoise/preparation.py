@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from diffdenoise.config import Config
+from diffdenoise.diagnosis import Choice, choose, diagnose, settle
+from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
-from diffdenoise.noise.estimate import LONGEST_REACH, NoiseLevel, estimate_noise
-from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range, normalise
+from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
 from diffdenoise.run_folder import cached, key_of, write_json
 from diffdenoise.scans.scan import Scan
 from diffdenoise.training.slices import SliceStore, write_scan_slices
@@ -33,31 +36,47 @@ class Source:
 
 @dataclass(frozen=True)
 class Slices:
-    """The normalised slices of all scans, and each scan's noise level."""
+    """The slices of all scans as the networks see them, the noise levels there, and the config settled by them."""
 
     key: str
     store: SliceStore
     levels: list[NoiseLevel]
     normalisation: Normalisation
+    config: Config
     skipped: list[str]
 
 
 def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> Slices:
-    """Normalised slices on disk, memory-mapped, and what was found out about them."""
-    key = key_of([source.key for source in sources], config.normalisation, config.sigma)
+    """Slices on disk, memory-mapped, and what was found out about them, which is also logged.
+
+    Raises ScanError if no scan can be read.
+    """
+    key = key_of([source.key for source in sources], config.normalisation, config.sigma, config.stabilise)
     to = cached(folder / "slices", key, lambda to: _write_slices(sources, config, to, progress))
     index = json.loads((to / "index.json").read_text())
     levels = [NoiseLevel(tuple(level["knots"]), tuple(level["sigma"]), level["reach"]) for level in index["levels"]]
-    return Slices(key, SliceStore(to), levels, Normalisation(**index["normalisation"]), index["skipped"])
+    choice = Choice(**index["choice"])
+    _tell(choice, index["faults"])
+    settled = settle(config, choice)
+    return Slices(key, SliceStore(to), levels, Normalisation(**index["normalisation"]), settled, index["skipped"])
+
+
+def _tell(choice: Choice, faults: list[list[str]]) -> None:
+    """Say what was found and why it was chosen so; each fault once, with the number of scans that have it."""
+    for sentence in choice.why:
+        log.info("%s", sentence)
+    for message, count in Counter(fault for of_scan in faults for fault in of_scan).items():
+        log.warning("%s%s", message, f" ({count} of {len(faults)} scans)" if len(faults) > 1 else "")
 
 
 def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> None:
-    ranges, units, skipped = [], [], []
+    ranges, units, diagnoses, skipped = [], [], [], []
     for number, source in enumerate(sources):
         try:
             scan = source.load()
             ranges.append(measure_range(scan.pixels))
             units.append(scan.units)
+            diagnoses.append(diagnose(scan.pixels))
             write_scan_slices(folder, len(ranges) - 1, scan.pixels[:, None])
         except ScanError as error:
             skipped.append(str(error))
@@ -70,30 +89,24 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
     if mode == "auto":
         mode = "fixed" if set(units) == {"absolute"} else "scan"
     rule = fit_normalisation(ranges, mode)
+    choice = choose([found.trend.kind for found in diagnoses], [found.level.reach for found in diagnoses])
+    stabilise = bool(settle(config, choice).stabilise) and config.sigma is None
     levels = []
-    for path, own in zip(sorted(folder.glob("*.npy")), ranges, strict=True):
+    for path, own, found in zip(sorted(folder.glob("*.npy")), ranges, diagnoses, strict=True):
         offset, scale = own if mode == "scan" else (rule.offset, rule.scale)
+        level = constant_level(config.sigma) if config.sigma else found.level
+        domain = Domain.of(offset, scale, level, stabilise)
         pixels = np.lib.format.open_memmap(path, mode="r+")
         for image in pixels:  # slice by slice: a scan may be larger than memory
-            image[:] = normalise(image, offset, scale)
-        level = estimate_noise(pixels[:, 0])
-        levels.append(replace(level, knots=(0.0,), sigma=(config.sigma / scale,)) if config.sigma else level)
-    index = {
-        "levels": [vars(level) for level in levels],
-        "normalisation": vars(rule),
-        "skipped": skipped,
-    }
-    write_json(folder / "index.json", index)
-
-
-def settle(config: Config, levels: Sequence[NoiseLevel]) -> Config:
-    """The config with the hidden patch that the noise asks for, unless one is set: it reaches past the correlation."""
-    if config.blind_spot.patch is not None:
-        return config
-    reach = int(np.median([level.reach for level in levels]))
-    patch = 2 * reach + 1
-    kind = f"correlated over {reach} pixel{'s' * (reach > 1)}" if reach else "independent between pixels"
-    log.info("The noise looks %s: hiding %d x %d pixels (setting blind_spot.patch).", kind, patch, patch)
-    if reach >= LONGEST_REACH:
-        log.warning("The noise may be correlated further than the largest patch reaches: expect some of it to stay.")
-    return config.model_copy(update={"blind_spot": config.blind_spot.model_copy(update={"patch": patch})})
+            image[:] = domain.into(image)
+        levels.append(domain.level)
+    write_json(
+        folder / "index.json",
+        {
+            "levels": [vars(level) for level in levels],
+            "normalisation": vars(rule),
+            "choice": vars(choice),
+            "faults": [found.faults for found in diagnoses],
+            "skipped": skipped,
+        },
+    )

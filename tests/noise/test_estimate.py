@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffdenoise.noise.estimate import constant_level, estimate_noise
+from diffdenoise.noise.estimate import _without_anatomy, constant_level, estimate_noise
 from diffdenoise.noise.models import correlated, gaussian
 from diffdenoise.phantom import mni_slices
 
@@ -64,6 +64,32 @@ def test_level_and_reach_of_correlated_noise(width: float, reach: int, sigma: fl
     level = estimate_noise(noisy.numpy())
     assert level.reach == reach
     assert level.typical * 255 == pytest.approx(sigma, rel=0.06)
+
+
+@pytest.mark.parametrize(("width", "reach"), [(0.0, 0), (0.5, 1), (1.2, 3)])
+def test_weak_noise_on_fine_anatomy(width: float, reach: int) -> None:
+    """Blobs of a few pixels in the middle: the level is that of the flat sides, darker and brighter."""
+    from scipy.ndimage import gaussian_filter
+
+    texture = gaussian_filter(np.random.default_rng(5).standard_normal((4, 200, 200)), (0, 2, 2))
+    clean = np.select([np.arange(200) < 50, np.arange(200) >= 150], [0.1, 0.9], 0.5 + 0.6 * texture).astype(np.float32)
+    noisy = correlated(torch.from_numpy(clean), 6 / 255, width, torch.Generator().manual_seed(1)).numpy()
+    level = estimate_noise(noisy)
+    assert level.reach == reach
+    assert level.typical * 255 == pytest.approx(6, rel=0.08)
+
+
+def test_a_hill_over_brightness_is_anatomy_but_a_slope_is_noise() -> None:
+    errors = np.full(5, 0.01)
+    assert _without_anatomy(np.array([6, 6, 9, 8, 6.0]), errors) == pytest.approx([6, 6, 6, 6, 6], rel=0.02)
+    for slope in ([1, 2, 3, 4, 5.0], [5, 4, 3, 2, 1.5]):
+        assert _without_anatomy(np.array(slope), errors) == pytest.approx(slope)
+    assert _without_anatomy(np.array([6, 6, 6, 6, 0.1]), errors) == pytest.approx([6, 6, 6, 6, 0.1])
+
+
+def test_one_very_large_slice() -> None:
+    image = np.random.default_rng(6).normal(0, 3, (1, 1500, 1500))
+    assert estimate_noise(image).typical == pytest.approx(3, rel=0.03)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 3), (1, 1, 50), (2, 9, 9)])

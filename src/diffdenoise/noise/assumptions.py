@@ -1,0 +1,90 @@
+"""What the method takes for granted about the noise, checked on the noisy scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from diffdenoise.noise.estimate import LONGEST_REACH, NoiseLevel, estimate_noise
+from diffdenoise.noise.looked import MOST_PIXELS, look
+from diffdenoise.noise.reach import reach_of
+from diffdenoise.normalisation import measure_range
+
+NOISE_FREE = 0.003  # of the bulk range: weaker noise nobody sees
+OF_A_STEP = 0.5  # of the quantisation step: weaker noise was rounded away
+ANATOMY = 3.0  # times that weakest noise; a level up to this may be anatomy where the finest differences show none
+NEAR = 9  # pixels; side of the square around a pixel
+AROUND = (0.05, 0.55)  # of that square at the minimum: for a masked pixel at the mask's straight edge it is 5/9 or more
+FEWEST_CLIPPED = 0.02  # of all pixels
+SPIKE = 1.0  # pixels at the minimum over pixels just above it, in such squares
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One assumption that does not hold, and what to do."""
+
+    fault: Literal["noise_free", "correlated_far", "clipped"]
+    message: str
+
+
+def check_noise(slices: np.ndarray, level: NoiseLevel) -> list[Finding]:
+    """What is wrong with the noise of (slices, rows, columns); level: as estimated from them, in the same units."""
+    _, scale = measure_range(slices)
+    limit = max(NOISE_FREE * scale, OF_A_STEP * _step(slices))
+    # The finest differences see least anatomy. In a scan without noise that is all the level, further out, sees.
+    finest = estimate_noise(slices, reach=0).typical if level.reach else level.typical
+    if level.typical < limit or (finest < limit and level.typical < ANATOMY * limit):
+        return [Finding("noise_free", _noise_free(min(finest, level.typical), scale))]
+    findings = []
+    if reach_of(look(slices)) > LONGEST_REACH:
+        findings.append(Finding("correlated_far", _correlated_far()))
+    clipped = _clipped_share(slices, max(level.typical / 2, 1.01 * _step(slices)))
+    if clipped > FEWEST_CLIPPED:
+        findings.append(Finding("clipped", _clipped(clipped, float(slices.min()))))
+    return findings
+
+
+def _noise_free(sigma: float, scale: float) -> str:
+    return (
+        f"There is next to no noise: {sigma:.3g}, {100 * sigma / scale:.2g} % of the range of values or less than half "
+        "a grey level. Denoising could only take detail away. Use the scan as it is."
+    )
+
+
+def _correlated_far() -> str:
+    return (
+        f"The noise is correlated over more than {LONGEST_REACH} pixels, further than the largest hidden patch "
+        "reaches: some of it will stay. (Or there is next to none, and fine anatomy passes for it.) Use the scan "
+        "before interpolation or smoothing, or shrink it to the pixel size it was acquired with."
+    )
+
+
+def _clipped(share: float, minimum: float) -> str:
+    return (
+        f"{100 * share:.0f} % of the pixels lie exactly at the minimum ({minimum:g}), scattered among others: the "
+        "noise was clipped there, its mean is no longer zero, and dark regions come out too bright. Use the scan "
+        "before clipping (signed or float values)."
+    )
+
+
+def _step(slices: np.ndarray) -> float:
+    """Distance between grey levels, 0 for continuous values."""
+    flat = slices.reshape(-1)
+    levels = np.unique(flat[:: max(1, flat.size // MOST_PIXELS)])
+    return float(np.median(np.diff(levels))) if 2 <= len(levels) < flat.size / 20 else 0.0
+
+
+def _clipped_share(slices: np.ndarray, width: float) -> float:
+    """Share of the pixels that are clipped noise: at the minimum among others, many more than within `width` above."""
+    from scipy.ndimage import uniform_filter
+
+    slices = slices[:: max(1, round(slices.size / MOST_PIXELS))]
+    minimum = slices.min()
+    lowest = slices == minimum
+    around = uniform_filter(lowest.astype(np.float32), (1, NEAR, NEAR))
+    scattered = (around > AROUND[0]) & (around < AROUND[1])
+    count = np.count_nonzero(lowest & scattered)
+    above = np.count_nonzero(scattered & (slices > minimum) & (slices <= minimum + width))
+    return count / slices.size if count > SPIKE * above else 0.0

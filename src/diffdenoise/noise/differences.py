@@ -1,0 +1,120 @@
+"""Differences that cancel the anatomy, at the flattest places of each brightness.
+
+The mixed difference at spacing h,
+
+    D_h = (x[i, j] - x[i, j+h] - x[i+h, j] + x[i+h, j+h]) / 2,
+
+cancels constant and linear structure. For white noise its standard deviation is the noise's own at every h (h = 1 is
+the diagonal Haar detail of Donoho & Johnstone 1994); for noise that correlates by rho_h at distance h, along rows as
+along columns, it is sigma (1 - rho_h).
+
+What is left of the anatomy must not count as noise. A place is as flat as D_h^2 is small in a square ring around it.
+There is a gap between place and ring, so that their noises are independent: choosing flat places does not favour those
+where the noise happens to be weak.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from diffdenoise.noise.looked import Looked
+
+GAP, RING = 2, 4  # pixels; from the place to the ring beyond the spacing, and the ring's width
+FLATTEST, MOST_FLAT = 0.1, 0.5  # share of the places, at each brightness, that counts; the latter in small images
+FEWEST_VALUES = 500  # per brightness bin
+FEWEST_IN_WIDTH = 200  # the same for bins of even width, some of which few pixels fall in
+MEDIAN_OF_NORMAL = 0.67448975  # of |z|, z standard normal
+MOST_LEVELS = 2000  # differences that take no more values than this come from an image of few grey levels
+
+
+class Flat(NamedTuple):
+    """The flattest places of one brightness: their median brightness, standard deviation of D_h, and number."""
+
+    brightness: float
+    sigma: float
+    number: int
+
+
+def flat_sigmas(looked: Looked, spacing: int, bins: int) -> list[Flat]:
+    """The flattest places of at most so many brightness bins of as many pixels each, dark to bright.
+
+    Fewer bins in small images; none where nothing varies. The number does not depend on the spacing, unless the image
+    is tiny.
+    """
+    places = _places(looked, spacing)
+    bins = max(1, min(bins, int(FLATTEST * np.count_nonzero(looked.alive)) // FEWEST_VALUES))
+    if not places[0].size:
+        return []
+    share = float(np.clip(bins * FEWEST_VALUES / places[0].size, FLATTEST, MOST_FLAT))
+    edges = np.quantile(places[1], np.linspace(0, 1, bins + 1))[1:-1]
+    return [_flat(group, share) for group in _split(places, edges)]
+
+
+def evenly_spaced_sigmas(looked: Looked, spacing: int, bins: int) -> list[Flat]:
+    """As `flat_sigmas`, in bins of the same width in brightness; those with too few places are left out."""
+    places = _places(looked, spacing)
+    if not places[0].size:
+        return []
+    low, high = np.quantile(places[1], 0.001), np.quantile(places[1], 0.999)
+    edges = np.linspace(low, high, bins + 1)[1:-1]
+    groups = [group for group in _split(places, edges) if group[0].size * MOST_FLAT >= FEWEST_IN_WIDTH]
+    return [_flat(group, max(FLATTEST, FEWEST_IN_WIDTH / group[0].size)) for group in groups]
+
+
+def _split(places: tuple[np.ndarray, ...], edges: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """The places between the edges of their brightness, dark to bright, empty groups left out."""
+    index = np.searchsorted(edges, places[1], side="right")
+    groups = [index == number for number in range(len(edges) + 1)]
+    return [tuple(part[group] for part in places) for group in groups if group.any()]
+
+
+def _flat(group: tuple[np.ndarray, ...], share: float) -> Flat:
+    detail, brightness, unrest = group
+    flat = unrest <= np.quantile(unrest, share)
+    sigma = float(np.median(np.abs(detail[flat]))) / MEDIAN_OF_NORMAL
+    return Flat(float(np.median(brightness[flat])), sigma, int(np.count_nonzero(flat)))
+
+
+def _places(looked: Looked, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(D_h, brightness, mean D_h^2 in the ring) at all places outside masks, flat arrays."""
+    if min(looked.x.shape[1:]) <= spacing:
+        return (np.empty(0, np.float32),) * 3
+    a, b, c, e = _corners(looked.x, spacing)
+    detail = (a - b - c + e) / 2
+    alive = np.logical_and.reduce(_corners(looked.alive, spacing))
+    unrest = _ring_mean(np.square(detail), alive, 2 * (spacing + GAP) + 1)
+    brightness = np.mean(_corners(looked.brightness, spacing), axis=0)
+    return _spread_levels(detail[alive]), brightness[alive], unrest[alive]
+
+
+def _corners(image: np.ndarray, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    left, right = image[..., :-spacing], image[..., spacing:]
+    return left[:, :-spacing], right[:, :-spacing], left[:, spacing:], right[:, spacing:]
+
+
+def _ring_mean(values: np.ndarray, alive: np.ndarray, inner: int) -> np.ndarray:
+    """Mean over the pixels that are alive in the square ring around each pixel, `inner` the side of the hole."""
+    from scipy.ndimage import uniform_filter
+
+    def ring(image: np.ndarray) -> np.ndarray:  # beyond the border nothing: mirrored noise would be the place's own
+        outer = inner + 2 * RING
+        whole, hole = (uniform_filter(image, (1, side, side), mode="constant") * side**2 for side in (outer, inner))
+        return whole - hole
+
+    weight = alive.astype(np.float32)
+    return ring(values * weight) / np.maximum(ring(weight), 1)
+
+
+def _spread_levels(detail: np.ndarray) -> np.ndarray:
+    """Differences of images with few grey levels, spread evenly over the width of a level; others unchanged.
+
+    A quantile of numbers on a coarse lattice would itself lie on the lattice.
+    """
+    peak = np.abs(detail).max(initial=0)
+    levels = np.unique(np.round(np.abs(detail[:: 1 + detail.size // 20_000]) / max(peak, 1e-30), 5))
+    if not 2 <= len(levels) <= MOST_LEVELS:
+        return detail
+    step = float(np.median(np.diff(levels))) * peak
+    return detail + step * (np.random.default_rng(1).random(detail.shape) - 0.5)

@@ -1,0 +1,146 @@
+"""Which kind of noise it is: how its level depends on brightness.
+
+With s the measured standard deviation at brightness b, in the scan's own units:
+
+    gaussian   s^2 = sigma^2
+    poisson    s^2 = sigma^2 + (b - offset) / lam        sigma 0 for counting noise alone
+    gamma      s   = (b - offset) / sqrt(looks)          multiplicative noise of any origin
+    rician     s^2 = sigma^2 var(|t + n + i m|)          at b = sigma E|t + n + i m|: 0.655 sigma in the dark
+
+The offset is 0 unless the scan holds negative values: then (HU) it is fitted. Anatomy adds to s where a brightness has
+no flat places, so a curve may lie below some of the points but not above them. Rician noise is told by its background,
+where values are Rayleigh distributed: never negative, mean over standard deviation 1.91, skewness 0.63.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from diffdenoise.noise.differences import evenly_spaced_sigmas, flat_sigmas
+from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.looked import Looked, look
+from diffdenoise.noise.reach import plateau
+
+Kind = Literal["gaussian", "poisson", "gamma", "rician", "unknown"]
+
+BINS = 20  # of brightness
+FEWEST_BINS = 4  # from fewer, no trend can be told
+SHARES = (0.0, 0.01, 0.03, 0.06, 0.1, 0.2)  # tried: how much of the brightest's variance is in the dark, too
+ABOVE, BELOW = 4.0, 10.0  # standard errors; a point further above (below) the curve counts as this far
+SIMPLER = 0.25  # standard errors in the mean; a curve must be so much better than a constant
+MOST_MISFIT = 0.2  # of the points' middle from the best curve; beyond it the kind is unknown
+FLAT = 1.3  # greatest over least level: next to no trend, though anatomy hides the curve
+RAYLEIGH_RATIO, RAYLEIGH_SKEWNESS = (1.7, 2.1), (0.4, 0.9)  # accepted around 1.91 and 0.63
+DARK = 0.2  # share of the pixels, the darkest; their median is the background's brightness
+FEWEST_DARK = 500  # pixels
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The kind of noise and its parameters (see the module), in the scan's units; what does not apply is 0.
+
+    sigma: the constant part (rician: of each channel); lam: counts per unit of brightness; looks: of multiplicative
+    noise; offset: the brightness without signal; misfit: median relative deviation of the measured levels from the
+    curve, 0.1 or less in a good fit.
+    """
+
+    kind: Kind
+    sigma: float = 0.0
+    lam: float = 0.0
+    looks: float = 0.0
+    offset: float = 0.0
+    misfit: float = 0.0
+
+
+def classify_noise(slices: np.ndarray, level: NoiseLevel) -> Trend:
+    """The kind of noise of (slices, rows, columns) in their own units, not normalised; level: as estimated from them.
+
+    The level's bins hold as many pixels each, most of them background; here they are measured anew, each as wide.
+    """
+    looked = look(slices)
+    found = evenly_spaced_sigmas(looked, level.reach + 1, BINS)
+    found = [flat for flat in found if flat.sigma > 0]
+    if len(found) < FEWEST_BINS:
+        return Trend("unknown", sigma=level.typical)
+    brightness, sigmas, counts = (np.array(part, dtype=np.float64) for part in zip(*found, strict=True))
+    measured = np.array([flat.sigma for flat in flat_sigmas(looked, level.reach + 1, BINS)])
+    sigmas /= plateau(looked, level.reach, measured)
+    errors = 0.03 + 1.2 / np.sqrt(counts)
+    offset = float(brightness.min()) if looked.x.min() < 0 else 0.0
+    cost, best = _best(brightness, sigmas, errors, offset)
+    channel = _rician_sigma(looked)
+    if channel:
+        mean, deviation = _rician_curve()
+        curve = channel * np.interp(brightness / channel, mean, deviation)
+        if float(_cost(np.log(sigmas / curve) / errors)) < cost + SIMPLER:
+            best = Trend("rician", sigma=channel, misfit=_misfit(sigmas, curve))
+    flat = max(level.sigma) < FLAT * min(level.sigma)
+    if flat and (best.kind == "gaussian" or best.misfit > MOST_MISFIT):
+        return Trend("gaussian", sigma=level.typical, misfit=best.misfit)
+    return best if best.misfit <= MOST_MISFIT else Trend("unknown", sigma=level.typical, misfit=best.misfit)
+
+
+def _best(brightness: np.ndarray, sigmas: np.ndarray, errors: np.ndarray, offset: float) -> tuple[float, Trend]:
+    """(cost, the best of constant, poisson and gamma curves), with a preference for the constant."""
+    width = float(brightness.max() - offset)
+    signal = np.clip((brightness - offset) / width, 1e-6, None)
+    shapes: list[tuple[Kind, float, np.ndarray]] = [("gaussian", 1.0, np.ones_like(signal))]
+    shapes += [("poisson", share, np.sqrt(share + (1 - share) * signal)) for share in SHARES]
+    shapes += [("gamma", share, share + (1 - share) * signal) for share in (SHARES if offset else (0.0,))]
+    fits = [(*_fit(sigmas, shape, errors), kind, share, shape) for kind, share, shape in shapes]
+    cost, scale, kind, share, shape = min(fits, key=lambda fit: fit[0] - SIMPLER * (fit[2] == "gaussian"))
+    misfit = _misfit(sigmas, scale * shape)
+    if kind == "gaussian":
+        return cost, Trend(kind, sigma=scale, misfit=misfit)
+    if kind == "poisson":
+        constant, slope = scale**2 * share, scale**2 * (1 - share) / width
+        if offset:  # a constant part and a lower offset are the same
+            return cost, Trend(kind, lam=1 / slope, offset=offset - constant / slope, misfit=misfit)
+        return cost, Trend(kind, sigma=float(np.sqrt(constant)), lam=1 / slope, misfit=misfit)
+    slope = scale * (1 - share) / width
+    return cost, Trend(kind, looks=slope**-2, offset=offset - scale * share / slope, misfit=misfit)
+
+
+def _fit(sigmas: np.ndarray, shape: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
+    """(mean deviation in standard errors, scale) of the best multiple of a shape, one that passes through a point."""
+    scales = sigmas / shape
+    deviation = np.log(scales[:, None] / scales[None, :]) / errors[:, None]  # of each point (rows) from each curve
+    costs = _cost(deviation)
+    return float(costs.min()), float(scales[costs.argmin()])
+
+
+def _cost(deviation: np.ndarray) -> np.ndarray:
+    """Mean over the points (axis 0) of how far they are from a curve, signed standard errors."""
+    return np.where(deviation > 0, np.minimum(deviation, ABOVE), np.minimum(-deviation, BELOW)).mean(0)
+
+
+def _misfit(sigmas: np.ndarray, curve: np.ndarray) -> float:
+    return float(np.median(np.abs(sigmas / curve - 1)))
+
+
+def _rician_sigma(looked: Looked) -> float:
+    """Sigma of each channel if the background is Rayleigh distributed, else 0."""
+    if looked.x.min() < 0 or not looked.alive.any():
+        return 0.0
+    brightness, x = looked.brightness[looked.alive], looked.x[looked.alive]
+    middle = np.quantile(brightness, DARK / 2)
+    dark = x[np.abs(brightness / max(middle, 1e-30) - 1) < 0.3]
+    if dark.size < FEWEST_DARK or dark.std() == 0:
+        return 0.0
+    ratio, skewness = dark.mean() / dark.std(), np.mean((dark - dark.mean()) ** 3) / dark.std() ** 3
+    looks_rayleigh = all(
+        low < value < high for value, (low, high) in ((ratio, RAYLEIGH_RATIO), (skewness, RAYLEIGH_SKEWNESS))
+    )
+    return float(np.sqrt(np.mean(np.square(dark, dtype=np.float64)) / 2)) if looks_rayleigh else 0.0
+
+
+def _rician_curve() -> tuple[np.ndarray, np.ndarray]:
+    """(mean, standard deviation) of Rician magnitudes for signals of 0 to 20, sigma 1; constant from there on."""
+    from scipy.special import i0e, i1e
+
+    quarter = np.linspace(0, 20, 401) ** 2 / 4
+    mean = np.sqrt(np.pi / 2) * ((1 + 2 * quarter) * i0e(quarter) + 2 * quarter * i1e(quarter))
+    return mean, np.sqrt(2 + 4 * quarter - mean**2)

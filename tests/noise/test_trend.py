@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+
+from diffdenoise.noise import models
+from diffdenoise.noise.estimate import NoiseLevel, estimate_noise
+from diffdenoise.noise.trend import Trend, classify_noise
+from diffdenoise.phantom import mni_slices
+
+
+def _classify(slices: np.ndarray) -> Trend:
+    return classify_noise(slices, estimate_noise(slices))
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def anatomy() -> torch.Tensor:
+    return torch.from_numpy(mni_slices(60, 6, 10))
+
+
+def _ramp() -> torch.Tensor:
+    return torch.linspace(0.02, 1, 300).expand(3, 300, 300).contiguous()
+
+
+@pytest.mark.parametrize("sigma", [6, 25, 50])
+@pytest.mark.parametrize("width", [0.0, 0.5, 1.2])
+def test_gaussian(anatomy: torch.Tensor, sigma: float, width: float) -> None:
+    trend = _classify(models.correlated(anatomy, sigma / 255, width, _generator()).numpy())
+    assert trend.kind == "gaussian"
+    assert trend.sigma * 255 == pytest.approx(sigma, rel=0.15)
+    assert trend.lam == trend.looks == trend.offset == 0
+
+
+@pytest.mark.parametrize("sigma", [6, 15, 50])
+def test_rician(anatomy: torch.Tensor, sigma: float) -> None:
+    trend = _classify(models.rician(anatomy, sigma / 255, _generator()).numpy())
+    assert trend.kind == "rician"
+    assert trend.sigma * 255 == pytest.approx(sigma, rel=0.03)
+
+
+@pytest.mark.parametrize("lam", [50, 200, 700])
+def test_poisson(anatomy: torch.Tensor, lam: float) -> None:
+    assert _classify(models.poisson(anatomy, lam, _generator()).numpy()).kind == "poisson"
+    trend = _classify(models.poisson(_ramp(), lam, _generator()).numpy())
+    assert trend.kind == "poisson"
+    assert trend.lam == pytest.approx(lam, rel=0.1)
+    assert trend.misfit < 0.1
+
+
+@pytest.mark.parametrize("looks", [20, 100])
+def test_gamma(anatomy: torch.Tensor, looks: float) -> None:
+    trend = _classify(models.gamma(anatomy, looks, _generator()).numpy())
+    assert trend.kind == "gamma"
+    assert trend.looks == pytest.approx(looks, rel=0.25)
+
+
+def test_poisson_noise_on_a_scale_with_an_offset() -> None:
+    trend = _classify(2000 * models.poisson(_ramp(), 200, _generator()).numpy() - 1024)
+    assert trend.kind == "poisson"
+    assert trend.offset == pytest.approx(-1024, abs=60)
+    assert trend.lam == pytest.approx(0.1, rel=0.1)
+
+
+def test_poisson_noise_with_a_gaussian_part() -> None:
+    noisy = models.gaussian(models.poisson(_ramp(), 200, _generator()), 0.02, _generator()).abs()
+    trend = _classify(noisy.numpy())
+    assert trend.kind == "poisson"
+    assert trend.sigma == pytest.approx(0.02, rel=0.4)
+
+
+def test_noise_that_is_strongest_in_the_middle_fits_no_curve() -> None:
+    clean, random = _ramp().numpy(), np.random.default_rng(0)
+    hill = 0.002 + 0.1 * np.exp(-(((clean - 0.5) / 0.25) ** 2))
+    assert _classify(clean + hill * random.standard_normal(clean.shape)).kind == "unknown"
+
+
+@pytest.mark.parametrize("image", [np.zeros((1, 8, 8)), np.random.default_rng(0).random((1, 9, 9))])
+def test_too_little_to_tell(image: np.ndarray) -> None:
+    assert classify_noise(image, NoiseLevel((0.0,), (0.5,))).kind == "unknown"

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+from diffdenoise.diagnosis import choose, diagnose, settle
+from diffdenoise.noise.models import correlated, gaussian, poisson
+from diffdenoise.phantom import mni_slices
+from diffdenoise.presets import PRESETS, make_config
+
+
+def test_the_patch_reaches_past_the_correlation() -> None:
+    assert [choose(["gaussian"], [reach]).patch for reach in (0, 1, 4)] == [1, 3, 9]
+    assert choose(["gaussian"] * 3, [0, 1, 1]).patch == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss", "stabilise"),
+    [("gaussian", "l1", False), ("poisson", "l2", True), ("gamma", "l2", True), ("rician", "l2", False)],
+)
+def test_loss_and_stabilisation_follow_the_kind_and_the_reasons_name_the_settings(
+    kind: str, loss: str, stabilise: bool
+) -> None:
+    choice = choose([kind, kind, "unknown"], [0, 0, 0])  # type: ignore[list-item]
+    assert (choice.loss, choice.stabilise) == (loss, stabilise)
+    assert "blind_spot.patch" in choice.why[0]
+    assert "blind_spot.loss" in choice.why[1]
+    assert any("stabilise" in sentence for sentence in choice.why) == stabilise
+
+
+def test_what_a_config_says_is_kept_and_only_gaps_are_filled() -> None:
+    choice = choose(["poisson"], [2])
+    open_ = settle(make_config("cpu", {"blind_spot": {"loss": None}}), choice)
+    assert (open_.blind_spot.patch, open_.blind_spot.loss, open_.stabilise) == (5, "l2", True)
+    said = settle(make_config("cpu", {"blind_spot": {"patch": 1, "loss": "l1"}, "stabilise": False}), choice)
+    assert (said.blind_spot.patch, said.blind_spot.loss, said.stabilise) == (1, "l1", False)
+
+
+def test_where_the_noise_is_correlated_the_paper_takes_another_network() -> None:
+    paper = PRESETS["paper"]
+    assert settle(paper, choose(["gaussian"], [0])).blind_spot.network == "puca"
+    correlated_ = settle(paper, choose(["gaussian"], [2])).blind_spot
+    assert (correlated_.network, correlated_.patch) == ("local_global", 5)
+    assert settle(PRESETS["cpu"], choose(["gaussian"], [2])).blind_spot.network == "patch_blind"
+
+
+@pytest.mark.parametrize(("noise", "kind", "patch"), [("white", "gaussian", 1), ("0.5 px", "gaussian", 3), ("poisson", "poisson", 1)])
+def test_from_the_scan_to_the_choice(noise: str, kind: str, patch: int) -> None:
+    clean, generator = torch.from_numpy(mni_slices(60, 6, 10)), torch.Generator().manual_seed(0)
+    simulate = {
+        "white": lambda: gaussian(clean, 0.1, generator),
+        "0.5 px": lambda: correlated(clean, 0.1, 0.5, generator),
+        "poisson": lambda: poisson(clean, 200, generator),
+    }
+    found = diagnose(simulate[noise]().numpy())
+    assert found.trend.kind == kind
+    assert choose([found.trend.kind], [found.level.reach]).patch == patch
+    assert found.faults == ()
+
+
+def test_a_clipped_background_is_told() -> None:
+    noisy = gaussian(torch.from_numpy(mni_slices(60, 6, 10)), 0.1, torch.Generator().manual_seed(0)).numpy()
+    assert any("clipped" in fault for fault in diagnose(np.clip(noisy, 0, 1)).faults)
