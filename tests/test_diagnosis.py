@@ -43,7 +43,9 @@ def test_where_the_noise_is_correlated_the_paper_takes_another_network() -> None
     assert settle(PRESETS["cpu"], choose(["gaussian"], [2])).blind_spot.network == "patch_blind"
 
 
-@pytest.mark.parametrize(("noise", "kind", "patch"), [("white", "gaussian", 1), ("0.5 px", "gaussian", 3), ("poisson", "poisson", 1)])
+@pytest.mark.parametrize(
+    ("noise", "kind", "patch"), [("white", "gaussian", 1), ("0.5 px", "gaussian", 3), ("poisson", "poisson", 1)]
+)
 def test_from_the_scan_to_the_choice(noise: str, kind: str, patch: int) -> None:
     clean, generator = torch.from_numpy(mni_slices(60, 6, 10)), torch.Generator().manual_seed(0)
     simulate = {
