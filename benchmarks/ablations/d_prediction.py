@@ -27,6 +27,7 @@ STEPS = (1, 2, 10, 50)
 SETTINGS: dict[str, dict[str, Any]] = {
     "eps, L1 (published)": {"prediction": "eps", "loss": "l1"},
     "eps": {"prediction": "eps"},
+    "eps, linear schedule": {"prediction": "eps", "schedule": "linear"},
     "v": {"prediction": "v"},
     "x_0": {"prediction": "x0"},
     "v, linear schedule": {"prediction": "v", "schedule": "linear"},
