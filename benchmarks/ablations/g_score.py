@@ -171,7 +171,7 @@ def tables(result: dict[str, Any]) -> str:
             "The scores of q and p at diffusion noise of so many s (drawn from q): *size* is the slope of q's score on"
             " p's, *one Gaussian* what it would be with one mode, (v + t^2) / (v + s^2 + t^2).",
             markdown(["tau", "diffusion noise", "cosine", "size", "one Gaussian", "relative error"], scores),
-            "Root mean square errors as estimates of x of the condition, the mean of p, and the mean of q (the aim of SRDS).",
+            "Root mean square errors as estimates of x: the condition and the means of p and q (SRDS aims at q's).",
             markdown(["tau", "rho (leak)", "x_c", "E[x given x_c]", "E[x_noisy given x_c]", "noise kept"], leaks),
             "DDIM chains with the ideal network, their distance from the mean of q; and the spread of q itself:",
             markdown(["tau", "steps", "one chain", "pair", "a perfect sampler"], chains),
