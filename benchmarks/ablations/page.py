@@ -22,6 +22,7 @@ STUDIES = {
     "f": "f_student",
     "g": "g_score",
     "h": "h_fusion",
+    "i": "i_kinds",
 }
 HEAD = """# Ablations
 

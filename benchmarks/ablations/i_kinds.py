@@ -1,0 +1,130 @@
+"""Study i: loss and stabilisation, by kind of noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.ablations.lab import TRAIN, Lab, Task, as_array, slices_of
+from benchmarks.ablations.writing import markdown, panels
+from diffdenoise.diagnosis import choose, diagnose
+from diffdenoise.domain import Domain
+from diffdenoise.noise.estimate import estimate_noise
+from diffdenoise.noise.models import gamma, gaussian, poisson, rician
+
+TITLE = "Loss and stabilisation, by kind of noise"
+QUESTION = """The blind-spot network alone, trained with L1 or L2, and with L2 on images whose noise level was evened
+out first (estimated from the noisy scan, undone without bias). *Bias* is the mean error in the darker and the
+brighter half of the brain, in units of 1/255; for Rician noise it is measured against the mean magnitude, which no
+method that sees magnitudes alone can leave. *Chosen* is what a fit would do, from its own diagnosis of the noisy
+slices."""
+FINDING = ""
+KINDS = {
+    "gaussian 25/255": lambda x, generator: gaussian(x, 25 / 255, generator),
+    "poisson, 100 counts": lambda x, generator: poisson(x, 100, generator),
+    "gamma, 30 looks": lambda x, generator: gamma(x, 30, generator),
+    "rician 25/255": lambda x, generator: rician(x, 25 / 255, generator),
+}
+WAYS = ("L1", "L2", "L2, evened out")
+GRID = {"gaussian 25/255": WAYS[:2], "poisson, 100 counts": WAYS, "rician 25/255": WAYS[:2]}  # on a CPU
+STEPS = {"cpu": {"steps": 700}}
+REPEATS = 64  # draws, for the mean magnitude
+
+
+@dataclass(frozen=True)
+class KindTask(Task):
+    """A task with another kind of noise, as the network sees it."""
+
+    kind: str = ""
+    even: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}-{self.kind.split()[0].strip(',')}-{'even' if self.even else 'plain'}"
+
+    @cached_property
+    def raw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Noisy training and test slices in [0, 1]."""
+        generator = torch.Generator().manual_seed(self.seed)
+        images = slices_of(self.subject, **TRAIN), self.clean
+        return tuple(KINDS[self.kind](torch.from_numpy(image), generator).numpy() for image in images)
+
+    @cached_property
+    def domains(self) -> tuple[Domain, Domain]:
+        """For training and test slices, each from its own noise."""
+        return tuple(Domain.of(0.0, 1.0, estimate_noise(image), self.even) for image in self.raw)
+
+    @cached_property
+    def noisy(self) -> tuple[np.ndarray, np.ndarray]:
+        return tuple(domain.into(image) for domain, image in zip(self.domains, self.raw, strict=True))
+
+    @cached_property
+    def wanted(self) -> np.ndarray:
+        """The mean of the noisy test slices."""
+        if not self.kind.startswith("rician"):
+            return self.clean
+        generator, clean = torch.Generator().manual_seed(99), torch.from_numpy(self.clean)
+        return torch.stack([KINDS[self.kind](clean, generator) for _ in range(REPEATS)]).mean(0).numpy()
+
+
+def run(lab: Lab) -> dict[str, Any]:
+    """A row for each kind and way."""
+    grid = dict.fromkeys(KINDS, WAYS) if lab.size.full else GRID
+    rows = []
+    for kind, ways in grid.items():
+        chosen = lab.cell(f"kind-{kind}", lambda k=kind: {"chosen": chosen_for(k)}, kind)["chosen"]
+        for way in ways:
+            row = lab.cell(f"kind-{kind}-{way}", lambda k=kind, w=way: measure(lab, k, w), kind, way)
+            rows.append({"kind": kind, "way": way, "chosen": way == chosen} | row)
+    return {"rows": rows}
+
+
+def chosen_for(kind: str) -> str:
+    """What a fit would do about this noise."""
+    found = diagnose(KindTask(kind=kind).raw[0])
+    choice = choose([found.trend.kind], [found.level.reach])
+    return "L2, evened out" if choice.stabilise else choice.loss.upper()
+
+
+def measure(lab: Lab, kind: str, way: str) -> dict[str, Any]:
+    """PSNR of x_c against the mean of the noisy image, and bias in two halves of the brightness."""
+    task = KindTask(kind=kind, even=way.endswith("out"))
+    blind = lab.blind(task, loss=way[:2].lower(), **STEPS.get(lab.size.name, {}))
+    x_c = task.domains[1].back(as_array(blind.x_c))
+    error = x_c - task.wanted
+    middle = np.median(task.wanted[task.mask])
+    halves = task.mask & (task.wanted < middle), task.mask & (task.wanted >= middle)
+    psnr = float(-10 * np.log10(np.mean(error[task.mask] ** 2)))
+    return {"psnr": psnr, "dark": 255 * float(error[halves[0]].mean()), "bright": 255 * float(error[halves[1]].mean())}
+
+
+def tables(result: dict[str, Any]) -> str:
+    """One table."""
+    body = [
+        [
+            row["kind"],
+            row["way"] + " (chosen)" * row["chosen"],
+            f"{row['psnr']:.2f}",
+            f"{row['dark']:+.2f}",
+            f"{row['bright']:+.2f}",
+        ]
+        for row in result["rows"]
+    ]
+    return markdown(["noise", "trained with", "PSNR of x_c, dB", "bias, darker half", "bias, brighter half"], body)
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """PSNR over that of L2."""
+    rows = result["rows"]
+    base = {row["kind"]: row["psnr"] for row in rows if row["way"] == "L2"}
+    with panels(path, width=7) as axis:
+        names = [f"{row['kind'].split()[0].strip(',')}\n{row['way']}" for row in rows]
+        axis.bar(names, [row["psnr"] - base[row["kind"]] for row in rows], color="C0")
+        axis.axhline(0, color="0.6", linewidth=0.8)
+        axis.set_ylabel("PSNR of x_c over L2, dB")
+        axis.tick_params(axis="x", labelsize=7)
