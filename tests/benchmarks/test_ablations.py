@@ -19,7 +19,7 @@ from tests.conftest import noisy_disks
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disks of 32 x 32 pixels instead of brains."""
-    disks = noisy_disks(slices=200, rows=32, columns=32, sigma=0)
+    disks = np.where(noisy_disks(slices=200, rows=32, columns=32, sigma=0) > 0.5, 0.8, 0).astype(np.float32)
     slices = lambda subject, first, count, step=1: disks[first : first + count * step : step]  # noqa: E731
     for module in (lab, f_student):
         monkeypatch.setattr(module, "slices_of", slices)

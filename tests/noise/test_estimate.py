@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdenoise.noise.estimate import _without_anatomy, constant_level, estimate_noise
+from diffdenoise.noise.looked import MOST_PIXELS, look
 from diffdenoise.noise.models import correlated, gaussian
 from diffdenoise.phantom import mni_slices
 
@@ -84,12 +85,24 @@ def test_a_hill_over_brightness_is_anatomy_but_a_slope_is_noise() -> None:
     assert _without_anatomy(np.array([6, 6, 9, 8, 6.0]), errors) == pytest.approx([6, 6, 6, 6, 6], rel=0.02)
     for slope in ([1, 2, 3, 4, 5.0], [5, 4, 3, 2, 1.5]):
         assert _without_anatomy(np.array(slope), errors) == pytest.approx(slope)
-    assert _without_anatomy(np.array([6, 6, 6, 6, 0.1]), errors) == pytest.approx([6, 6, 6, 6, 0.1])
+    ends = np.array([0.1, 6, 6, 6, 0.1])  # a masked background and saturated pixels
+    assert _without_anatomy(ends, errors) == pytest.approx(ends)
 
 
-def test_one_very_large_slice() -> None:
-    image = np.random.default_rng(6).normal(0, 3, (1, 1500, 1500))
+def test_of_a_very_large_slice_a_part_is_looked_at() -> None:
+    image = np.random.default_rng(6).normal(0, 3, (1, 1800, 1800))
     assert estimate_noise(image).typical == pytest.approx(3, rel=0.03)
+    assert look(image).x.size < 1.5 * MOST_PIXELS
+
+
+def test_what_correlation_hides_beyond_its_reach_is_made_up_for() -> None:
+    noise = correlated(torch.zeros(15, 256, 256), 1.0, 1.2, torch.Generator().manual_seed(2)).numpy()
+    assert estimate_noise(noise).typical == pytest.approx(1, rel=0.03)
+
+
+def test_choosing_flat_places_in_small_images_does_not_favour_weak_noise() -> None:
+    noise = np.random.default_rng(7).standard_normal((400, 24, 24))
+    assert estimate_noise(noise).typical == pytest.approx(1, rel=0.02)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 3), (1, 1, 50), (2, 9, 9)])
