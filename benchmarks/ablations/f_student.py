@@ -22,7 +22,12 @@ the student's error on each. *Invented*: the error in flat regions of the anatom
 explain, as a standard deviation in units of sigma; *of it by chance*: the part that changes with the seed. *Detail
 kept*: the slope of the result on the clean image, by frequency band. As published (x_hat of 10 steps, leak open) and
 the default (fused)."""
-FINDING = ""
+FINDING = """Distillation removes what the sampler adds by chance (0.02 of it is kept with the published teacher) and
+keeps what every chain has in common (0.96 to 1.00). So the paper's remark that the student suppresses hallucinations
+holds against a single chain, from 0.71 to 0.27 sigma in flat regions; but SRDS is there already, and the rest is in
+every draw and stays. The default teacher hardly varies with the seed (0.007 sigma), so that its slope on chance means
+nothing. L1 and L2 differ by 0.1 dB, in favour of L1. The students here had 1000 steps and 20 teacher images: the
+default preset's own are in study h."""
 TEACHERS = {
     "published": ({"leak": "open", "target": "image"}, "x_hat"),
     "default": ({"leak": "redrawn", "target": "residual"}, "fused"),
