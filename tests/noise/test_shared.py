@@ -30,10 +30,10 @@ def test_one_scan_tells_what_the_difference_of_two_tells(shared_data: Path, name
         assert sigma == pytest.approx(subtraction, rel=0.15)
 
 
-@pytest.mark.parametrize("sigma", [6, 25])
+@pytest.mark.parametrize("sigma", [6])
 @pytest.mark.parametrize(("width", "reach"), [(0.0, 0), (0.5, 1), (1.2, 3)])
 def test_noise_on_fine_anatomy(shared_data: Path, sigma: float, width: float, reach: int) -> None:
-    """8 bit, with noise of its own of about 1.3/255: at 6/255 it makes 0.14/255 (2.4 %) of the tolerance."""
+    """8 bit, with 0.9/255 at the finest scale of its own (noise or anatomy): 1 % at 6/255, part of the tolerance."""
     volume = np.asarray(nibabel.load(shared_data / "mri_colin27" / "colin27_ch2.nii.gz").dataobj)
     clean = torch.from_numpy(volume[:, :, 60:120].transpose(2, 1, 0).astype(np.float32) / 255)
     noisy = correlated(clean, sigma / 255, width, torch.Generator().manual_seed(0)).numpy()

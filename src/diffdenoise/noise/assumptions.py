@@ -77,7 +77,7 @@ def _step(slices: np.ndarray) -> float:
 
 
 def _clipped_share(slices: np.ndarray, width: float) -> float:
-    """Share of the pixels that are clipped noise: at the minimum among others, many more than within `width` above."""
+    """Share of the pixels that are clipped noise: at the minimum among others, more than within `width` above."""
     from scipy.ndimage import uniform_filter
 
     slices = slices[:: max(1, round(slices.size / MOST_PIXELS))]
