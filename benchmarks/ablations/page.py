@@ -23,6 +23,7 @@ STUDIES = {
     "g": "g_score",
     "h": "h_fusion",
     "i": "i_kinds",
+    "j": "j_estimators",
 }
 HEAD = """# Ablations
 
