@@ -17,7 +17,7 @@ distance of 3. Three rounds, hidden patch 1, 5 and 9; the student of a round is 
 default (leak closed, fused in the first round) and as published (leak open, chain of the image, not fused)."""
 FINDING = ""
 PUBLISHED = {"diffusion": {"leak": "open", "target": "image"}, "teacher": {"fuse": False}}
-CASES = [("default", patch) for patch in (1, 5, 9)] + [("published", patch) for patch in (1, 5)]
+CASES = [("default", 1), ("default", 5), ("default", 9), ("published", 5)]
 FULL = [(way, patch) for way in ("default", "published") for patch in (1, 5, 9)]
 ROUNDS = 3
 STEPS = {

@@ -107,7 +107,9 @@ def pairs() -> dict[str, Any]:
         low, high = np.percentile(a, [1, 99])
         inside = binary_erosion(gaussian_filter(a, 2) > (low + high) / 2, iterations=8)
         truth = (a - b)[inside].std() / np.sqrt(2)
-        rows[folder.name] = [float(np.sqrt(estimate_noise(x[None]).variance(x[inside])).mean() / truth) for x in (a, b)]
+        level = lambda x, inside=inside: np.sqrt(estimate_noise(x[None]).variance(x[inside])).mean()  # noqa: E731
+        rows[folder.name] = [float(level(scan) / truth) for scan in (a, b)]
+
     return {"rows": rows}
 
 
