@@ -107,8 +107,11 @@ def pairs() -> dict[str, Any]:
         low, high = np.percentile(a, [1, 99])
         inside = binary_erosion(gaussian_filter(a, 2) > (low + high) / 2, iterations=8)
         truth = (a - b)[inside].std() / np.sqrt(2)
-        level = lambda x, inside=inside: np.sqrt(estimate_noise(x[None]).variance(x[inside])).mean()  # noqa: E731
-        rows[folder.name] = [float(level(scan) / truth) for scan in (a, b)]
+
+        def level(scan: np.ndarray, inside: np.ndarray = inside) -> float:
+            return float(np.sqrt(estimate_noise(scan[None]).variance(scan[inside])).mean())
+
+        rows[folder.name] = [level(scan) / float(truth) for scan in (a, b)]
 
     return {"rows": rows}
 
@@ -125,8 +128,8 @@ def tables(result: dict[str, Any]) -> str:
     pairs_ = [[name, *(f"{value:.2f}" for value in values)] for name, values in result["pairs"].items()]
     parts = [
         markdown(head, levels),
-        f"Within 5 %: {count(result, 0.05)}; within 10 %: {count(result, 0.1)}. With *own* added to the truth (root of the"
-        f" sum of squares): {count(result, 0.05, own=True)}; {count(result, 0.1, own=True)}.",
+        f"Within 5 %: {count(result, 0.05)}; within 10 %: {count(result, 0.1)}. Against the"
+        f" root of sigma^2 + own^2: {count(result, 0.05, own=True)}; {count(result, 0.1, own=True)}.",
         markdown(["kind recognised", *KINDS], kinds),
         markdown(["phantom pair", "first scan", "second scan"], pairs_),
     ]
