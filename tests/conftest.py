@@ -39,3 +39,12 @@ def smoke_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("smoke")
     denoiser = Denoiser.fit(noisy_disks(), preset="smoke", device="cpu")
     return denoiser.save(folder / "model.safetensors")
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The development images beside the checkout; tests that need them are skipped where they are not."""
+    folder = Path(__file__).parents[1].parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the shared development images are not here")
+    return folder
