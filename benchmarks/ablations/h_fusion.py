@@ -14,6 +14,7 @@ from benchmarks.ablations.measures import kept_by_band
 from benchmarks.ablations.writing import markdown, panels
 from diffdenoise.inference import denoise_slices
 from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.presets import make_config
 from diffdenoise.rounds import images_of_round, put_back, sample_slice, variance_map
 
 TITLE = "Fusion, and the default pipeline at four noise levels"
@@ -28,9 +29,9 @@ STEPS = {"smoke": {stage: {"steps": 3} for stage in ("blind_spot", "diffusion", 
 
 def run(lab: Lab) -> dict[str, Any]:
     """One row for each noise level."""
-    return {
-        "rows": [lab.cell(f"fusion-{sigma}", lambda s=sigma: measure(lab, Task(sigma=s)), sigma) for sigma in SIGMAS]
-    }
+    preset = make_config(lab.size.preset, STEPS.get(lab.size.name, {})).model_dump(mode="json")
+    make = lambda sigma: lab.cell(f"fusion-{sigma}", lambda: measure(lab, Task(sigma=sigma)), sigma, preset)  # noqa: E731
+    return {"rows": [make(sigma) for sigma in SIGMAS]}
 
 
 def measure(lab: Lab, task: Task) -> dict[str, Any]:

@@ -28,7 +28,7 @@ CPU = Config(
     blind_spot=BlindSpotSettings(steps=3500, batch=4, crop=64, learning_rate=3e-3),
     diffusion=DiffusionSettings(steps=1000, batch=4, crop=64, learning_rate=1e-3),
     teacher=TeacherSettings(steps=4),
-    student=StudentSettings(steps=2000, batch=4, crop=64, learning_rate=2e-3),
+    student=StudentSettings(steps=3000, batch=4, crop=64, learning_rate=2e-3),
 )
 
 # The cpu pipeline with room to grow; not yet tuned on a GPU.
