@@ -51,7 +51,9 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         "range": f"{scan.pixels.min():g} to {scan.pixels.max():g}",
         "units": "absolute (equal numbers mean the same in every scan)" if scan.units == "absolute" else "arbitrary",
         "noise level": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness)",
-        "noise correlation": f"over {level.reach} pixels" if level.reach else "none, it looks white",
+        "noise correlation": f"over {level.reach} pixel{'s' * (level.reach > 1)}"
+        if level.reach
+        else "none, it looks white",
         "noise trend": f"{trend.kind}: {IN_WORDS[trend.kind]}",
         "a fit would": "\n".join(choose([trend.kind], [level.reach]).why),
     }
