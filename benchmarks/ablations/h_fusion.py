@@ -21,7 +21,12 @@ TITLE = "Fusion, and the default pipeline at four noise levels"
 QUESTION = """The default preset as users run it (`fit` with all its own steps, noise level estimated from the scan),
 each stage scored. Is x_hat fused with the noisy pixel better than the condition fused without any diffusion? Does the
 fused image keep as much of the noise as theory asks for, MSE/s2? And what does a wrong noise level cost?"""
-FINDING = ""
+FINDING = """At every level the fused teacher is above the noisy image and x_c, and as good as x_c fused directly, to
+0.01 dB: so the gain is the fusion's, not the diffusion's. The student reaches its teacher, and at 6/255 passes it by
+about 1 dB. There the test slices' added detail, unlike anything in training, makes v too small: fused keeps 0.18 of
+the noise where MSE/s2 is 0.64, and a level taken 30 % too low happens to mend that. At 15/255 and above what is kept
+is near MSE/s2, as it should be, and a wrong level is expensive: 30 % too low lets noise in and costs 2.4 to 6 dB, 30
+% too high takes the weight to 0 and gives x_c back. The estimate is within 1.1 % here."""
 SIGMAS = (6, 15, 25, 50)
 FACTORS = (0.7, 1.3)
 STEPS = {"smoke": {stage: {"steps": 3} for stage in ("blind_spot", "diffusion", "student")}}
