@@ -2,11 +2,13 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from diffdenoise.cli import app
+from diffdenoise.presets import make_config
 from tests.conftest import noisy_disks
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +41,11 @@ def test_python_snippets_run(snippet: str, tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_understood(command: str) -> None:
     app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("settings", [text for _, language, text in BLOCKS if language == "toml"])
+def test_settings_shown_are_settings(settings: str) -> None:
+    make_config("cpu", tomllib.loads(settings))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
