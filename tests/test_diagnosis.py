@@ -1,8 +1,10 @@
+import re
+
 import numpy as np
 import pytest
 import torch
 
-from diffdenoise.diagnosis import choose, diagnose, settle
+from diffdenoise.diagnosis import choose, diagnose, settle, told
 from diffdenoise.noise.models import correlated, gaussian, poisson
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import PRESETS, make_config
@@ -15,16 +17,29 @@ def test_the_patch_reaches_past_the_correlation() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "loss", "stabilise"),
-    [("gaussian", "l1", False), ("poisson", "l2", True), ("gamma", "l2", True), ("rician", "l2", False)],
+    [
+        ("gaussian", "l1", False),
+        ("poisson", "l2", True),
+        ("gamma", "l2", True),
+        ("rician", "l2", False),
+        ("unknown", "l2", False),
+    ],
 )
-def test_loss_and_stabilisation_follow_the_kind_and_the_reasons_name_the_settings(
-    kind: str, loss: str, stabilise: bool
-) -> None:
+def test_loss_and_stabilisation_follow_the_kind(kind: str, loss: str, stabilise: bool) -> None:
     choice = choose([kind, kind, "unknown"], [0, 0, 0])  # type: ignore[list-item]
     assert (choice.loss, choice.stabilise) == (loss, stabilise)
-    assert "blind_spot.patch" in choice.why[0]
-    assert "blind_spot.loss" in choice.why[1]
-    assert any("stabilise" in sentence for sentence in choice.why) == stabilise
+    assert loss.upper() in choice.why["blind_spot.loss"]
+
+
+def test_reasons_are_told_for_what_the_config_leaves_open_and_for_nothing_else() -> None:
+    choice = choose(["poisson"], [2])
+    everything = told(make_config("cpu", {"blind_spot": {"loss": None}}), choice)
+    assert [re.findall(r"setting ([\w.]+)", sentence) for sentence in everything] == [
+        [], ["blind_spot.patch"], ["blind_spot.loss"], ["stabilise"],
+    ]  # fmt: skip
+    said = make_config("cpu", {"blind_spot": {"patch": 1, "loss": "l1"}, "stabilise": False})
+    assert told(said, choice) == [choice.noise]
+    assert "correlated over 2 pixels" in choice.noise
 
 
 def test_what_a_config_says_is_kept_and_only_gaps_are_filled() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-from diffdenoise.diagnosis import IN_WORDS, choose, diagnose
+from diffdenoise.diagnosis import choose, diagnose, told
 from diffdenoise.errors import RunError, ScanError
 from diffdenoise.model_file import read_header
+from diffdenoise.presets import PRESETS
 from diffdenoise.run_folder import MODEL, find_model, find_run
 from diffdenoise.scans.files import find, read_scan
 from diffdenoise.scans.scan import Scan
@@ -51,11 +52,8 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         "range": f"{scan.pixels.min():g} to {scan.pixels.max():g}",
         "units": "absolute (equal numbers mean the same in every scan)" if scan.units == "absolute" else "arbitrary",
         "noise level": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness)",
-        "noise correlation": f"over {level.reach} pixel{'s' * (level.reach > 1)}"
-        if level.reach
-        else "none, it looks white",
-        "noise trend": f"{trend.kind}: {IN_WORDS[trend.kind]}",
-        "a fit would": "\n".join(choose([trend.kind], [level.reach]).why),
+        "noise kind": trend.kind,
+        "what a fit does": "\n".join(told(PRESETS["cpu"], choose([trend.kind], [level.reach]))),
     }
     return {**facts, "warning": "\n".join(found.faults)} if found.faults else facts
 

@@ -15,7 +15,6 @@ from diffdenoise.noise.trend import Kind, Trend, classify_noise
 
 # For a larger patch than one pixel, the paper changes PUCA for LG-BPN.
 FOR_LARGER_PATCHES: dict[BlindNetwork, BlindNetwork] = {"puca": "local_global"}
-SKEWED = ("poisson", "gamma", "rician")
 GROWING = ("poisson", "gamma")  # their level varies over the whole range of brightness
 IN_WORDS: dict[Kind, str] = {
     "gaussian": "equally strong at every brightness, as Gaussian noise is",
@@ -37,12 +36,16 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a fit does about the noise; why: one sentence each."""
+    """What a fit does about the noise, where its config leaves it open.
+
+    noise: the noise in a sentence; why: a sentence for each setting, by its name.
+    """
 
     patch: int
     loss: Loss
     stabilise: bool
-    why: tuple[str, ...]
+    noise: str
+    why: dict[str, str]
 
 
 def diagnose(slices: np.ndarray) -> Diagnosis:
@@ -55,19 +58,31 @@ def diagnose(slices: np.ndarray) -> Diagnosis:
 def choose(kinds: Sequence[Kind], reaches: Sequence[int]) -> Choice:
     """For scans with these kinds of noise and reaches of its correlation: those of most of them count."""
     kind, reach = Counter(kinds).most_common(1)[0][0], int(np.median(reaches))
-    patch, stabilise = 2 * reach + 1, kind in GROWING
-    loss: Loss = "l2" if kind in SKEWED else "l1"
+    patch, even = 2 * reach + 1, kind in GROWING
+    loss: Loss = "l1" if kind == "gaussian" else "l2"
     pixels = f"correlated over {reach} pixel{'s' * (reach > 1)}" if reach else "independent between pixels"
-    median = "it is skewed, and L1 would aim at its median" if kind in SKEWED else "it is symmetric"
-    why = [
-        f"The noise looks {pixels}: {patch} x {patch} pixels are hidden (blind_spot.patch).",
-        f"It is {IN_WORDS[kind]}: loss {loss.upper()}, for {median} (blind_spot.loss).",
-    ]
-    if stabilise:
-        why.append("Its level is evened out before training and the change undone after it (stabilise).")
+    aim = "the noise is symmetric" if loss == "l1" else "L1 would aim at the median, not at the mean"
+    why = {
+        "blind_spot.patch": f"{patch} x {patch} pixels are hidden, as far as the noise is correlated.",
+        "blind_spot.loss": f"The loss is {loss.upper()}: {aim}.",
+        "stabilise": "The noise level is evened out before training, and that is undone after it, without bias."
+        if even
+        else "The noise level is not evened out: it does not plainly grow with brightness.",
+    }
     if kind == "rician":
-        why.append("What is estimated is the mean magnitude, which stays above zero in the background.")
-    return Choice(patch, loss, stabilise, tuple(why))
+        why["stabilise"] += " What is estimated is the mean magnitude, which stays above zero in the background."
+    return Choice(patch, loss, even, f"The noise looks {pixels}, and {IN_WORDS[kind]}.", why)
+
+
+def told(config: Config, choice: Choice) -> list[str]:
+    """What to tell about a fit with this config: the noise, and the reasons for what the config left open."""
+    spot = config.blind_spot
+    left_open = {
+        "blind_spot.patch": spot.patch is None,
+        "blind_spot.loss": spot.loss is None,
+        "stabilise": config.stabilise is None,
+    }
+    return [choice.noise, *(f"{why} (setting {name})" for name, why in choice.why.items() if left_open[name])]
 
 
 def settle(config: Config, choice: Choice) -> Config:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from diffdenoise.config import Config
-from diffdenoise.diagnosis import Choice, choose, diagnose, settle
+from diffdenoise.diagnosis import Choice, choose, diagnose, settle, told
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
@@ -56,14 +56,14 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     index = json.loads((to / "index.json").read_text())
     levels = [NoiseLevel(tuple(level["knots"]), tuple(level["sigma"]), level["reach"]) for level in index["levels"]]
     choice = Choice(**index["choice"])
-    _tell(choice, index["faults"])
+    _tell(told(config, choice), index["faults"])
     settled = settle(config, choice)
     return Slices(key, SliceStore(to), levels, Normalisation(**index["normalisation"]), settled, index["skipped"])
 
 
-def _tell(choice: Choice, faults: list[list[str]]) -> None:
-    """Say what was found and why it was chosen so; each fault once, with the number of scans that have it."""
-    for sentence in choice.why:
+def _tell(sentences: list[str], faults: list[list[str]]) -> None:
+    """Say what was found and decided; each fault once, with the number of scans that have it."""
+    for sentence in sentences:
         log.info("%s", sentence)
     for message, count in Counter(fault for of_scan in faults for fault in of_scan).items():
         log.warning("%s%s", message, f" ({count} of {len(faults)} scans)" if len(faults) > 1 else "")
