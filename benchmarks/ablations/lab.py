@@ -164,7 +164,8 @@ class Lab:
 
     def cell(self, name: str, make: Callable[[], dict[str, Any]], *of: Any) -> dict[str, Any]:
         """The figures of one cell of a study, computed once; of: all that they depend on beside the size."""
-        path = self.folder / "cells" / f"{name}-{key_of(asdict(self.size), self.device, *of)}.json"
+        key = key_of(asdict(self.size), self.device, *of)
+        path = self.folder / "cells" / f"{name.replace('/', '_')}-{key}.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, make())
