@@ -25,7 +25,9 @@ knows and can hide more at a step; they are equal in these figures. `damped` is 
 0.11 of the noise at 25/255 and 0.13 to 0.31 at 6/255. Because a part of the pixel's own value comes back with it, it
 even gains over x_c; but fusion, which puts back the right part, gains more, and after damping it gains less, for its
 premise, a blind estimate, is gone. On a CPU this is a cross through the grid with one seed; `--size gpu` runs all of
-it with two subjects and three seeds."""
+it with two subjects and three seeds. A word on the bands: a blind estimate keeps none of the noise on the whole, not
+in each band. Every smoother keeps the low frequencies of the noise; being blind, it must keep a negative share of the
+high ones."""
 STEPS = (1, 2, 10)
 LEAKS = ("open", "damped", "masked", "redrawn")
 SIGMAS = (6, 15, 25, 50)
