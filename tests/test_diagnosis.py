@@ -16,28 +16,21 @@ def test_the_patch_reaches_past_the_correlation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "loss", "stabilise"),
-    [
-        ("gaussian", "l1", False),
-        ("poisson", "l2", True),
-        ("gamma", "l2", True),
-        ("rician", "l2", False),
-        ("unknown", "l2", False),
-    ],
+    ("kind", "loss"), [("gaussian", "l1"), ("poisson", "l2"), ("gamma", "l2"), ("rician", "l2"), ("unknown", "l2")]
 )
-def test_loss_and_stabilisation_follow_the_kind(kind: str, loss: str, stabilise: bool) -> None:
+def test_the_loss_follows_the_kind(kind: str, loss: str) -> None:
     choice = choose([kind, kind, "unknown"], [0, 0, 0])  # type: ignore[list-item]
-    assert (choice.loss, choice.stabilise) == (loss, stabilise)
+    assert choice.loss == loss
     assert loss.upper() in choice.why["blind_spot.loss"]
 
 
 def test_reasons_are_told_for_what_the_config_leaves_open_and_for_nothing_else() -> None:
     choice = choose(["poisson"], [2])
     everything = told(make_config("cpu", {"blind_spot": {"loss": None}}), choice)
-    assert [re.findall(r"setting ([\w.]+)", sentence) for sentence in everything] == [
+    assert [re.findall(r"setting ([\w.]+)\)", sentence) for sentence in everything] == [
         [], ["blind_spot.patch"], ["blind_spot.loss"], ["stabilise"],
     ]  # fmt: skip
-    said = make_config("cpu", {"blind_spot": {"patch": 1, "loss": "l1"}, "stabilise": False})
+    said = make_config("cpu", {"blind_spot": {"patch": 1, "loss": "l1"}, "stabilise": True})
     assert told(said, choice) == [choice.noise]
     assert "correlated over 2 pixels" in choice.noise
 
@@ -45,9 +38,9 @@ def test_reasons_are_told_for_what_the_config_leaves_open_and_for_nothing_else()
 def test_what_a_config_says_is_kept_and_only_gaps_are_filled() -> None:
     choice = choose(["poisson"], [2])
     open_ = settle(make_config("cpu", {"blind_spot": {"loss": None}}), choice)
-    assert (open_.blind_spot.patch, open_.blind_spot.loss, open_.stabilise) == (5, "l2", True)
-    said = settle(make_config("cpu", {"blind_spot": {"patch": 1, "loss": "l1"}, "stabilise": False}), choice)
-    assert (said.blind_spot.patch, said.blind_spot.loss, said.stabilise) == (1, "l1", False)
+    assert (open_.blind_spot.patch, open_.blind_spot.loss) == (5, "l2")
+    said = settle(make_config("cpu", {"blind_spot": {"patch": 1, "loss": "l1"}}), choice)
+    assert (said.blind_spot.patch, said.blind_spot.loss) == (1, "l1")
 
 
 def test_where_the_noise_is_correlated_the_paper_takes_another_network() -> None:

@@ -23,7 +23,10 @@ out first (estimated from the noisy scan, undone without bias). *Bias* is the me
 brighter half of the brain, in units of 1/255; for Rician noise it is measured against the mean magnitude, which no
 method that sees magnitudes alone can leave. *Chosen* is what a fit would do, from its own diagnosis of the noisy
 slices."""
-FINDING = ""
+FINDING = """For symmetric noise L1 and L2 are the same. For skewed noise L2 is ahead by 0.1 dB and less biased in the
+bright half, as theory says; so a fit takes L2 there. Evening out the noise level first gains nothing: -0.04 dB for
+Poisson, -0.09 dB for multiplicative noise, with a little less bias. So it is a setting and not the default. (One
+seed, 700 steps; differences below 0.1 dB may be chance.)"""
 KINDS = {
     "gaussian 25/255": lambda x, generator: gaussian(x, 25 / 255, generator),
     "poisson, 100 counts": lambda x, generator: poisson(x, 100, generator),
@@ -31,7 +34,7 @@ KINDS = {
     "rician 25/255": lambda x, generator: rician(x, 25 / 255, generator),
 }
 WAYS = ("L1", "L2", "L2, evened out")
-GRID = {"gaussian 25/255": WAYS[:2], "poisson, 100 counts": WAYS, "rician 25/255": WAYS[:2]}  # on a CPU
+GRID = {kind: WAYS[1:] if kind.startswith("gamma") else WAYS[:2] for kind in KINDS} | {"poisson, 100 counts": WAYS}
 STEPS = {"cpu": {"steps": 700}}
 REPEATS = 64  # draws, for the mean magnitude
 
@@ -88,7 +91,7 @@ def chosen_for(kind: str) -> str:
     """What a fit would do about this noise."""
     found = diagnose(KindTask(kind=kind).raw[0])
     choice = choose([found.trend.kind], [found.level.reach])
-    return "L2, evened out" if choice.stabilise else choice.loss.upper()
+    return choice.loss.upper()
 
 
 def measure(lab: Lab, kind: str, way: str) -> dict[str, Any]:

@@ -43,7 +43,6 @@ class Choice:
 
     patch: int
     loss: Loss
-    stabilise: bool
     noise: str
     why: dict[str, str]
 
@@ -58,20 +57,20 @@ def diagnose(slices: np.ndarray) -> Diagnosis:
 def choose(kinds: Sequence[Kind], reaches: Sequence[int]) -> Choice:
     """For scans with these kinds of noise and reaches of its correlation: those of most of them count."""
     kind, reach = Counter(kinds).most_common(1)[0][0], int(np.median(reaches))
-    patch, even = 2 * reach + 1, kind in GROWING
+    patch = 2 * reach + 1
     loss: Loss = "l1" if kind == "gaussian" else "l2"
     pixels = f"correlated over {reach} pixel{'s' * (reach > 1)}" if reach else "independent between pixels"
     aim = "the noise is symmetric" if loss == "l1" else "L1 would aim at the median, not at the mean"
     why = {
         "blind_spot.patch": f"{patch} x {patch} pixels are hidden, as far as the noise is correlated.",
         "blind_spot.loss": f"The loss is {loss.upper()}: {aim}.",
-        "stabilise": "The noise level is evened out before training, and that is undone after it, without bias."
-        if even
-        else "The noise level is not evened out: it does not plainly grow with brightness.",
     }
+    if kind in GROWING:
+        why["stabilise"] = "Its level is not evened out: where we measured that, it gained nothing."
+    noise = f"The noise looks {pixels}, and {IN_WORDS[kind]}."
     if kind == "rician":
-        why["stabilise"] += " What is estimated is the mean magnitude, which stays above zero in the background."
-    return Choice(patch, loss, even, f"The noise looks {pixels}, and {IN_WORDS[kind]}.", why)
+        noise += " What is estimated is the mean magnitude, which stays above zero in the background."
+    return Choice(patch, loss, noise, why)
 
 
 def told(config: Config, choice: Choice) -> list[str]:
@@ -80,9 +79,10 @@ def told(config: Config, choice: Choice) -> list[str]:
     left_open = {
         "blind_spot.patch": spot.patch is None,
         "blind_spot.loss": spot.loss is None,
-        "stabilise": config.stabilise is None,
+        "stabilise": not config.stabilise,
     }
-    return [choice.noise, *(f"{why} (setting {name})" for name, why in choice.why.items() if left_open[name])]
+    reasons = (f"{why[:-1]} (setting {name})." for name, why in choice.why.items() if left_open[name])
+    return [choice.noise, *reasons]
 
 
 def settle(config: Config, choice: Choice) -> Config:
@@ -91,5 +91,4 @@ def settle(config: Config, choice: Choice) -> Config:
     patch, loss = spot.patch or choice.patch, spot.loss or choice.loss
     network = FOR_LARGER_PATCHES.get(spot.network, spot.network) if patch > 1 else spot.network
     changes = {"blind_spot": {**spot.model_dump(), "patch": patch, "loss": loss, "network": network}}
-    stabilise = choice.stabilise if config.stabilise is None else config.stabilise
-    return Config.model_validate({**config.model_dump(), **changes, "stabilise": stabilise})
+    return Config.model_validate({**config.model_dump(), **changes})

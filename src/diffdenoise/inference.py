@@ -68,4 +68,4 @@ def domain_of(model: Model, pixels: np.ndarray) -> Domain:
     if config.sigma is not None:
         return Domain.of(offset, scale, constant_level(config.sigma), even=False)
     level = estimate_noise(pixels, (config.blind_spot.patch or 1) // 2)
-    return Domain.of(offset, scale, level, bool(config.stabilise))
+    return Domain.of(offset, scale, level, config.stabilise)

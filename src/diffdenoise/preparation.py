@@ -90,7 +90,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
         mode = "fixed" if set(units) == {"absolute"} else "scan"
     rule = fit_normalisation(ranges, mode)
     choice = choose([found.trend.kind for found in diagnoses], [found.level.reach for found in diagnoses])
-    stabilise = bool(settle(config, choice).stabilise) and config.sigma is None
+    stabilise = config.stabilise and config.sigma is None
     levels = []
     for path, own, found in zip(sorted(folder.glob("*.npy")), ranges, diagnoses, strict=True):
         offset, scale = own if mode == "scan" else (rule.offset, rule.scale)
