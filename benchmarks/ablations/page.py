@@ -76,7 +76,7 @@ def write_page(results: Path, docs: Path) -> None:
 def _section(letter: str, study: Any, path: Path, pictures: Path) -> str:
     record = json.loads(path.read_text())
     study.plot(record["result"], pictures / f"{letter}.png")
-    made = f"size {record['size']}, {record['device']}, PyTorch {record['torch']}, {record['seconds'] / 60:.0f} minutes"
+    made = f"size {record['size']}, {record['device']}, PyTorch {record['torch']}; {_minutes(record['seconds'])}"
     return f"""## {letter}. {study.TITLE}
 
 {study.QUESTION}
@@ -89,3 +89,7 @@ def _section(letter: str, study: Any, path: Path, pictures: Path) -> str:
 
 {study.FINDING}
 """
+
+
+def _minutes(seconds: float) -> str:
+    return f"{max(1, round(seconds / 60))} minutes in the runs that finished, interrupted ones not counted"

@@ -107,9 +107,9 @@ class Config(Settings):
 
     normalisation: "scan" brings each scan to its own range, "fixed" all to a common one; "auto" takes "fixed" where
     the scans have absolute units (HU, 8-bit grey). sigma: noise standard deviation in the scans' units, None to
-    estimate it from each scan. stabilise: even out a noise level that depends on brightness before training, and undo that
-    after it. rounds: times that diffusion, teacher and student are trained; from the second on the condition is the
-    round before's `feedback`: its student's image, its x_hat or its fused image.
+    estimate it from each scan. stabilise: even out a noise level that depends on brightness before training,
+    and undo that after it. rounds: times that diffusion, teacher and student are trained; from the second on the
+    condition is the round before's `feedback`: its student's image, its x_hat or its fused image.
     """
 
     preset: str
