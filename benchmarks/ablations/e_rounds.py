@@ -96,4 +96,4 @@ def plot(result: dict[str, Any], path: Path) -> None:
             axis.plot([r["round"] for r in rows], [r["student"] for r in rows], style, label=f"{way}, patch {patch}")
         axis.axhline(result["noisy"], color="0.6", linestyle=":", label="noisy")
         axis.set(xlabel="round", ylabel="PSNR of the student, dB", xticks=[1, 2, 3])
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
