@@ -138,7 +138,8 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
     options = ["-o", str(tmp_path / "run"), "--preset", "smoke", "--config", str(tmp_path / "settings.toml")]
     command = [sys.executable, "-m", "diffdenoise", "fit", str(tmp_path / "noisy.npy"), *options, "--device", "cpu"]
     environment = {**os.environ, "DIFFDENOISE_CHECKPOINT_SECONDS": "0.1", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    listen = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  a suite in the background has it ignored
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=listen)  # noqa: PLW1509
     checkpoint = tmp_path / "run" / "blind_spot" / "last.ckpt"
     waited = time.monotonic()
     while not checkpoint.exists() and process.poll() is None and time.monotonic() - waited < 120:
