@@ -17,9 +17,9 @@ each blind-spot network, noise level and cure? `damped`: noise of half the noise
 condition in training; `masked`, `redrawn`: hidden pixels, condition recomputed in the step. The chain samples the
 difference from the condition."""
 FINDING = """With the leak open the regression gives back 0.5 to 0.8 of the noise at every level and with every blind-
-spot network, and falls to about the level of the noisy image. SRDS, trained as long, keeps 0.01 to 0.06 with three of
+spot network, and falls to about the level of the noisy image. SRDS, trained as long, keeps 0.01 to 0.07 with three of
 the networks and has lost 0.2 to 1.3 dB from 15/255 on; behind PUCA, the network that the paper takes, it keeps 0.29
-already and has lost 2.7 dB. `masked` and `redrawn` close it completely: noise kept 0.003 at most, as x_c itself, at
+already and has lost 2.7 dB. `masked` and `redrawn` close it completely: noise kept 0.004 at most, as x_c itself, at
 1, 2 and 10 steps. That is the default, and redrawn was chosen because it shows the network images of the kind it
 knows and can hide more at a step; they are equal in these figures. `damped` is no cure but a half measure: it keeps
 0.11 of the noise at 25/255 and 0.13 to 0.31 at 6/255. Because a part of the pixel's own value comes back with it, it
