@@ -62,7 +62,9 @@ def choose(kinds: Sequence[Kind], reaches: Sequence[int]) -> Choice:
     pixels = f"correlated over {reach} pixel{'s' * (reach > 1)}" if reach else "independent between pixels"
     aim = "the noise is symmetric" if loss == "l1" else "L1 would aim at the median, not at the mean"
     why = {
-        "blind_spot.patch": f"{patch} x {patch} pixels are hidden, as far as the noise is correlated.",
+        "blind_spot.patch": f"{patch} x {patch} pixels are hidden, as far as the noise is correlated."
+        if reach
+        else "Each pixel alone is hidden, for its noise is its own.",
         "blind_spot.loss": f"The loss is {loss.upper()}: {aim}.",
     }
     if kind in GROWING:
