@@ -21,7 +21,7 @@ def main(
     *studies: str,
     size: Literal["smoke", "cpu", "gpu"] = "cpu",
     device: str = "auto",
-    work: Path = Path("benchmarks/work"),
+    work: Path = Path("benchmarks/cache"),
     results: Path = Path("benchmarks/results/ablations"),
     docs: Path = Path("docs"),
 ) -> None:

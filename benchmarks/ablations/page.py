@@ -35,7 +35,7 @@ python -m benchmarks.ablations a e          # some of them
 python -m benchmarks.ablations --size gpu   # larger networks, longer trainings, the whole grids
 ```
 
-They need the package with its `test` extra, in a checkout. Networks and cells are kept in `benchmarks/work`: what was
+They need the package with its `test` extra, in a checkout. Networks and cells are kept in `benchmarks/cache`: what was
 done is not done again, and a study that was stopped goes on. Unless a table says otherwise: MNI152 T1 slices, 60 for
 training and 5 others (10 mm above, with added fine detail) for testing, white Gaussian noise of 25/255, seed 0; PSNR
 in dB inside the brain, data range 1. *Noise kept* is the slope of (estimate - clean) on the noise; for the ideal non-
