@@ -7,7 +7,7 @@ PIP_FLAGS ?=
 
 .PHONY: demo test lint format clean help
 help:
-	@echo "make demo    train and denoise real anatomy, 7 to 11 minutes on 2 cores; writes demo-output/"
+	@echo "make demo    train and denoise real anatomy, about 8 minutes on 2 cores; writes demo-output/"
 	@echo "make test    all tests"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite"
