@@ -34,14 +34,14 @@ SETTINGS = {
     "redrawn, residual (default)": {"leak": "redrawn", "target": "residual"},
 }
 FINDING = """Where chains leave a residue, pairing removes it: from 5 steps on the deviations correlate at -0.96 or
-lower, the pair lies 4 to 8 dB above a single chain and the two independent chains stay 2 to 6 dB behind the pair;
-four pairs add little. At 1 and 2 steps of the image chain little is left to remove (0.3 to 0.4 sigma) and it
+lower, the pair lies 4 to 9 dB above a single chain and the two independent chains stay 2 to 7 dB behind the pair;
+four pairs add little. At 1 and 2 steps of the image chain little is left to remove (0.26 to 0.43 sigma) and it
 correlates less, -0.5 to -0.6 at 2 steps: that part is not a sampled noise but the network's answer to pure noise at t
 = T - 1, which an ideal network would ignore and which is not odd in eps. The raw correlation only says how large the
-residue is beside the shared error: it is 2 MSE_pair / MSE_single - 1, and runs from +0.5 to -0.8 here. The paper's
-figures imply +0.15, as our 1-step chains have. In the default chain, of the difference from x_c, the pair gives x_c
-back exactly: with the leak closed there is nothing else to find (study b), and the gain of the default's student
-comes from fusion."""
+residue is beside the shared error: it is 2 MSE_pair / MSE_single - 1, and runs from +0.5 to -0.8 in the image chains.
+The paper's figures imply +0.15; our 1-step image chains have 0.1 to 0.2. In the default chain, of the difference from
+x_c, the pair gives x_c back exactly: with the leak closed there is nothing else to find (study b), and the gain of
+the default's student comes from fusion."""
 BATCH = 25
 FEW = 4  # pairs
 Row = dict[str, Any]

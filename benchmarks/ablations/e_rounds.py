@@ -24,7 +24,8 @@ little each time. What is left is mostly noise that the patch does not hide and 
 by its own variance alone, puts back: 0.35 to 0.5 of it. As published, with the leak open, the student of the first
 round is half a decibel better at patch 5 than the default's: part of each pixel's own value comes through where the
 default's fusion is too cautious, for v_total holds the correlated noise that the patch does not hide. The paper's
-rise over three rounds is not seen here; its networks were trained for hours, on many patients."""
+rise over three rounds is not seen here; its data were many patients' and its trainings presumably far longer; we
+could not test that."""
 PUBLISHED = {"diffusion": {"leak": "open", "target": "image"}, "teacher": {"fuse": False}}
 CASES = [("default", 1), ("default", 5), ("default", 9), ("published", 5)]
 FULL = [(way, patch) for way in ("default", "published") for patch in (1, 5, 9)]

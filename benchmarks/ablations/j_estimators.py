@@ -23,15 +23,15 @@ images alone: estimated over true level, and in brackets the hidden patch that f
 how often the kind of noise is recognised; and real noise of ten pairs of phantom scans, the level from one scan over
 that from the pair's difference. The estimators were tuned on some of these images (MNI152, Colin27 axial, cxr30, the
 phantom pairs), not on the others."""
-FINDING = """White noise is measured to 1 to 3 % wherever the images are clean themselves, and correlation is told
-apart (patch 1, 3, 7) on all sets but two X-rays at 6/255. What reads high has a reason that can be seen in the column
-*own*: an X-ray of this set has grain of 4 to 5/255, which no estimator could take off. What is left is weak noise
-correlated over several pixels on fine anatomy (1.2 px at 6/255: up to 28 % too high): at a spacing of 4 pixels
-anatomy differs as much as such noise does. The kind is recognised everywhere but for Rician noise on radiographs,
-which have no dark background to show it (and no Rician noise in practice). Seven of ten phantom pairs agree within 15
-%. KNEE and VIDA do not: their two scans differ by a drift too, which the subtraction takes for noise and which is not
-independent between pixels. Siemens reads 0.74 to 0.82: its noise is stronger in the middle than in the flattest
-places, from which the estimate comes."""
+FINDING = """White noise is measured to 1 to 3 % wherever the images are clean themselves (5 % on a single slice at
+6/255), and correlation is told apart (patch 1, 3, 7) on all sets but two X-rays at 6/255. What reads high has a
+reason that can be seen in the column *own*: an X-ray of this set has grain of 4 to 5/255, which no estimator could
+take off. What is left is weak noise correlated over several pixels on fine anatomy (1.2 px at 6/255: up to 28 % too
+high): at a spacing of 4 pixels anatomy differs as much as such noise does. The kind is recognised everywhere but for
+Rician noise on radiographs, which have no dark background to show it (and no Rician noise in practice). Seven of ten
+phantom pairs agree within 15 %. KNEE and VIDA do not: their two scans differ by a drift too, which the subtraction
+takes for noise and which is not independent between pixels. Siemens reads 0.74 to 0.82: its noise is stronger in the
+middle than in the flattest places, from which the estimate comes."""
 WIDTHS, SIGMAS = (0.0, 0.5, 1.2), (6, 15, 25, 50)
 Noise = Callable[[Tensor, Generator], Tensor]
 KINDS: dict[str, list[Noise]] = {
