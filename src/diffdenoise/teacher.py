@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.rounds import Images, Sampled, image_seed, sample, teacher_of_round, variance_map
+from diffdenoise.rounds import Images, image_seed, sample, teacher_of_round, variance_map
 from diffdenoise.training.slices import SliceStore
 from diffdenoise.training.stage import autocast
 
@@ -34,10 +34,6 @@ class Teacher:
 
     def image(self, scan: int, index: int) -> Tensor:
         """The teacher's image of a slice, (1, rows, columns)."""
-        return self.sampled(scan, index).fused[0]
-
-    def sampled(self, scan: int, index: int) -> Sampled:
-        """All that sampling gives for a slice, each (1, 1, rows, columns)."""
         stores = self.noisy, self.blind, self.conditions
         x_noisy, blind, condition = (store.slice(scan, index)[None].to(self.device) for store in stores)
         x_c, v_total = blind.chunk(2, dim=1)
@@ -46,7 +42,7 @@ class Teacher:
         seeds = [image_seed(self.config.seed, x_noisy.cpu().numpy())]
         teacher = teacher_of_round(self.config, self.number)
         with autocast(self.device):
-            return sample(self.diffusion, self.config.diffusion, teacher, self.chain, images, s2, seeds)
+            return sample(self.diffusion, self.config.diffusion, teacher, self.chain, images, s2, seeds).fused[0]
 
 
 def choose_slices(counts: list[int], most: int | None) -> list[list[int]]:
