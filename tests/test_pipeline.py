@@ -111,7 +111,8 @@ def test_teacher_images_left_undone_are_made_and_the_others_kept(tmp_path: Path)
 def test_a_budget_becomes_recorded_steps_that_a_second_run_uses(tmp_path: Path) -> None:
     fit([source()], make_config("smoke"), tmp_path, "cpu", budget=8)
     plan = json.loads((tmp_path / "plan.json").read_text())
-    assert plan["config"]["blind_spot"]["steps"] != make_config("smoke").blind_spot.steps
+    assert plan["decisions"]["blind_spot 1"]["steps"] != make_config("smoke").blind_spot.steps
+    assert set(plan["decisions"]) == {"blind_spot 1", "diffusion 1", "teacher 1", "student 1"}
     first = fingerprint(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     fit([source()], make_config("smoke"), tmp_path, "cpu", budget=8)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.ablations.lab import Blind, Lab, Sampler, Task, apply_student
-from benchmarks.ablations.measures import correlation
-from benchmarks.ablations.writing import markdown, panels
+from benchmarks.measures import correlation
+from benchmarks.writing import markdown, panels
 from diffdenoise.config import TeacherSettings
 from diffdenoise.diffusion.sampling import image_noise, srds
 from diffdenoise.diffusion.schedule import make_schedule

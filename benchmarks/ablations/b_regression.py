@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.ablations.c_leak import SIGMAS, measured
 from benchmarks.ablations.lab import Lab, Task
-from benchmarks.ablations.writing import markdown, panels
+from benchmarks.writing import markdown, panels
 
 TITLE = "A plain regression in place of the diffusion"
 QUESTION = """The network of the diffusion, trained for the same steps on the same crops to predict x_noisy from x_c

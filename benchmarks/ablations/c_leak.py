@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ablations.lab import SHARED, Blind, Lab, Task, as_array
-from benchmarks.ablations.measures import kept_by_band
-from benchmarks.ablations.writing import markdown, panels
+from benchmarks.measures import kept_by_band
+from benchmarks.writing import markdown, panels
 
 TITLE = "The condition leak"
 QUESTION = """x_c is blind pixel by pixel, but a network that sees all of it can learn the noise again. How much of

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.ablations.lab import Lab, Sampler, Task, as_array
-from benchmarks.ablations.writing import markdown, panels
+from benchmarks.writing import markdown, panels
 from diffdenoise.diffusion.sampling import ddim_step, image_noise, srds
 from diffdenoise.diffusion.schedule import Prediction, make_schedule, split
 from diffdenoise.rounds import bind_condition

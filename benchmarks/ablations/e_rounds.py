@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmarks.ablations.fits import fitted
 from benchmarks.ablations.lab import Lab, Task, apply_student
-from benchmarks.ablations.measures import kept_by_band
-from benchmarks.ablations.writing import markdown, panels
+from benchmarks.measures import kept_by_band
+from benchmarks.writing import markdown, panels
 from diffdenoise.rounds import predict_blind, sample_slice
 
 TITLE = "Rounds on correlated noise: figure 3(e) of the paper"

@@ -10,8 +10,8 @@ import torch
 from scipy.ndimage import gaussian_gradient_magnitude
 
 from benchmarks.ablations.lab import TRAIN, Lab, Sampler, Task, apply_student, as_array, slices_of
-from benchmarks.ablations.measures import kept_by_band
-from benchmarks.ablations.writing import markdown, panels
+from benchmarks.measures import kept_by_band
+from benchmarks.writing import markdown, panels
 from diffdenoise.config import TeacherSettings
 from diffdenoise.quality.reference import foreground, psnr
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.ablations.lab import Lab
-from benchmarks.ablations.writing import markdown, panels
+from benchmarks.writing import markdown, panels
 from diffdenoise.diffusion.sampling import srds
 from diffdenoise.diffusion.schedule import cosine_schedule
 

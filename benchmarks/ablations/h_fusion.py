@@ -10,8 +10,8 @@ from torch import Tensor
 
 from benchmarks.ablations.fits import fitted
 from benchmarks.ablations.lab import Lab, Task
-from benchmarks.ablations.measures import kept_by_band
-from benchmarks.ablations.writing import markdown, panels
+from benchmarks.measures import kept_by_band
+from benchmarks.writing import markdown, panels
 from diffdenoise.inference import denoise_slices
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.presets import make_config

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.ablations.lab import TRAIN, Lab, Task, as_array, slices_of
-from benchmarks.ablations.writing import markdown, panels
+from benchmarks.writing import markdown, panels
 from diffdenoise.diagnosis import choose, diagnose
 from diffdenoise.domain import Domain
 from diffdenoise.noise.estimate import estimate_noise

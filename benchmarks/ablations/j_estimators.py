@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.ablations.lab import SHARED, Lab, slices_of
-from benchmarks.ablations.writing import markdown, panels
+from benchmarks.writing import markdown, panels
 from diffdenoise.diagnosis import diagnose
 from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.noise.models import correlated, gamma, poisson, rician

@@ -1,16 +1,25 @@
-"""Turn a time budget into step counts, by a short probe of each stage on this machine."""
+"""A time budget: what share of the time that is left the next stage gets, and how many steps that makes.
+
+Each stage is measured and planned when its turn comes, with the time that is really left: what an earlier one took
+longer, or less, than planned is shared out among the later ones. Decisions are recorded before they are acted on, so
+that a resumed fit takes the same steps.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from diffdenoise.config import Config
 from diffdenoise.errors import ConfigError
+from diffdenoise.run_folder import write_json
 
-SHARES = {"blind_spot": 0.40, "diffusion": 0.20, "student": 0.30}  # of the budget, for training
-TEACHER_SHARE = 0.10  # what the teacher's images may cost at most; the rest of it goes to the trainings
-OVERHEAD = 0.08  # reading, writing, predicting the condition
+SHARES = {"blind_spot": 0.40, "diffusion": 0.20, "teacher": 0.10, "student": 0.30}  # the last three in each round
+RESERVE = 0.02  # of the budget, for writing the model
 FEWEST_STEPS = 10
 
 
@@ -24,22 +33,59 @@ def parse_budget(text: str) -> float:
     return total
 
 
-def plan(config: Config, budget: float, seconds: dict[str, Callable[[], float]], slices: int) -> Config:
-    """The config with steps (and, if time is short, teacher slices) that fit all rounds into `budget` seconds.
+def share(stage: str, number: int, rounds: int) -> float:
+    """What part of the time left a stage of round `number` gets; 1 for the last one."""
+    stages = list(SHARES)
+    here = sum(SHARES[later] for later in stages[stages.index(stage) :])
+    further = (rounds - number) * sum(SHARES[later] for later in stages[1:])
+    return SHARES[stage] / (here + further)
 
-    seconds: measures one step of each of SHARES, and one slice of "teacher"; slices: how many there are.
+
+class Planner:
+    """Decides the steps of each stage (the slices of the teacher) when its turn comes, and records them in a file.
+
+    key: of the fit; budget: seconds for all of it, None leaves the config as it is; seconds: measures a step of each
+    stage in SHARES, and a slice of the teacher; slices: how many there are; started: when, by time.monotonic().
     """
-    budget *= 1 - OVERHEAD
-    per_slice = seconds["teacher"]()
-    rounds = config.rounds
-    most = max(1, int(TEACHER_SHARE * budget / (rounds * per_slice)))
-    chosen = min(slices, most, config.teacher.slices or slices)
-    left = budget - rounds * chosen * per_slice
-    total = sum(share * (1 if stage == "blind_spot" else rounds) for stage, share in SHARES.items())
-    changes: dict[str, dict[str, int | None]] = {"teacher": {"slices": chosen if chosen < slices else None}}
-    for stage, share in SHARES.items():
-        time = left * share / total
-        changes[stage] = {"steps": max(FEWEST_STEPS, int(time / seconds[stage]()))}
-    return config.model_copy(
-        update={name: getattr(config, name).model_copy(update=change) for name, change in changes.items()}
-    )
+
+    def __init__(
+        self,
+        path: Path,
+        key: str,
+        budget: float | None,
+        seconds: Mapping[str, Callable[[], float]],
+        slices: int,
+        started: float,
+    ) -> None:
+        self.path, self.key, self.budget, self.seconds, self.slices = path, key, budget, seconds, slices
+        recorded = json.loads(path.read_text()) if budget is not None and path.exists() else {}
+        self.decisions: dict[str, dict[str, Any]] = recorded["decisions"] if recorded.get("key") == key else {}
+        self.spent, self.clock = 0.0, started
+
+    def decide(self, stage: str, number: int, config: Config) -> Config:
+        """The config with the steps of this stage; number: of the round."""
+        if self.budget is None:
+            return config
+        name = f"{stage} {number}"
+        if name in self.decisions:
+            decision = self.decisions[name]  # how long it took before an interruption is not known: as long as planned
+            self.spent, self.clock = decision["spent"] + decision["planned"], time.monotonic()
+        else:
+            decision = self._decision(stage, number, config)
+            self.decisions[name] = decision
+            write_json(self.path, {"key": self.key, "budget_seconds": self.budget, "decisions": self.decisions})
+        field = "slices" if stage == "teacher" else "steps"
+        settings = getattr(config, stage).model_copy(update={field: decision[field]})
+        return config.model_copy(update={stage: settings})
+
+    def _decision(self, stage: str, number: int, config: Config) -> dict[str, Any]:
+        assert self.budget is not None
+        each = self.seconds[stage]()  # measured first, for it takes time itself
+        self.spent += time.monotonic() - self.clock
+        self.clock = time.monotonic()
+        planned = share(stage, number, config.rounds) * max(0.0, (1 - RESERVE) * self.budget - self.spent)
+        decision = {"spent": self.spent, "planned": planned, "seconds_each": each}
+        if stage != "teacher":
+            return {**decision, "steps": max(FEWEST_STEPS, int(planned / each))}
+        chosen = min(self.slices, max(1, int(planned / each)), config.teacher.slices or self.slices)
+        return {**decision, "slices": chosen if chosen < self.slices else None}

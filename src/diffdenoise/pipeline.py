@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from diffdenoise.budget import plan
+from diffdenoise.budget import Planner
 from diffdenoise.config import Config
 from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
@@ -71,9 +72,12 @@ def fit(
     key = key_of([source.key for source in sources], config.model_dump(mode="json"), budget, device, precision(device))
 
     def make(to: Path) -> None:
+        started = time.monotonic()
         slices = prepare(sources, config, folder, progress)
         write_json(to / "skipped.json", slices.skipped)
-        _train(_Run(slices, folder, device, progress), _planned(slices, folder, device, budget))
+        seconds = probes(slices.config, slices.store, device)
+        planner = Planner(folder / PLAN, key, budget, seconds, slices.count, started)
+        _train(_Run(slices, folder, device, progress, planner), slices.config)
 
     with locked(folder):
         if not (folder / MODEL).exists():
@@ -90,6 +94,7 @@ class _Run:
     folder: Path
     device: str
     progress: Progress
+    planner: Planner
 
     def trained(self, stage: Stage, name: str, number: int, key: str, ema: float | None = None) -> nn.Module:
         """`trained` in the place of a stage and round."""
@@ -100,6 +105,7 @@ class _Run:
 def _train(run: _Run, config: Config) -> None:
     """Stage 1, then stages 2 and 3 in each round, every step with its artefact; and the model file."""
     slices, device = run.slices, run.device
+    config = run.planner.decide("blind_spot", 1, config)
     key = key_of(slices.key, config.blind_spot.model_dump(), config.seed, precision(device))
     with _seeded(config.seed):
         first = BlindSpotStage(config.blind_spot, slices.store, config.seed, 2 * _typical(slices) ** 2)
@@ -107,7 +113,7 @@ def _train(run: _Run, config: Config) -> None:
     blind = SliceStore(cached(run.folder / "known", key, partial(_predict_all, blind_spot, slices.store, device)))
 
     shapes = slices.store.shapes
-    counts = {"scans": len(shapes), "slices": sum(shape[0] for shape in shapes)}
+    counts = {"scans": len(shapes), "slices": slices.count}
     history = {"device": device, "precision": precision(device), **counts}
     model = Model(config, slices.normalisation, _chain_target(config, blind), blind_spot, (), history)
     for number in range(1, config.rounds + 1):
@@ -127,12 +133,14 @@ def _train_round(run: _Run, model: Model, number: int, blind: SliceStore, key: s
         to = run.folder / in_round("condition", number)
         conditions = SliceStore(cached(to, key_of(key, config.feedback), fill))
 
+    config = run.planner.decide("diffusion", number, config)
     key = key_of(key, config.feedback, config.diffusion.model_dump())
     settings, patch = config.diffusion, config.blind_spot.patch or 1
     with _seeded(seed + 1):
         second = DiffusionStage(settings, conditioner, patch, model.chain, noisy, blind, conditions, seed + 1)
     diffusion = run.trained(second, "diffusion", number, key, settings.ema)
 
+    config = run.planner.decide("teacher", number, config)
     key = key_of(key, config.teacher.model_dump())
     chosen = choose_slices([shape[0] for shape in shapes], config.teacher.slices)
     teacher = Teacher(diffusion, config, number, model.chain, noisy, blind, conditions, run.slices.levels, run.device)
@@ -140,11 +148,12 @@ def _train_round(run: _Run, model: Model, number: int, blind: SliceStore, key: s
     teach = lambda to: fill_store(to, shapes, teacher.image, chosen, say)  # noqa: E731
     taught = SliceStore(cached(run.folder / in_round("teacher", number), key, teach))
 
+    config = run.planner.decide("student", number, config)
     key = key_of(key, config.student.model_dump())
     with _seeded(seed + 2):
         third = StudentStage(config.student, noisy, taught, chosen, seed + 2)
     student = run.trained(third, "student", number, key)
-    return replace(model, rounds=(*model.rounds, Round(diffusion, student))), key
+    return replace(model, config=config, rounds=(*model.rounds, Round(diffusion, student))), key
 
 
 def _typical(slices: Slices) -> float:
@@ -206,16 +215,3 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-def _planned(slices: Slices, folder: Path, device: str, budget: float | None) -> Config:
-    """The config with the step counts of the budget: probed once, then read from the plan, so that a resume agrees."""
-    config = slices.config
-    if budget is None:
-        return config
-    key, path = key_of(slices.key, config.model_dump(mode="json"), budget, device), folder / PLAN
-    if path.exists() and (recorded := json.loads(path.read_text()))["key"] == key:
-        return Config.model_validate(recorded["config"])
-    planned = plan(config, budget, probes(config, slices.store, device), sum(shape[0] for shape in slices.store.shapes))
-    write_json(path, {"key": key, "budget_seconds": budget, "config": planned.model_dump(mode="json")})
-    return planned

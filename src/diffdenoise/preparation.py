@@ -45,6 +45,11 @@ class Slices:
     config: Config
     skipped: list[str]
 
+    @property
+    def count(self) -> int:
+        """Of all scans."""
+        return sum(shape[0] for shape in self.store.shapes)
+
 
 def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> Slices:
     """Slices on disk, memory-mapped, and what was found out about them, which is also logged.

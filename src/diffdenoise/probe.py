@@ -31,25 +31,30 @@ def probes(config: Config, noisy: SliceStore, device: str) -> dict[str, Callable
     """Measurements in seconds: a step of "blind_spot", "diffusion" and "student", a slice of the "teacher"."""
     chosen = [list(range(shape[0])) for shape in noisy.shapes]
     chain = ChainTarget(config.diffusion.target)
-    first = BlindSpotStage(config.blind_spot, noisy, 0, 1.0)
-    pretended = _PretendedCondition(noisy.folder)
-    frozen = make_blind_spot(config.blind_spot).to(device)
-    conditioner = lambda x: mean_and_variance(frozen(x))[0]  # noqa: E731
     patch = config.blind_spot.patch or 1
-    second = DiffusionStage(config.diffusion, conditioner, patch, chain, noisy, pretended, pretended, 0)
-    third = StudentStage(config.student, noisy, noisy, chosen, 0)
+
+    def diffusion() -> DiffusionStage:
+        pretended = _PretendedCondition(noisy.folder)
+        frozen = make_blind_spot(config.blind_spot).to(device)
+        conditioner = lambda x: mean_and_variance(frozen(x))[0]  # noqa: E731
+        return DiffusionStage(config.diffusion, conditioner, patch, chain, noisy, pretended, pretended, 0)
+
+    def per_slice() -> float:
+        stage = diffusion()
+        return min(_seconds_per_slice(stage, config, chain, noisy, device) for _ in range(2))
+
     return {
-        "blind_spot": lambda: seconds_per_step(first, device),
-        "teacher": lambda: min(_seconds_per_slice(second, config, chain, noisy, device) for _ in range(2)),
-        "diffusion": lambda: seconds_per_step(second, device),
-        "student": lambda: seconds_per_step(third, device),
+        "blind_spot": lambda: seconds_per_step(BlindSpotStage(config.blind_spot, noisy, 0, 1.0), device),
+        "diffusion": lambda: seconds_per_step(diffusion(), device),
+        "teacher": per_slice,
+        "student": lambda: seconds_per_step(StudentStage(config.student, noisy, noisy, chosen, 0), device),
     }
 
 
 def seconds_per_step(stage: Stage, device: str, seconds: float = 4.0) -> float:
     """Time of a training step on real crops, measured for about so many seconds.
 
-    A low quantile: other work on the machine makes some steps many times slower, and a few such steps must not shrink
+    The median: other work on the machine makes some steps many times slower, and a few such steps must not shrink
     the whole training.
     """
     stage = stage.to(device)
@@ -66,7 +71,7 @@ def seconds_per_step(stage: Stage, device: str, seconds: float = 4.0) -> float:
         if device == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - begin)
-    return float(np.quantile(times[2:], 0.25))
+    return float(np.median(times[2:]))
 
 
 def _seconds_per_slice(

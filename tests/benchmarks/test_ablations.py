@@ -11,8 +11,8 @@ from benchmarks.ablations import a_sampling, c_leak, f_student, i_kinds, j_estim
 from benchmarks.ablations.__main__ import main
 from benchmarks.ablations.c_leak import NETWORKS, grid
 from benchmarks.ablations.g_score import Mixture, draw, posteriors
-from benchmarks.ablations.measures import kept_by_band
 from benchmarks.ablations.page import STUDIES, write_page
+from benchmarks.measures import kept_by_band
 from tests.conftest import noisy_disks
 
 

@@ -46,10 +46,11 @@ class SliceStore:
 
     def crops(self, boxes: list[Box]) -> Tensor:
         """(len(boxes), channels, side, side), contiguous."""
-        return torch.from_numpy(np.stack([_cut(self.arrays[box.scan][box.slice], box) for box in boxes]))
+        return torch.from_numpy(np.stack([cut(self.arrays[box.scan][box.slice], box) for box in boxes]))
 
 
-def _cut(image: np.ndarray, box: Box) -> np.ndarray:
+def cut(image: np.ndarray, box: Box) -> np.ndarray:
+    """The crop of one slice, (channels, rows, columns)."""
     crop = image[:, box.row : box.row + box.side, box.column : box.column + box.side]
     crop = np.rot90(crop, box.turn % 4, axes=(1, 2))
     return crop[..., ::-1] if box.turn >= 4 else crop

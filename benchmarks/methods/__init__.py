@@ -1,0 +1,92 @@
+"""The methods of the benchmark under one interface; a new one is a function and a line in METHODS.
+
+A method is given noisy scans and a time to train in (`Given`), and returns a function that denoises scans: a list of
+arrays (slices, rows, columns) in, a list of the same shapes out. It runs in a process of its own (`worker`), which
+measures its time and memory. Heavy packages are imported inside the functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from benchmarks.noises import Noise
+
+Scans = list[np.ndarray]
+Denoise = Callable[[Scans], Scans]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a method gets. noise: told to those that are marked so; clean: to the supervised bound alone."""
+
+    train: Scans
+    seconds: float
+    device: str
+    seed: int
+    work: Path  # an empty folder for its own files
+    noise: Noise | None = None
+    clean: Scans | None = None
+
+
+class NotApplicableError(Exception):
+    """The method cannot do this task; the table shows a dash."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """make: see the module, as "module:function" in benchmarks.methods.
+
+    told: what it is told beyond noisy scans; sees: what it trains on ("nothing", "each image" for itself, the "set").
+    revision: raise it when the method changed, so that its cells are computed anew.
+    """
+
+    title: str
+    make: str
+    family: Literal["classical", "self-supervised", "ours", "bound"]
+    sees: Literal["nothing", "each image", "set"] = "set"
+    told: Literal["", "noise", "clean"] = ""
+    core: bool = True
+    revision: int = 1
+
+    def load(self) -> Callable[[Given], Denoise]:
+        """The function, imported now."""
+        from importlib import import_module
+
+        module, _, name = self.make.partition(":")
+        return getattr(import_module(f"benchmarks.methods.{module}"), name)
+
+
+def classical(title: str, name: str, told: Literal["", "noise"] = "", core: bool = True) -> Method:
+    """A method that trains on nothing."""
+    return Method(title, f"classical:{name}", "classical", "nothing", told, core)
+
+
+METHODS: dict[str, Method] = {
+    "noisy": classical("noisy", "noisy"),
+    "tv": classical("total variation", "total_variation"),
+    "wavelet": classical("wavelets", "wavelet"),
+    "nlm": classical("non-local means", "non_local_means"),
+    "dipy-nlm": classical("DIPY nlmeans", "dipy_nlmeans", core=False),
+    "mppca": classical("MP-PCA (series)", "mp_pca", core=False),
+    "bm3d": classical("BM3D, level estimated", "bm3d"),
+    "bm3d-true": classical("BM3D, noise told", "bm3d_told", "noise"),
+    "n2v": Method("Noise2Void", "noise2void:noise2void", "self-supervised"),
+    "ne2ne": Method("Neighbor2Neighbor", "learned:neighbor2neighbor", "self-supervised"),
+    "r2r": Method("R2R / GR2R", "learned:r2r", "self-supervised"),
+    "sure": Method("SURE", "learned:sure", "self-supervised"),
+    "unsure": Method("UNSURE", "learned:unsure", "self-supervised"),
+    "n2self": Method("Noise2Self", "learned:noise2self", "self-supervised"),
+    "zsn2n": Method("ZS-N2N", "zero_shot:zs_n2n", "self-supervised", "each image"),
+    "puca": Method("PUCA alone", "ours:puca", "self-supervised"),
+    "laine": Method("Laine with posterior", "ours:laine", "self-supervised"),
+    "paper-srds": Method("paper preset, SRDS (at this budget not the paper)", "ours:paper_srds", "ours"),
+    "paper": Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours"),
+    "ours": Method("diffdenoise", "ours:default", "ours"),
+    "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
+    "supervised-long": Method("supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False),
+}

@@ -1,0 +1,56 @@
+"""Noise2Void (Krull et al. 2019) from CAREamics, at its own defaults: network, masking, normalisation, optimiser."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.methods import Denoise, Given
+
+PATCH, BATCH = 64, 16  # of CAREamics' own examples
+EPOCHS = 10_000  # more than the time allows
+
+
+def noise2void(given: Given) -> Denoise:
+    """Trained for the time given; validated, as its learning-rate schedule needs, on a tenth of the noisy slices."""
+    import torch
+    from careamics import CAREamist
+    from careamics.config import create_advanced_n2v_config
+
+    torch.manual_seed(given.seed)
+    slices = _same_size(given.train)
+    held = max(1, len(slices) // 10)
+    config = create_advanced_n2v_config(
+        experiment_name="n2v",
+        data_type="array",
+        axes="SYX",
+        patch_size=(PATCH, PATCH),
+        batch_size=BATCH,
+        num_epochs=EPOCHS,
+        num_workers=0,
+        seed=given.seed + 1,  # it must not be 0
+        trainer_params={
+            "max_time": _clock(given.seconds),
+            "accelerator": "gpu" if given.device == "cuda" else "cpu",
+        },
+    )
+    careamist = CAREamist(config, work_dir=given.work, enable_progress_bar=False)
+    careamist.train(train_data=slices[:-held], val_data=slices[-held:])
+
+    def scan(pixels: np.ndarray) -> np.ndarray:
+        predicted, _ = careamist.predict(pixels, axes="SYX", data_type="array", tile_size=(256, 256))
+        return np.concatenate([np.asarray(part).reshape(-1, *pixels.shape[1:]) for part in predicted])
+
+    return lambda scans: [scan(pixels) for pixels in scans]
+
+
+def _clock(seconds: float) -> str:
+    """DD:HH:MM:SS, the only form of a time that CAREamics' own checkpoints can be read with."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 1440:02d}:{minutes // 60 % 24:02d}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _same_size(scans: list[np.ndarray]) -> np.ndarray:
+    """All slices in one array, cut to the smallest scan's size: CAREamics' arrays are of one shape."""
+    rows, columns = (min(scan.shape[axis] for scan in scans) for axis in (1, 2))
+    middle = lambda size, wanted: slice((size - wanted) // 2, (size - wanted) // 2 + wanted)  # noqa: E731
+    return np.concatenate([scan[:, middle(scan.shape[1], rows), middle(scan.shape[2], columns)] for scan in scans])

@@ -1,0 +1,85 @@
+"""This project's own: the presets as a user runs them, and two blind-spot networks alone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.methods import Denoise, Given
+from diffdenoise.config import BlindSpotSettings
+from diffdenoise.denoiser import Denoiser
+from diffdenoise.diffusion.fusion import fuse
+from diffdenoise.noise.estimate import estimate_noise
+from diffdenoise.presets import PRESETS
+from diffdenoise.probe import seconds_per_step
+from diffdenoise.rounds import predict_blind
+from diffdenoise.training.blind_spot import BlindSpotStage
+from diffdenoise.training.slices import SliceStore, write_scan_slices
+from diffdenoise.training.stage import train
+
+
+def default(given: Given) -> Denoise:
+    """What `diffdenoise fit --budget` and `diffdenoise denoise` do."""
+    return _preset(given, None, "student")
+
+
+def paper(given: Given) -> Denoise:
+    """The paper preset and its student."""
+    return _preset(given, "paper", "student")
+
+
+def paper_srds(given: Given) -> Denoise:
+    """The paper preset, sampled."""
+    return _preset(given, "paper", "srds")
+
+
+def puca(given: Given) -> Denoise:
+    """PUCA (Jang et al. 2023) at the preset's widths, L1: the blind estimate alone, as its authors use it."""
+    return _blind(given, network="puca", loss="l1", fused=False)
+
+
+def laine(given: Given) -> Denoise:
+    """Four half-planes with mean and variance, then the posterior mean (Laine et al. 2019); the level is estimated."""
+    return _blind(given, network="half_plane", loss="l2", fused=True)
+
+
+def _preset(given: Given, preset: str | None, sampler: Any) -> Denoise:
+    options: dict[str, Any] = {"preset": preset, "seed": given.seed, "device": given.device, "folder": given.work}
+    denoiser = Denoiser.fit(given.train, budget=given.seconds, **options)
+    return lambda scans: [denoiser.denoise(scan, sampler=sampler) for scan in scans]
+
+
+def _blind(given: Given, network: Any, loss: Any, fused: bool) -> Denoise:
+    start = time.perf_counter()
+    store = _store(given.train, given.work / "noisy")
+    level = float(np.median([estimate_noise(scan).typical for scan in given.train]))
+    preset = PRESETS["gpu" if given.device == "cuda" else "cpu"].blind_spot.model_dump()
+    settings = BlindSpotSettings.model_validate({**preset, "network": network, "loss": loss, "patch": 1})
+    make = lambda settings: BlindSpotStage(settings, store, given.seed, 2 * level**2)  # noqa: E731
+    per_step = seconds_per_step(make(settings), given.device)
+    left = given.seconds - (time.perf_counter() - start)
+    torch.manual_seed(given.seed)
+    stage = make(settings.model_copy(update={"steps": max(1, int(left / per_step))}))
+    train(stage, "blind-spot network", given.work / "training", given.device, lambda what, done, total: None)
+    blind = stage.network.to(given.device)
+
+    def one(image: np.ndarray, s2: float) -> np.ndarray:
+        x_noisy = torch.from_numpy(image)[None, None].to(given.device)
+        x_c, v_total = predict_blind(blind, x_noisy)
+        return (fuse(x_c, x_noisy, v_total, s2) if fused else x_c)[0, 0].cpu().numpy()
+
+    def scan(pixels: np.ndarray) -> np.ndarray:
+        s2 = estimate_noise(pixels).typical ** 2
+        return np.stack([one(image, s2) for image in pixels])
+
+    return lambda scans: [scan(pixels) for pixels in scans]
+
+
+def _store(scans: list[np.ndarray], folder: Path) -> SliceStore:
+    for number, scan in enumerate(scans):
+        write_scan_slices(folder, number, scan[:, None])
+    return SliceStore(folder)

@@ -1,0 +1,69 @@
+"""The noises of the benchmark: their levels and the scale they are meant in stand here and nowhere else.
+
+Clean images lie in [0, 1]; sigma is a share of that range. What a noise does is in `diffdenoise.noise.models`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from diffdenoise.noise import models
+
+POINTS = 256  # of a curve over brightness
+
+
+@dataclass(frozen=True)
+class Noise:
+    """strength: sigma (gaussian, correlated, rician), lam (poisson) or looks (gamma); width in pixels (correlated)."""
+
+    kind: Literal["gaussian", "correlated", "poisson", "gamma", "rician"]
+    strength: float
+    width: float = 0.0
+
+    def add(self, clean: np.ndarray, seed: int) -> np.ndarray:
+        """The clean image (slices, rows, columns) with this noise; never clipped."""
+        generator = torch.Generator().manual_seed(seed)
+        image = torch.from_numpy(clean)
+        if self.kind == "correlated":
+            return models.correlated(image, self.strength, self.width, generator).numpy()
+        return getattr(models, self.kind)(image, self.strength, generator).numpy()
+
+    def deviation(self, clean: np.ndarray) -> np.ndarray:
+        """Standard deviation of the noise at each pixel of a clean image."""
+        if self.kind == "poisson":
+            return np.sqrt(clean / self.strength)
+        if self.kind == "gamma":
+            return clean / np.sqrt(self.strength)
+        if self.kind == "rician":
+            return np.sqrt(np.maximum(clean**2 + 2 * self.strength**2 - self.mean(clean) ** 2, 0))
+        return np.full_like(clean, self.strength)
+
+    def mean(self, clean: np.ndarray) -> np.ndarray:
+        """E[x_noisy] for each pixel of a clean image: the image itself but for Rician noise."""
+        if self.kind != "rician":
+            return clean
+        from scipy.special import i0e, i1e
+
+        quarter = (clean / self.strength) ** 2 / 4
+        laguerre = (1 + 2 * quarter) * i0e(quarter) + 2 * quarter * i1e(quarter)
+        return (self.strength * np.sqrt(np.pi / 2) * laguerre).astype(clean.dtype)
+
+    def kernel(self, reach: int = 8) -> np.ndarray:
+        """The filter that makes this noise from white noise of variance 1, (2 reach + 1) pixels square."""
+        offsets = np.arange(-reach, reach + 1)
+        line = np.exp(-(offsets**2) / (2 * self.width**2)) if self.width else (offsets == 0).astype(float)
+        square = np.outer(line, line)
+        return self.strength * square / np.linalg.norm(square)
+
+
+NOISES = {
+    **{f"gaussian-{level}": Noise("gaussian", level / 255) for level in (6, 15, 25, 50)},
+    **{f"poisson-{counts}": Noise("poisson", counts) for counts in (200, 700)},
+    "gamma-30": Noise("gamma", 30),
+    **{f"correlated-{width:g}": Noise("correlated", 15 / 255, width) for width in (0.5, 1.2)},
+    "rician-15": Noise("rician", 15 / 255),
+}

@@ -1,0 +1,303 @@
+"""docs/benchmarks.md: tables and plots, made from the results alone. No figure is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.methods import METHODS
+from benchmarks.tasks import CORE, FULL
+from benchmarks.writing import markdown, panels
+
+RESAMPLINGS = 2000
+LEVELS = ("gaussian-6", "gaussian-15", "gaussian-25", "gaussian-50")
+PLOTTED = "colin27 gaussian-25"  # the task of the plots over time
+COLOURS = {"classical": "0.5", "self-supervised": "C0", "ours": "C3", "bound": "C2"}
+Record = dict[str, Any]
+Table = dict[str, dict[str, Record]]  # task -> method -> record
+
+HEAD = """# Benchmark
+
+Every method on the same noisy scans, with the same noise seeds, the same time to train in on the same machine, and the
+same measures. No method sees a reference. The commands themselves write this page:
+
+```
+make bench                                             # eight core tasks, on a CPU; goes on where it was stopped
+python -m benchmarks.run n2v ours --task gaussian-25   # some methods, some tasks
+python -m benchmarks.run --device cuda --full --minutes 9
+python -m benchmarks.run --own SCANS --noise gaussian-15   # your own clean scans, a sub-folder a patient
+```
+
+**What is the same for all.** A method gets a folder of noisy scans to train on, a time budget, and scans to denoise;
+it runs alone, in a process of its own. Train and test come from different patients (*inductive*); where one subject is
+all there is, from blocks of slices 10 mm apart, and no claim about patients is made. In tasks marked *seen* the noisy
+test scans themselves are trained on (*transductive*), as `diffdenoise run` does. A level that a method needs is
+estimated by this project's estimator from the noisy scan; *noise told* marks the one row that is given the truth.
+Methods that are a loss (Neighbor2Neighbor, R2R, SURE, UNSURE, Noise2Self) and the supervised bound all train
+this project's student network, with its crops and its optimiser, so that only the loss differs; Noise2Void is
+CAREamics as it comes. The bound is trained on clean images of the other patients.
+
+**What is measured.** PSNR and SSIM inside the head or body (Otsu's mask of the reference), data range 1, SSIM with a
+uniform 7x7 window; *fastMRI* has the whole image and the maximum of the reference volume as range. *Noise kept* is the
+slope of the error on the noise, to be read beside MSE/s2, which is what an ideal non-blind estimate keeps. *Lesions* is
+the contrast kept of inserted dots, lines and disks of 1 to 9 pixels that no training image has (1: all). *Bias* is the
+largest mean error in eight bins of brightness, in units of 1/255. Intervals are
+95 %, bootstrapped over patients (or, where one subject is all there is, over slices or repetitions).
+"""
+
+
+def write_report(results: Path, docs: Path) -> None:
+    """The page and its plots, from what there is."""
+    folders = sorted(results.glob("* s")) if results.exists() else []
+    if not folders:
+        return
+    plots = docs / "benchmarks"
+    plots.mkdir(parents=True, exist_ok=True)
+    budgets = {folder.name: _read(folder) for folder in folders}
+    parts = [HEAD]
+    for name, table in budgets.items():
+        complete = [task for task in table if len(table[task]) > 3]
+        if complete:
+            parts += _budget(name, {task: table[task] for task in complete}, plots)
+    parts += _time_plot(budgets, plots)
+    (docs / "benchmarks.md").write_text("\n\n".join(part.strip("\n") for part in parts) + "\n")
+
+
+def _read(folder: Path) -> Table:
+    order = [task.name for task in dict.fromkeys(CORE + FULL)]
+    names = sorted((sub.name for sub in folder.iterdir()), key=lambda n: order.index(n) if n in order else len(order))
+    table: Table = {}
+    for task in names:
+        records = {file.stem: json.loads(file.read_text()) for file in (folder / task).glob("*.json")}
+        table[task] = {name: records[name] for name in METHODS if name in records}
+    return table
+
+
+def _budget(name: str, table: Table, plots: Path) -> list[str]:
+    device, seconds, _ = name.split()
+    machines = sorted({record["machine"] for records in table.values() for record in records.values()})
+    spent = sum(_spent(record) for records in table.values() for record in records.values()) / 60
+    slug = name.replace(" ", "-")
+    parts = [
+        f"## {seconds} seconds of training, {device}",
+        f"Computed on: {'; '.join(machines)}. {spent:.0f} minutes of training and denoising in all.",
+        "PSNR in dB, mean and half the width of its interval; the best of those told nothing is bold.",
+        _main_table(table, "psnr_foreground", "{:.2f} ± {:.2f}"),
+        "The same as a difference from this project's default, paired by patient:",
+        _difference_table(table),
+        "SSIM:",
+        _main_table(table, "ssim_foreground", "{:.3f}"),
+        _gain_plot(table, plots / f"gain-{slug}.png"),
+        _inference_plot(table, plots / f"inference-{slug}.png"),
+    ]
+    return [part for part in parts if part] + [_task_section(task, records) for task, records in table.items()]
+
+
+def _spent(record: Record) -> float:
+    pixels = record.get("megapixels", 0.0)
+    return record.get("train_seconds", 0.0) + record.get("seconds_per_megapixel", 0.0) * pixels
+
+
+def _values(record: Record, measure: str) -> dict[str, float]:
+    """Mean per patient."""
+    found: dict[str, list[float]] = {}
+    for image in record.get("images", []):
+        if measure in image:
+            found.setdefault(image["patient"], []).append(image[measure])
+    return {patient: float(np.mean(values)) for patient, values in found.items()}
+
+
+def _interval(values: list[float]) -> tuple[float, float]:
+    drawn = np.random.default_rng(0).choice(values, (RESAMPLINGS, len(values))).mean(1)
+    return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
+
+
+def _main_table(table: Table, measure: str, form: str) -> str:
+    best = {task: _best(records, measure) for task, records in table.items()}
+
+    def cell(task: str, method: str) -> str:
+        values = list(_values(table[task].get(method, {}), measure).values())
+        if not values:
+            return _absent(table[task].get(method))
+        low, high = _interval(values)
+        text = form.format(np.mean(values), (high - low) / 2)
+        return f"**{text}**" if best[task] == method else text
+
+    return _by_method(table, cell)
+
+
+def _best(records: dict[str, Record], measure: str) -> str | None:
+    means = {
+        method: float(np.mean(list(values.values())))
+        for method, record in records.items()
+        if not METHODS[method].told and (values := _values(record, measure))
+    }
+    return max(means, key=lambda method: means[method]) if means else None
+
+
+def _difference_table(table: Table) -> str:
+    def cell(task: str, method: str) -> str:
+        ours, theirs = (_values(table[task].get(name, {}), "psnr_foreground") for name in ("ours", method))
+        if not ours or not theirs:
+            return _absent(table[task].get(method))
+        differences = [theirs[patient] - ours[patient] for patient in ours]
+        low, high = _interval(differences)
+        return f"{np.mean(differences):+.2f} ({low:+.2f}, {high:+.2f})"
+
+    return _by_method(table, cell, without=("ours", "noisy"))
+
+
+def _by_method(table: Table, cell: Callable[[str, str], str], without: tuple[str, ...] = ()) -> str:
+    methods = [name for name in METHODS if name not in without and any(name in records for records in table.values())]
+    rows = [[METHODS[method].title, *(cell(task, method) for task in table)] for method in methods]
+    return markdown(["method", *table], rows)
+
+
+def _absent(record: Record | None) -> str:
+    return "" if record is None else "failed" if "failed" in record else "–"
+
+
+def _task_section(task: str, records: dict[str, Record]) -> str:
+    done = {method: record for method, record in records.items() if "images" in record}
+    columns = {name: [read(record) for record in done.values()] for name, read in MEASURES.items()}
+    columns = {name: values for name, values in columns.items() if any(value is not None for value in values)}
+    rows = [
+        [METHODS[method].title, *(_figure(values[number]) for values in columns.values())]
+        for number, method in enumerate(done)
+    ]
+    parts = [f"### {task}", markdown(["method", *columns], rows), _observer_table(done)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _observer_table(records: dict[str, Record]) -> str:
+    seen = {method: record["observer"] for method, record in records.items() if "observer" in record}
+    if not seen:
+        return ""
+    inserts = list(next(iter(seen.values())))
+
+    def cell(one: dict[str, Any]) -> str:
+        low, high = one["interval"]
+        return f"{one['auc']:.2f} ({low:.2f}, {high:.2f}); {one['contrast']:.2f}; {one['false']:.2f}"
+
+    rows = [[METHODS[method].title, *(cell(found[name]) for name in inserts)] for method, found in seen.items()]
+    text = "AUC of a channelised Hotelling observer (interval); contrast kept; contrast read where there is no insert:"
+    return f"{text}\n\n{markdown(['method', *inserts], rows)}"
+
+
+def _mean(record: Record, measure: str) -> float | None:
+    values = list(_values(record, measure).values())
+    return float(np.mean(values)) if values else None
+
+
+def _band(record: Record, band: str, what: str) -> float | None:
+    values = [image["bands"][band][what] for image in record["images"] if "bands" in image]
+    return float(np.mean(values)) if values else None
+
+
+def _bias(record: Record) -> float | None:
+    shifts = [image["bias"] for image in record["images"] if "bias" in image]
+    return 255 * float(np.abs(np.mean(shifts, 0)).max()) if shifts else None
+
+
+def _unbiased(record: Record) -> float | None:
+    """PSNR from the pooled unbiased MSE, which may be negative for one image."""
+    values = [image["mse_unbiased"] for image in record["images"] if "mse_unbiased" in image]
+    return float(-10 * np.log10(max(np.mean(values), 1e-12))) if values else None
+
+
+def _residual(record: Record, what: str) -> float | None:
+    return float(np.mean([image["residual"][what] for image in record["images"]]))
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+MEASURES: dict[str, Callable[[Record], float | None]] = {
+    "PSNR": lambda r: _mean(r, "psnr_foreground"),
+    "SSIM": lambda r: _mean(r, "ssim_foreground"),
+    "PSNR fastMRI": lambda r: _mean(r, "psnr_fastmri"),
+    "SSIM fastMRI": lambda r: _mean(r, "ssim_fastmri"),
+    "GMSD": lambda r: _mean(r, "gmsd"),
+    "HFEN": lambda r: _mean(r, "hfen"),
+    "noise kept": lambda r: _band(r, "all", "kept"),
+    "MSE/s2": lambda r: _mean(r, "mse_over_s2"),
+    **{f"MSE/s2 {band}": (lambda r, band=band: _band(r, band, "mse")) for band in ("low", "middle", "high")},
+    "lesions": lambda r: float(np.mean([one["kept"] for one in r["lesions"]])) if r.get("lesions") else None,
+    "bias": _bias,
+    "PSNR unbiased": _unbiased,
+    "residual level": lambda r: _residual(r, "level"),
+    "residual neighbours": lambda r: _residual(r, "neighbours"),
+    "train s": lambda r: r.get("train_seconds"),
+    "s/MP": lambda r: r.get("seconds_per_megapixel"),
+    "GiB": lambda r: r["memory_mib"] / 1024 if "memory_mib" in r else None,
+}
+
+
+def _gain_plot(table: Table, path: Path) -> str:
+    """PSNR over that of the noisy image, over the noise level."""
+    levels = [level for level in LEVELS if f"colin27 {level}" in table]
+    if len(levels) < 2:
+        return ""
+    with panels(path, width=7.0) as axis:
+        for method in METHODS:
+            points = [(float(level.split("-")[1]), _gain(table[f"colin27 {level}"], method)) for level in levels]
+            points = [(level, gain) for level, gain in points if gain is not None]
+            if method != "noisy" and points:
+                axis.plot(*zip(*points, strict=True), "o-", label=METHODS[method].title, **_style(method))
+        axis.set(xlabel="noise, /255", ylabel="gain, dB", title="Colin27, white Gaussian noise", ylim=(0, None))
+        axis.legend(fontsize=6, ncols=2)
+    return f"![Gain over noise level](benchmarks/{path.name})"
+
+
+def _gain(records: dict[str, Record], method: str) -> float | None:
+    noisy, value = (_mean(records.get(name, {}), "psnr_foreground") for name in ("noisy", method))
+    return None if noisy is None or value is None else value - noisy
+
+
+def _inference_plot(table: Table, path: Path) -> str:
+    if PLOTTED not in table:
+        return ""
+    with panels(path, width=7.0) as axis:
+        for method, record in table[PLOTTED].items():
+            value = _mean(record, "psnr_foreground")
+            if value is not None and method != "noisy":
+                _point(axis, record["seconds_per_megapixel"], value, method)
+        axis.set(xscale="log", xlabel="seconds per megapixel", ylabel="PSNR, dB", title=PLOTTED)
+    return f"![Quality over inference time](benchmarks/{path.name})"
+
+
+def _time_plot(budgets: dict[str, Table], plots: Path) -> list[str]:
+    """PSNR over the seconds of training, from all budgets."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for table in budgets.values():
+        for method, record in table.get(PLOTTED, {}).items():
+            value = _mean(record, "psnr_foreground")
+            if value is not None and METHODS[method].sees == "set":
+                found.setdefault(method, []).append((record["train_seconds"], value))
+    if not any(len(points) > 1 for points in found.values()):
+        return []
+    with panels(plots / "training.png", width=7.0) as axis:
+        for method, points in found.items():
+            axis.plot(*zip(*sorted(points), strict=True), "o-", label=METHODS[method].title, **_style(method))
+        axis.set(xscale="log", xlabel="seconds of training", ylabel="PSNR, dB", title=PLOTTED)
+        axis.legend(fontsize=6)
+    return ["## Quality over training time", "![Quality over training time](benchmarks/training.png)"]
+
+
+def _point(axis: Any, x: float, y: float, method: str) -> None:
+    axis.plot(x, y, "o", color=COLOURS[METHODS[method].family])
+    axis.annotate(METHODS[method].title, (x, y), fontsize=6, xytext=(3, 3), textcoords="offset points")
+
+
+def _style(method: str) -> dict[str, Any]:
+    """Line style by family; the project's own stand out."""
+    family = METHODS[method].family
+    return {
+        "linestyle": {"classical": ":", "bound": "--"}.get(family, "-"),
+        "linewidth": 2.5 if family == "ours" else 1,
+    }
