@@ -248,7 +248,7 @@ def _gain_plot(table: Table, path: Path) -> str:
             points = [(float(level.split("-")[1]), _gain(table[f"colin27 {level}"], method)) for level in levels]
             points = [(level, gain) for level, gain in points if gain is not None]
             if method != "noisy" and points:
-                axis.plot(*zip(*points, strict=True), "o-", label=METHODS[method].title, **_style(method))
+                axis.plot(*zip(*points, strict=True), marker="o", label=METHODS[method].title, **_style(method))
         axis.set(xlabel="noise, /255", ylabel="gain, dB", title="Colin27, white Gaussian noise", ylim=(0, None))
         axis.legend(fontsize=6, ncols=2)
     return f"![Gain over noise level](benchmarks/{path.name})"
@@ -283,7 +283,7 @@ def _time_plot(budgets: dict[str, Table], plots: Path) -> list[str]:
         return []
     with panels(plots / "training.png", width=7.0) as axis:
         for method, points in found.items():
-            axis.plot(*zip(*sorted(points), strict=True), "o-", label=METHODS[method].title, **_style(method))
+            axis.plot(*zip(*sorted(points), strict=True), marker="o", label=METHODS[method].title, **_style(method))
         axis.set(xscale="log", xlabel="seconds of training", ylabel="PSNR, dB", title=PLOTTED)
         axis.legend(fontsize=6)
     return ["## Quality over training time", "![Quality over training time](benchmarks/training.png)"]

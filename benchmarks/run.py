@@ -108,7 +108,7 @@ def run_cell(cell: Cell, data: Path, cache: Path, results: Path) -> dict[str, An
     method = METHODS[cell.method]
     said = _told(cell, method, folder)
     if said is None:
-        figures: dict[str, Any] = {"not_applicable": "there are no clean images of others"}
+        figures: dict[str, Any] = {"not_applicable": f"this task has no {method.told} to tell"}
     else:
         figures = _worked(cell, folder, out, said)
     record = {
