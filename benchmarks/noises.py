@@ -66,4 +66,5 @@ NOISES = {
     "gamma-30": Noise("gamma", 30),
     **{f"correlated-{width:g}": Noise("correlated", 15 / 255, width) for width in (0.5, 1.2)},
     "rician-15": Noise("rician", 15 / 255),
+    **{f"correlated-{width:g} at 6": Noise("correlated", 6 / 255, width) for width in (0.5, 1.2)},  # the paper's
 }

@@ -20,9 +20,10 @@ from typing import Any
 from cyclopts import App
 
 from benchmarks.methods import METHODS, Method
+from benchmarks.pictures import write_pictures
 from benchmarks.report import write_report
 from benchmarks.scoring import score
-from benchmarks.tasks import CORE, FULL, Task, prepared
+from benchmarks.tasks import CORE, FULL, PAPER, Task, prepared
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError
 from diffdenoise.run_folder import key_of, write_json
@@ -53,12 +54,18 @@ class Cell:
         budget = f"{self.device} {self.seconds:g} s"
         return results / budget / self.task.name / f"{self.method}.json"
 
+    def outputs(self, cache: Path) -> Path:
+        """Where its denoised scans are kept."""
+        return self.path(cache / "outputs").with_suffix("")
+
 
 @app.default
 def main(
     *methods: str,
     task: list[str] | None = None,
     full: bool = False,
+    paper: bool = False,
+    rescore: bool = False,
     seconds: float = 180,
     device: str = "cpu",
     minutes: float | None = None,
@@ -71,29 +78,40 @@ def main(
 ) -> None:
     """Fill the table: all core methods (or those named) on the eight core tasks.
 
-    task: only tasks with this in their name. full: every task and method. own: folders of clean scans of your own,
-    to which `noise` (by name, several allowed) is added; they replace the tasks of the shared data.
+    task: only tasks with this in their name.
+    full: every task and method.
+    paper: the paper's own data, which you hold in the folder `data` (benchmarks/paper_data.py tells how).
+    own: folders of clean scans of yours, to which `noise` (by name, several allowed) is added.
+    rescore: train nothing; measure again what the cache still holds.
     """
     device = choose_device(device)
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise SystemExit(f"There is no method {unknown[0]!r}. There are: {', '.join(METHODS)}.")
-    tasks: tuple[Task, ...] = FULL if full else CORE
+    tasks: tuple[Task, ...] = PAPER if paper else FULL if full else CORE
     if own:
         tasks = tuple(Task(str(folder), name) for folder in own for name in noise or ("gaussian-25",))
     tasks = tuple(one for one in tasks if not task or any(part in one.name for part in task))
     names = methods or tuple(name for name, method in METHODS.items() if full or method.core)
     cells = [Cell(one, name, seconds, device) for name in names for one in tasks]
+    if rescore:
+        print(f"{sum(measure_again(cell, data, cache, results) for cell in cells)} cells were measured again.")
+    else:
+        left = [cell for cell in cells if not _done(cell, results)]
+        print(f"{len(cells) - len(left)} of {len(cells)} cells are there.", flush=True)
+        _fill(left, minutes, data, cache, results)
+    write_report(results, docs)
+    write_pictures(cache, docs)
+
+
+def _fill(left: list[Cell], minutes: float | None, data: Path, cache: Path, results: Path) -> None:
     start = time.monotonic()
-    left = [cell for cell in cells if not _done(cell, results)]
-    print(f"{len(cells) - len(left)} of {len(cells)} cells are there.", flush=True)
     for number, cell in enumerate(left):
         if minutes and time.monotonic() - start > 60 * minutes:
             print(f"Time is up with {len(left) - number} cells to go. Run it again to go on.")
             break
         print(f"[{number + 1}/{len(left)}] {METHODS[cell.method].title} on {cell.task.name}: ", end="", flush=True)
         print(_summary(run_cell(cell, data, cache, results)), flush=True)
-    write_report(results, docs)
 
 
 def run_cell(cell: Cell, data: Path, cache: Path, results: Path) -> dict[str, Any]:
@@ -102,7 +120,7 @@ def run_cell(cell: Cell, data: Path, cache: Path, results: Path) -> dict[str, An
         folder = prepared(cell.task, data, cache)
     except (FileNotFoundError, ConfigError) as error:
         return {"failed": f"no data: {error}"}
-    out = cache / "cells" / cell.key
+    out = cell.outputs(cache)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     method = METHODS[cell.method]
@@ -111,17 +129,25 @@ def run_cell(cell: Cell, data: Path, cache: Path, results: Path) -> dict[str, An
         figures: dict[str, Any] = {"not_applicable": f"this task has no {method.told} to tell"}
     else:
         figures = _worked(cell, folder, out, said)
-    record = {
-        "task": cell.task.name,
-        "method": cell.method,
-        "key": cell.key,
-        "machine": machine(cell.device),
-        **figures,
-    }
-    if "train_seconds" in figures:
-        record |= score(folder, out)
-        _keep_pictures(out, cache / "pictures" / cell.path(results).relative_to(results).with_suffix(""))
-    shutil.rmtree(out)
+    shutil.rmtree(out / "work", ignore_errors=True)
+    names = {"task": cell.task.name, "method": cell.method, "key": cell.key, "machine": machine(cell.device)}
+    return _keep(cell, {**names, **figures}, folder, cache, results)
+
+
+def measure_again(cell: Cell, data: Path, cache: Path, results: Path) -> bool:
+    """Score anew what the cache still holds of a finished cell; False if it holds nothing."""
+    path = cell.path(results)
+    if not _done(cell, results) or not (cell.outputs(cache) / "figures.json").exists():
+        return False
+    kept = ("task", "method", "key", "machine", *json.loads((cell.outputs(cache) / "figures.json").read_text()))
+    record = {name: value for name, value in json.loads(path.read_text()).items() if name in kept}
+    _keep(cell, record, prepared(cell.task, data, cache), cache, results)
+    return True
+
+
+def _keep(cell: Cell, record: dict[str, Any], folder: Path, cache: Path, results: Path) -> dict[str, Any]:
+    if "train_seconds" in record:
+        record |= score(folder, cell.outputs(cache))
     path = cell.path(results)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
@@ -166,13 +192,6 @@ def _worked(cell: Cell, folder: Path, out: Path, said: list[str]) -> dict[str, A
     if ended.returncode != 0:
         return {"failed": (ended.stderr.strip().splitlines() or ["no message"])[-1][:300]}
     return json.loads((out / "figures.json").read_text())
-
-
-def _keep_pictures(out: Path, to: Path) -> None:
-    """The middle one of the results, for the page of pictures."""
-    files = sorted(out.glob("*.npy"))
-    to.mkdir(parents=True, exist_ok=True)
-    shutil.copy(files[0], to / "000.npy")
 
 
 def _summary(record: dict[str, Any]) -> str:

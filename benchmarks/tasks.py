@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.datasets import DATASETS, Images, Split, own_folder
 from benchmarks.noises import NOISES, Noise
+from benchmarks.paper_data import PAPER_DATASETS
 from diffdenoise.phantom import add_details
 from diffdenoise.quality.reference import foreground
 from diffdenoise.run_folder import cached, key_of
@@ -29,7 +30,7 @@ REVISION = 1  # of what a task's folder holds
 
 @dataclass(frozen=True)
 class Task:
-    """data: a name in DATASETS, or a path; noise: a name in NOISES, None for measured noise."""
+    """data: a name in DATASETS or PAPER_DATASETS, or a path; noise: a name in NOISES, None for measured noise."""
 
     data: str
     noise: str | None = None
@@ -49,7 +50,8 @@ class Task:
 
     def split(self, shared: Path) -> Split:
         """The images, without noise where it is simulated."""
-        return DATASETS[self.data](shared) if self.data in DATASETS else own_folder(Path(self.data))
+        known = DATASETS | PAPER_DATASETS
+        return known[self.data](shared) if self.data in known else own_folder(Path(self.data))
 
     @property
     def key(self) -> str:
@@ -77,9 +79,17 @@ FULL = tuple(
             Task(data, noise, protocol)
             for data in ("colin27", "xray", "mr3t")
             for noise in NOISES
+            if " at " not in noise
             for protocol in ("inductive", "transductive")
         )
     )
+)
+
+# The paper's table, for those who hold its data; M4Raw's noise is its own.
+PAPER = tuple(
+    [Task("fastmri_knee", noise) for noise in ("gaussian-6", "correlated-0.5 at 6", "correlated-1.2 at 6")]
+    + [Task("fastmri_brain", "gaussian-6"), Task("covid_xray", "gaussian-6")]
+    + [Task(f"m4raw {contrast}") for contrast in ("T1", "T2", "FLAIR")]
 )
 
 

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.datasets import DATASETS
+from benchmarks.tasks import CORE, FULL, PAPER, Task, load, prepared
+from diffdenoise.run_folder import key_of
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Clean scans of three patients, as a user holds them."""
+    for number in range(3):
+        scan = np.random.default_rng(number).random((2, 40, 48), dtype=np.float32)
+        (tmp_path / "scans" / f"patient{number}").mkdir(parents=True)
+        np.save(tmp_path / "scans" / f"patient{number}" / "a.npy", scan)
+    return tmp_path / "scans"
+
+
+def test_a_users_own_folder_becomes_a_task(folder: Path, tmp_path: Path) -> None:
+    task = prepared(Task(str(folder), "gaussian-25"), tmp_path, tmp_path / "cache")
+    train, test, clean = (load(task / part) for part in ("noisy/train", "noisy/test", "clean/train"))
+    assert (len(train), len(clean)) == (2, 2)  # the third patient is for testing, with lesions once more
+    with np.load(task / "truth.npz") as truth:
+        assert list(truth["patients"]) == ["patient2"]
+        assert (test[0] - truth["reference0"]).std() == pytest.approx(25 / 255, rel=0.1)
+        assert np.allclose(test[1] - test[0], truth["detail0"], atol=1e-6)  # the same noise with and without
+
+
+def test_transductive_tasks_train_on_what_is_tested(folder: Path, tmp_path: Path) -> None:
+    task = prepared(Task(str(folder), "gaussian-25", "transductive"), tmp_path, tmp_path / "cache")
+    train, test = load(task / "noisy" / "train"), load(task / "noisy" / "test")
+    assert len(train) == 1
+    assert np.array_equal(train[0], test[0])
+    assert not (task / "clean").exists()
+
+
+def test_nothing_clean_lies_where_a_method_looks(folder: Path, tmp_path: Path) -> None:
+    task = prepared(Task(str(folder), "gaussian-6"), tmp_path, tmp_path / "cache")
+    clean = [scan for file in folder.rglob("*.npy") for scan in [np.load(file)]]
+    for scan in load(task / "noisy" / "train") + load(task / "noisy" / "test"):
+        assert all(np.abs(scan - image / np.quantile(image, 0.999)).std() > 0.01 for image in clean)
+
+
+def test_names_and_keys_are_unique() -> None:
+    tasks = {*CORE, *FULL, *PAPER}
+    assert len({task.name for task in tasks}) == len({task.key for task in tasks}) == len(tasks)
+    assert len(CORE) == 8
+    assert key_of(Task("colin27", "gaussian-6", seed=1).key) != key_of(Task("colin27", "gaussian-6").key)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", DATASETS)
+def test_no_patient_is_trained_and_tested_on(name: str, shared_data: Path) -> None:
+    split = DATASETS[name](shared_data)
+    assert split.test
+    assert not {image.patient for image in split.train} & {image.patient for image in split.test}
+    for image in split.train + split.test:
+        assert image.pixels.dtype == np.float32
+        assert image.pixels.ndim == 3
+        assert 0.5 < np.quantile(image.pixels, 0.9999) < 3
+        assert all(again.shape == image.pixels.shape for again in image.further)
