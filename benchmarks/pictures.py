@@ -31,7 +31,7 @@ def write_pictures(cache: Path, docs: Path) -> None:
     for folder in sorted((cache / "outputs").glob("*/*")):
         results = {name: folder / name / "000.npy" for name in METHODS if (folder / name / "000.npy").exists()}
         task = cache / "tasks" / folder.name
-        if "noisy" in results and (task / "truth.npz").exists():
+        if len(results) > 1 and "noisy" in results and (task / "truth.npz").exists():
             _draw(to / f"{folder.name} {folder.parent.name}.png".replace(" ", "-"), task, results)
     pictures = sorted(file for file in to.glob("*-s.png") if not file.name.startswith(("gain", "inference")))
     parts = [f"## {file.stem.replace('-', ' ')}\n\n![{file.stem}]({file.name})" for file in pictures]

@@ -1,0 +1,44 @@
+"""The page and what it is made from."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.report import _best, _difference_table, write_report
+from benchmarks.run import machine
+
+ROOT = Path(__file__).parents[2]
+
+
+def record(*values: float, **more: object) -> dict:  # type: ignore[type-arg]
+    images = [{"patient": f"p{n}", "psnr_foreground": value, "residual": {}} for n, value in enumerate(values)]
+    return {"images": images, "train_seconds": 1.0, **more}
+
+
+def test_the_committed_page_is_made_from_the_committed_results(tmp_path: Path) -> None:
+    results = ROOT / "benchmarks" / "results" / "peers"
+    if not results.exists():
+        pytest.skip("no results are committed")
+    write_report(results, tmp_path)
+    assert (tmp_path / "benchmarks.md").read_text() == (ROOT / "docs" / "benchmarks.md").read_text()
+    for plot in (tmp_path / "benchmarks").glob("*.png"):
+        assert (ROOT / "docs" / "benchmarks" / plot.name).exists()
+
+
+def test_who_was_told_something_is_never_the_best() -> None:
+    records = {"noisy": record(20.0), "ours": record(30.0), "bm3d-true": record(31.0), "supervised": record(32.0)}
+    assert _best(records, "psnr_foreground") == "ours"
+
+
+def test_differences_are_paired_by_patient() -> None:
+    ours, theirs = record(20.0, 30.0, 40.0), record(21.0, 31.0, 41.0)
+    assert "+1.00 (+1.00, +1.00)" in _difference_table({"task": {"ours": ours, "bm3d": theirs}})
+
+
+def test_without_results_nothing_is_written(tmp_path: Path) -> None:
+    write_report(tmp_path / "none", tmp_path)
+    assert not (tmp_path / "benchmarks.md").exists()
+
+
+def test_the_machine_is_told_without_its_name() -> None:
+    assert "CPU cores" in machine("cpu")
