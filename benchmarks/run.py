@@ -31,6 +31,7 @@ from diffdenoise.run_folder import key_of, write_json
 SHARED = Path("../shared/data")
 PATIENCE = 6  # times the budget, and GRACE seconds: then a method is stopped
 GRACE = 1800
+SAYS = {"clean": "clean images of others", "noise": "noise that is known"}
 
 app = App(name="python -m benchmarks.run", help=__doc__)
 
@@ -126,7 +127,7 @@ def run_cell(cell: Cell, data: Path, cache: Path, results: Path) -> dict[str, An
     method = METHODS[cell.method]
     said = _told(cell, method, folder)
     if said is None:
-        figures: dict[str, Any] = {"not_applicable": f"this task has no {method.told} to tell"}
+        figures: dict[str, Any] = {"not_applicable": f"this task has no {SAYS[method.told]}"}
     else:
         figures = _worked(cell, folder, out, said)
     shutil.rmtree(out / "work", ignore_errors=True)

@@ -36,7 +36,7 @@ def wavelet(given: Given) -> Denoise:
 
     def one(image: np.ndarray, sigma: float) -> np.ndarray:
         options = {"sigma": sigma, "wavelet": "db2", "rescale_sigma": True}
-        return cycle_spin(image, denoise_wavelet, max_shifts=3, func_kw=options, num_workers=1)
+        return cycle_spin(image, denoise_wavelet, max_shifts=3, func_kw=options, workers=1)
 
     return _each_slice(one)
 

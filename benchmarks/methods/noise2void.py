@@ -23,7 +23,7 @@ def noise2void(given: Given) -> Denoise:
         experiment_name="n2v",
         data_type="array",
         axes="SYX",
-        patch_size=(PATCH, PATCH),
+        patch_size=2 * [min(PATCH, 2 ** int(np.log2(min(slices.shape[1:]))))],
         batch_size=BATCH,
         num_epochs=EPOCHS,
         num_workers=0,
