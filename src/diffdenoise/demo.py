@@ -78,11 +78,14 @@ def demo_images(sigma: float, seed: int) -> tuple[np.ndarray, Images, np.ndarray
 
 
 def non_local_means(noisy: np.ndarray, sigma: float) -> np.ndarray:
-    """scikit-image's non-local means (Buades et al. 2005) with the true sigma and the strength its guide names."""
+    """scikit-image's non-local means (Buades et al. 2005) with the true sigma.
+
+    The faster of its two forms, and the strength of its guide: on the demo's images the best of both, 0.6, 0.8, 1.0.
+    """
     from skimage.restoration import denoise_nl_means
 
     options: dict[str, Any] = {"patch_size": 5, "patch_distance": 6, "h": 0.6 * sigma, "sigma": sigma}
-    return np.stack([denoise_nl_means(image, fast_mode=False, **options) for image in noisy])
+    return np.stack([denoise_nl_means(image, fast_mode=True, **options) for image in noisy])
 
 
 def stages(model: Model, noisy: np.ndarray, device: str) -> Images:
