@@ -14,6 +14,7 @@ from diffdenoise.rounds import (
     image_seed,
     images_of_round,
     predict_blind,
+    put_back,
     sample,
     sample_slice,
 )
@@ -83,3 +84,11 @@ def test_an_estimate_that_knows_its_own_pixel_is_not_fused_again(in_rounds: Mode
     for number, fused in ((1, True), (2, again), (3, again)):
         sampled = sample_slice(model, x_noisy, level, [3], number)
         assert torch.equal(sampled.fused, sampled.x_hat) != fused
+
+
+def test_the_level_is_bounded_on_demand_alone(model: Model) -> None:
+    x_noisy = torch.from_numpy(noisy_disks())[:, None]
+    images = images_of_round(model, x_noisy, constant_level(0.05), [0] * len(x_noisy), 1)
+    much = torch.full_like(x_noisy, 9.0)
+    assert torch.equal(put_back(images.x_c, images, much), images.x_c)
+    assert not torch.equal(put_back(images.x_c, images, much, bound_level=True), images.x_c)

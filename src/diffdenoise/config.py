@@ -83,12 +83,14 @@ class DiffusionSettings(StageSettings):
 class TeacherSettings(Settings):
     """The image the student learns from: SRDS with `steps` DDIM steps and `pairs` symmetric pairs, then fusion.
 
+    bound_level: hold the noise level down to what the blind-spot network leaves unpredicted, before fusing.
     slices: at most so many slices are sampled, evenly spread (None: all of them).
     """
 
     steps: int = Field(default=10, gt=0)
     pairs: int = Field(default=1, gt=0)
     fuse: bool = True
+    bound_level: bool = False
     slices: int | None = Field(default=None, gt=0)
 
 

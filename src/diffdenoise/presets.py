@@ -81,6 +81,7 @@ PAPER = Config(
         steps=10,  # [S]
         pairs=1,  # [P] +eps and -eps
         fuse=False,  # [P] x_noisy is not used
+        bound_level=False,  # [O] belongs to the fusion
     ),
     student=StudentSettings(
         loss="l1",  # [P]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from diffdenoise.config import Config, DiffusionSettings, TeacherSettings
-from diffdenoise.diffusion.fusion import fuse, recalibrate
+from diffdenoise.diffusion.fusion import bounded, fuse, recalibrate
 from diffdenoise.diffusion.sampling import Network, image_noise, srds
 from diffdenoise.diffusion.schedule import make_schedule
 from diffdenoise.diffusion.target import ChainTarget
@@ -71,12 +71,14 @@ def sample(
     x_hat = chain.decode(means.mean(0), condition)
     single = chain.decode(means[0] + spreads[0], condition)
     spread = chain.scale_spread(spreads.square().mean(0).sqrt())
-    return Sampled(single, x_hat, spread, put_back(x_hat, images, s2) if teacher.fuse else x_hat)
+    fused = put_back(x_hat, images, s2, teacher.bound_level) if teacher.fuse else x_hat
+    return Sampled(single, x_hat, spread, fused)
 
 
-def put_back(x_blind: Tensor, images: Images, s2: Tensor) -> Tensor:
-    """A blind estimate fused with x_noisy, its variance carried over from x_c."""
-    return fuse(x_blind, images.x_noisy, recalibrate(images.v_total, images.x_c, x_blind, images.x_noisy), s2)
+def put_back(x_blind: Tensor, images: Images, s2: Tensor, bound_level: bool = False) -> Tensor:
+    """A blind estimate fused with x_noisy, its variance carried over from x_c; it may bound that of the noise."""
+    v_total = recalibrate(images.v_total, images.x_c, x_blind, images.x_noisy)
+    return fuse(x_blind, images.x_noisy, v_total, bounded(s2, v_total, images.x_c) if bound_level else s2)
 
 
 def bind_condition(diffusion: nn.Module, x_c: Tensor) -> Network:

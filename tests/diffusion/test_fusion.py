@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffdenoise.diffusion.fusion import error_variance, fuse, gain, recalibrate
+from diffdenoise.diffusion.fusion import bounded, error_variance, fuse, gain, recalibrate
 
 variances = st.floats(1e-4, 10)
 
@@ -50,3 +50,35 @@ def test_recalibration_follows_the_better_estimate() -> None:
     got = recalibrate(v_total, x_c, better, x_noisy)
     torch.testing.assert_close(got, torch.full_like(got, 0.01 + s2), rtol=0.05, atol=0)
     torch.testing.assert_close(recalibrate(v_total, x_c, x_c, x_noisy), v_total)
+
+
+def prediction(v_rough: float, s2: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """(v_total, brightness) of two images, a half of each predicted perfectly, in all shades."""
+    torch.manual_seed(0)
+    brightness = torch.rand(2, 1, 100, 120)
+    rough = torch.rand_like(brightness) < 0.5
+    return torch.where(rough, v_rough + s2, s2), brightness
+
+
+@given(s2=st.floats(0.01, 1), factor=st.floats(0.3, 5))
+def test_a_level_that_is_too_high_is_brought_down_to_what_can_be_noise(s2: float, factor: float) -> None:
+    v_total, brightness = prediction(1.0, s2)
+    got = bounded(torch.full_like(v_total, factor * s2), v_total, brightness)
+    torch.testing.assert_close(got, torch.full_like(got, min(factor, 1.0) * s2))
+
+
+def test_the_bound_follows_the_brightness() -> None:
+    _, brightness = prediction(1.0, 0.1)
+    v_total = 0.1 + brightness  # noise that grows with the signal
+    got = bounded(torch.full_like(v_total, 9.0), v_total, brightness)
+    assert ((got - v_total).abs() < 0.1).all()
+
+
+def test_an_image_is_bounded_by_itself_alone() -> None:
+    v_total, brightness = prediction(1.0, 0.1)
+    v_total[1] *= 3
+    s2 = torch.full_like(v_total, 9.0)
+    together = bounded(s2, v_total, brightness)
+    alone = [bounded(s2[n : n + 1], v_total[n : n + 1], brightness[n : n + 1]) for n in range(2)]
+    assert torch.equal(together, torch.cat(alone))
+    assert torch.equal(s2, torch.full_like(s2, 9.0))

@@ -5,13 +5,17 @@
 
 (Laine et al. 2019, eq. 4.) The blind estimate never saw its own pixel's noise: that is what makes the two errors
 independent, so only blind estimates may be fused, and only once. v is learned by likelihood, through the variance
-v_total = v + s2 of x_noisy - x_blind, which is what a blind network can see.
+v_total = v + s2 of x_noisy - x_blind, which is what a blind network can see. As v >= 0, v_total bounds s2 from above:
+where a level was estimated too high, for fine anatomy passes for noise, the best predicted places tell (`bounded`).
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+BINS, FEWEST = 12, 500  # of brightness; pixels in each, in small images of fewer bins
+BEST_PREDICTED = 0.05  # share of a bin's pixels; nothing but noise is left unpredicted there
 
 
 def gain(v_total: Tensor, s2: Tensor | float) -> Tensor:
@@ -22,6 +26,19 @@ def gain(v_total: Tensor, s2: Tensor | float) -> Tensor:
 def fuse(x_blind: Tensor, x_noisy: Tensor, v_total: Tensor, s2: Tensor | float) -> Tensor:
     """E[x | x_noisy], same shape as the inputs; variances in the square of their unit."""
     return x_blind + gain(v_total, s2) * (x_noisy - x_blind)
+
+
+def bounded(s2: Tensor, v_total: Tensor, brightness: Tensor) -> Tensor:
+    """s2, nowhere above the v_total of the best predicted pixels of like brightness; all (N, 1, H, W), like s2 again.
+
+    Each image for itself. Too low a bound costs little where it is reached: those pixels are predicted well.
+    """
+    result = s2.clone()
+    for image, total, shade in zip(result, v_total, brightness, strict=True):
+        for group in shade.flatten().argsort().tensor_split(max(1, min(BINS, shade.numel() // FEWEST))):
+            best = total.flatten()[group].float().quantile(BEST_PREDICTED)
+            image.view(-1)[group] = image.view(-1)[group].clamp(max=best)
+    return result
 
 
 def error_variance(v_total: Tensor, s2: Tensor | float) -> Tensor:
