@@ -32,8 +32,8 @@ def write_pictures(cache: Path, docs: Path) -> None:
         results = {name: folder / name / "000.npy" for name in METHODS if (folder / name / "000.npy").exists()}
         task = cache / "tasks" / folder.name
         if len(results) > 1 and "noisy" in results and (task / "truth.npz").exists():
-            _draw(to / f"{folder.name} {folder.parent.name}.png".replace(" ", "-"), task, results)
-    pictures = sorted(file for file in to.glob("*-s.png") if not file.name.startswith(("gain", "inference")))
+            _draw(to / f"{folder.name}-{folder.parent.name}.png", task, results)
+    pictures = sorted(file for file in to.glob("*s.png") if not file.name.startswith(("gain", "inference")))
     parts = [f"## {file.stem.replace('-', ' ')}\n\n![{file.stem}]({file.name})" for file in pictures]
     (to / "pictures.md").write_text("\n\n".join([HEAD.strip(), *parts]) + "\n")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.methods import METHODS
-from benchmarks.tasks import CORE, FULL
+from benchmarks.tasks import FULL
 from benchmarks.writing import markdown, panels
 
 RESAMPLINGS = 2000
@@ -52,7 +52,7 @@ largest mean error in eight bins of brightness, in units of 1/255. Intervals are
 
 def write_report(results: Path, docs: Path) -> None:
     """The page and its plots, from what there is."""
-    folders = sorted(results.glob("* s")) if results.exists() else []
+    folders = sorted(results.glob("*-*s")) if results.exists() else []
     if not folders:
         return
     plots = docs / "benchmarks"
@@ -68,31 +68,32 @@ def write_report(results: Path, docs: Path) -> None:
 
 
 def _read(folder: Path) -> Table:
-    order = [task.name for task in dict.fromkeys(CORE + FULL)]
-    names = sorted((sub.name for sub in folder.iterdir()), key=lambda n: order.index(n) if n in order else len(order))
-    table: Table = {}
-    for task in names:
-        records = {file.stem: json.loads(file.read_text()) for file in (folder / task).glob("*.json")}
-        table[task] = {name: records[name] for name in METHODS if name in records}
-    return table
+    order = [task.name for task in FULL]
+    found: Table = {}
+    for file in sorted(folder.glob("*/*.json")):
+        record = json.loads(file.read_text())
+        found.setdefault(record["task"], {})[file.stem] = record
+    place = lambda task: order.index(task) if task in order else len(order)  # noqa: E731
+    return {
+        task: {name: found[task][name] for name in METHODS if name in found[task]} for task in sorted(found, key=place)
+    }
 
 
 def _budget(name: str, table: Table, plots: Path) -> list[str]:
-    device, seconds, _ = name.split()
+    device, seconds = name.removesuffix("s").split("-")
     machines = sorted({record["machine"] for records in table.values() for record in records.values()})
     spent = sum(_spent(record) for records in table.values() for record in records.values()) / 60
-    slug = name.replace(" ", "-")
     parts = [
         f"## {seconds} seconds of training, {device}",
         f"Computed on: {'; '.join(machines)}. {spent:.0f} minutes of training and denoising in all.",
-        "PSNR in dB, mean and half the width of its interval; the best of those told nothing is bold.",
-        _main_table(table, "psnr_foreground", "{:.2f} ± {:.2f}"),
+        "PSNR in dB, mean and half the width of its interval (one patient alone has none); the best of those told\nnothing is bold.",
+        _main_table(table, "psnr_foreground", ".2f", spread=True),
         "The same as a difference from this project's default, paired by patient:",
         _difference_table(table),
         "SSIM:",
-        _main_table(table, "ssim_foreground", "{:.3f}"),
-        _gain_plot(table, plots / f"gain-{slug}.png"),
-        _inference_plot(table, plots / f"inference-{slug}.png"),
+        _main_table(table, "ssim_foreground", ".3f"),
+        _gain_plot(table, plots / f"gain-{name}.png"),
+        _inference_plot(table, plots / f"inference-{name}.png"),
     ]
     return [part for part in parts if part] + [_task_section(task, records) for task, records in table.items()]
 
@@ -111,20 +112,25 @@ def _values(record: Record, measure: str) -> dict[str, float]:
     return {patient: float(np.mean(values)) for patient, values in found.items()}
 
 
-def _interval(values: list[float]) -> tuple[float, float]:
+def _interval(values: list[float]) -> tuple[float, float] | None:
+    """95 %, by bootstrap; None where there is one patient alone."""
+    if len(values) < 2:
+        return None
     drawn = np.random.default_rng(0).choice(values, (RESAMPLINGS, len(values))).mean(1)
     return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
 
 
-def _main_table(table: Table, measure: str, form: str) -> str:
+def _main_table(table: Table, measure: str, form: str, spread: bool = False) -> str:
     best = {task: _best(records, measure) for task, records in table.items()}
 
     def cell(task: str, method: str) -> str:
         values = list(_values(table[task].get(method, {}), measure).values())
         if not values:
             return _absent(table[task].get(method))
-        low, high = _interval(values)
-        text = form.format(np.mean(values), (high - low) / 2)
+        interval = _interval(values)
+        text = f"{np.mean(values):{form}}"
+        if interval and spread:
+            text += f" ± {(interval[1] - interval[0]) / 2:{form}}"
         return f"**{text}**" if best[task] == method else text
 
     return _by_method(table, cell)
@@ -145,8 +151,8 @@ def _difference_table(table: Table) -> str:
         if not ours or not theirs:
             return _absent(table[task].get(method))
         differences = [theirs[patient] - ours[patient] for patient in ours]
-        low, high = _interval(differences)
-        return f"{np.mean(differences):+.2f} ({low:+.2f}, {high:+.2f})"
+        interval = _interval(differences)
+        return f"{np.mean(differences):+.2f}" + (" ({:+.2f}, {:+.2f})".format(*interval) if interval else "")
 
     return _by_method(table, cell, without=("ours", "noisy"))
 
@@ -214,7 +220,9 @@ def _residual(record: Record, what: str) -> float | None:
 
 
 def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if abs(value) < 2 else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
 
 
 MEASURES: dict[str, Callable[[Record], float | None]] = {

@@ -52,8 +52,7 @@ class Cell:
 
     def path(self, results: Path) -> Path:
         """Where its figures are kept."""
-        budget = f"{self.device} {self.seconds:g} s"
-        return results / budget / self.task.name / f"{self.method}.json"
+        return results / f"{self.device}-{self.seconds:g}s" / self.task.slug / f"{self.method}.json"
 
     def outputs(self, cache: Path) -> Path:
         """Where its denoised scans are kept."""

@@ -39,9 +39,14 @@ class Task:
 
     @property
     def name(self) -> str:
-        """For file names and tables."""
+        """For tables."""
         short = {"inductive": "", "transductive": ", seen"}[self.protocol]
         return f"{Path(self.data).name} {self.noise or 'measured'}{short}{f', seed {self.seed}' if self.seed else ''}"
+
+    @property
+    def slug(self) -> str:
+        """The name without blanks, for folders."""
+        return self.name.replace(",", "").replace(" ", "-")
 
     @property
     def model(self) -> Noise | None:
@@ -95,7 +100,7 @@ PAPER = tuple(
 
 def prepared(task: Task, shared: Path, cache: Path) -> Path:
     """The task's folder, written if it is not there."""
-    return cached(cache / "tasks" / task.name, task.key, lambda folder: _write(task, task.split(shared), folder))
+    return cached(cache / "tasks" / task.slug, task.key, lambda folder: _write(task, task.split(shared), folder))
 
 
 def _write(task: Task, split: Split, folder: Path) -> None:
