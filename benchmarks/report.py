@@ -86,8 +86,8 @@ def _budget(name: str, table: Table, plots: Path) -> list[str]:
     parts = [
         f"## {seconds} seconds of training, {device}",
         f"Computed on: {'; '.join(machines)}. {spent:.0f} minutes of training and denoising in all.",
-        "PSNR in dB, mean and half the width of its interval (one patient alone has none). Bold: the best of those that\n"
-        "were told nothing.",
+        "PSNR in dB, mean and half the width of its interval (one patient alone has none). Bold: the best of those\n"
+        "that were told nothing.",
         _main_table(table, "psnr_foreground", ".2f", spread=True),
         "The same as a difference from this project's default, paired by patient:",
         _difference_table(table),
