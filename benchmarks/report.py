@@ -81,11 +81,12 @@ def _read(folder: Path) -> Table:
 
 def _budget(name: str, table: Table, plots: Path) -> list[str]:
     device, seconds = name.removesuffix("s").split("-")
-    machines = sorted({record["machine"] for records in table.values() for record in records.values()})
-    spent = sum(_spent(record) for records in table.values() for record in records.values()) / 60
+    every = [record for records in table.values() for record in records.values()]
+    machines, commits = (", ".join(sorted({record[what] for record in every})) for what in ("machine", "commit"))
+    minutes = sum(map(_spent, every)) / 60
     parts = [
         f"## {seconds} seconds of training, {device}",
-        f"Computed on: {'; '.join(machines)}. {spent:.0f} minutes of training and denoising in all.",
+        f"On {machines}, at {commits}; {minutes:.0f} minutes of training and denoising in all.",
         "PSNR in dB, mean and half the width of its interval (one patient alone has none). Bold: the best of those\n"
         "that were told nothing.",
         _main_table(table, "psnr_foreground", ".2f", spread=True),

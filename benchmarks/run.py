@@ -98,7 +98,11 @@ def main(
         print(f"{sum(measure_again(cell, data, cache, results) for cell in cells)} cells were measured again.")
     else:
         left = [cell for cell in cells if not _done(cell, results)]
-        print(f"{len(cells) - len(left)} of {len(cells)} cells are there.", flush=True)
+        hours = sum(cell.seconds for cell in left if METHODS[cell.method].sees != "nothing") / 3600
+        print(
+            f"{len(cells) - len(left)} of {len(cells)} cells are there; {hours:.1f} hours of training to go.",
+            flush=True,
+        )
         _fill(left, minutes, data, cache, results)
     write_report(results, docs)
     write_pictures(cache, docs)
@@ -131,6 +135,7 @@ def run_cell(cell: Cell, data: Path, cache: Path, results: Path) -> dict[str, An
         figures = _worked(cell, folder, out, said)
     shutil.rmtree(out / "work", ignore_errors=True)
     names = {"task": cell.task.name, "method": cell.method, "key": cell.key, "machine": machine(cell.device)}
+    names["commit"] = commit()
     return _keep(cell, {**names, **figures}, folder, cache, results)
 
 
@@ -139,7 +144,14 @@ def measure_again(cell: Cell, data: Path, cache: Path, results: Path) -> bool:
     path = cell.path(results)
     if not _done(cell, results) or not (cell.outputs(cache) / "figures.json").exists():
         return False
-    kept = ("task", "method", "key", "machine", *json.loads((cell.outputs(cache) / "figures.json").read_text()))
+    kept = (
+        "task",
+        "method",
+        "key",
+        "machine",
+        "commit",
+        *json.loads((cell.outputs(cache) / "figures.json").read_text()),
+    )
     record = {name: value for name, value in json.loads(path.read_text()).items() if name in kept}
     _keep(cell, record, prepared(cell.task, data, cache), cache, results)
     return True
@@ -152,6 +164,13 @@ def _keep(cell: Cell, record: dict[str, Any], folder: Path, cache: Path, results
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
     return record
+
+
+def commit() -> str:
+    """Of the code that computed a cell; empty outside a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False) if shutil.which("git") else None
+    return found.stdout.strip() if found and found.returncode == 0 else ""
 
 
 def machine(device: str) -> str:

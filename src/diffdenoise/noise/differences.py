@@ -24,6 +24,7 @@ from diffdenoise.noise.looked import Looked
 GAP, RING = 2, 4  # pixels; from the place to the ring beyond the spacing, and the ring's width
 FLATTEST, MOST_FLAT = 0.1, 0.5  # share of the places, at each brightness, that counts; the latter in small images
 FEWEST_VALUES = 500  # per brightness bin
+PASSES = 6  # of choosing the quiet places by the sigma that the last choice gave; it hardly changes after three
 FEWEST_IN_WIDTH = 200  # the same for bins of even width, some of which few pixels fall in
 MEDIAN_OF_NORMAL = 0.67448975  # of |z|, z standard normal
 MOST_LEVELS = 2000  # differences that take no more values than this come from an image of few grey levels
@@ -37,11 +38,11 @@ class Flat(NamedTuple):
     number: int
 
 
-def flat_sigmas(looked: Looked, spacing: int, bins: int) -> list[Flat]:
+def flat_sigmas(looked: Looked, spacing: int, bins: int, quiet: bool = False) -> list[Flat]:
     """The flattest places of at most so many brightness bins of as many pixels each, dark to bright.
 
     Fewer bins in small images; none where nothing varies. The number does not depend on the spacing, unless the image
-    is tiny.
+    is tiny. quiet: go on from the flattest places to all that are as quiet as their sigma, for white noise.
     """
     places = _places(looked, spacing)
     bins = max(1, min(bins, int(FLATTEST * np.count_nonzero(looked.alive)) // FEWEST_VALUES))
@@ -49,7 +50,7 @@ def flat_sigmas(looked: Looked, spacing: int, bins: int) -> list[Flat]:
         return []
     share = float(np.clip(bins * FEWEST_VALUES / places[0].size, FLATTEST, MOST_FLAT))
     edges = np.quantile(places[1], np.linspace(0, 1, bins + 1))[1:-1]
-    return [_flat(group, share) for group in _split(places, edges)]
+    return [_flat(group, share, PASSES * quiet) for group in _split(places, edges)]
 
 
 def evenly_spaced_sigmas(looked: Looked, spacing: int, bins: int) -> list[Flat]:
@@ -70,11 +71,25 @@ def _split(places: tuple[np.ndarray, ...], edges: np.ndarray) -> list[tuple[np.n
     return [tuple(part[group] for part in places) for group in groups if group.any()]
 
 
-def _flat(group: tuple[np.ndarray, ...], share: float) -> Flat:
+def _flat(group: tuple[np.ndarray, ...], share: float, passes: int = 0) -> Flat:
+    """From the flattest places; then, in each pass, from those whose ring holds no more than the last sigma^2.
+
+    Where noise is all there is those are half of the places, and the more the better. Where anatomy is they are few:
+    its share in them is less than in sigma, so that sigma can only fall.
+    """
     detail, brightness, unrest = group
     flat = unrest <= np.quantile(unrest, share)
-    sigma = float(np.median(np.abs(detail[flat]))) / MEDIAN_OF_NORMAL
-    return Flat(float(np.median(brightness[flat])), sigma, int(np.count_nonzero(flat)))
+    for _ in range(passes):
+        quiet = unrest <= _deviation(detail[flat]) ** 2
+        if np.count_nonzero(quiet) < FEWEST_VALUES:
+            break
+        flat = quiet
+    return Flat(float(np.median(brightness[flat])), _deviation(detail[flat]), int(np.count_nonzero(flat)))
+
+
+def _deviation(detail: np.ndarray) -> float:
+    """Standard deviation by the median: what edges are left among the places hardly count."""
+    return float(np.median(np.abs(detail))) / MEDIAN_OF_NORMAL
 
 
 def _places(looked: Looked, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -56,7 +56,8 @@ def estimate_noise(slices: np.ndarray, reach: int | None = None, bins: int = 12)
     looked = look(slices)
     if reach is None:
         reach = min(LONGEST_REACH, reach_of(looked))
-    bins_found = flat_sigmas(looked, reach + 1, bins)
+    # Correlated noise makes the rings themselves uncertain: there the flattest places alone are the better choice.
+    bins_found = flat_sigmas(looked, reach + 1, bins, quiet=reach == 0)
     if not bins_found:
         return constant_level(0.0)
     sigmas = np.array([flat.sigma for flat in bins_found])
