@@ -26,14 +26,20 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 @given(st.integers(1, 5))
 def test_the_shares_of_what_is_left_use_all_of_it_up(rounds: int) -> None:
+    """If sampling takes the time that is kept for it, every stage gets its share of the whole."""
     left, given_to = 1.0, []
-    order = ["blind_spot"] + [stage for _ in range(rounds) for stage in list(SHARES)[1:]]
-    for place, stage in enumerate(order):
-        given_to.append(left * share(stage, 1 + max(0, place - 1) // 3, rounds))
+    slices = share("teacher", 1, rounds)
+    a_round = SHARES["teacher"] + SHARES["diffusion"] + SHARES["student"]
+    whole = SHARES["blind_spot"] + rounds * a_round
+    left -= left * share("blind_spot", 1, rounds)
+    assert left * slices == pytest.approx(rounds * SHARES["teacher"] / whole)
+    for number in range(1, rounds + 1):
+        given_to.append(left * share("diffusion", number, rounds))
+        left -= given_to[-1] + SHARES["teacher"] / whole
+        given_to.append(left * share("student", number, rounds))
         left -= given_to[-1]
     assert left == pytest.approx(0, abs=1e-9)
-    whole = SHARES["blind_spot"] + rounds * sum(list(SHARES.values())[1:])
-    assert given_to == pytest.approx([SHARES[stage] / whole for stage in order])
+    assert given_to == pytest.approx(rounds * [SHARES["diffusion"] / whole, SHARES["student"] / whole])
 
 
 class Clock:

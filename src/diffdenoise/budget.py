@@ -18,9 +18,9 @@ from diffdenoise.config import Config
 from diffdenoise.errors import ConfigError
 from diffdenoise.run_folder import write_json
 
-SHARES = {"blind_spot": 0.40, "diffusion": 0.20, "teacher": 0.10, "student": 0.30}  # the last three in each round
+SHARES = {"blind_spot": 0.40, "teacher": 0.10, "diffusion": 0.20, "student": 0.30}  # the last three in each round
 RESERVE = 0.02  # of the budget, for writing the model
-FEWEST_STEPS = 10
+FEWEST_STEPS, FEWEST_SLICES = 10, 4
 
 
 def parse_budget(text: str) -> float:
@@ -34,18 +34,25 @@ def parse_budget(text: str) -> float:
 
 
 def share(stage: str, number: int, rounds: int) -> float:
-    """What part of the time left a stage of round `number` gets; 1 for the last one."""
-    stages = list(SHARES)
-    here = sum(SHARES[later] for later in stages[stages.index(stage) :])
-    further = (rounds - number) * sum(SHARES[later] for later in stages[1:])
-    return SHARES[stage] / (here + further)
+    """What part of the time left a stage of round `number` gets; the last one gets all.
+
+    How many slices are sampled, in all rounds, is decided before the first diffusion model is trained. What sampling
+    them takes is still to come then.
+    """
+    a_round = sum(part for name, part in SHARES.items() if name != "blind_spot")
+    if stage == "blind_spot":
+        return SHARES[stage] / (SHARES[stage] + rounds * a_round)
+    if stage == "teacher":
+        return SHARES[stage] / a_round
+    here = SHARES["student"] if stage == "student" else a_round
+    return SHARES[stage] / (here + (rounds - number) * a_round)
 
 
 class Planner:
     """Decides the steps of each stage (the slices of the teacher) when its turn comes, and records them in a file.
 
     key: of the fit; budget: seconds for all of it, None leaves the config as it is; seconds: measures a step of each
-    stage in SHARES, and a slice of the teacher; slices: how many there are; started: when, by time.monotonic().
+    stage in SHARES, and a slice of the teacher in all rounds; slices: how many there are; started: by time.monotonic().
     """
 
     def __init__(
@@ -87,5 +94,5 @@ class Planner:
         decision = {"spent": self.spent, "planned": planned, "seconds_each": each}
         if stage != "teacher":
             return {**decision, "steps": max(FEWEST_STEPS, int(planned / each))}
-        chosen = min(self.slices, max(1, int(planned / each)), config.teacher.slices or self.slices)
-        return {**decision, "slices": chosen if chosen < self.slices else None}
+        chosen = min(self.slices, max(FEWEST_SLICES, int(planned / each)), config.teacher.slices or self.slices)
+        return {**decision, "planned": 0.0, "slices": chosen if chosen < self.slices else None}

@@ -110,26 +110,30 @@ def _train(run: _Run, config: Config) -> None:
     with _seeded(config.seed):
         first = BlindSpotStage(config.blind_spot, slices.store, config.seed, 2 * _typical(slices) ** 2)
     blind_spot = run.trained(first, "blind_spot", 1, key)
-    blind = SliceStore(cached(run.folder / "known", key, partial(_predict_all, blind_spot, slices.store, device)))
+    config, shapes = run.planner.decide("teacher", 1, config), slices.store.shapes
+    chosen = choose_slices([shape[0] for shape in shapes], config.teacher.slices)
+    predict = partial(_predict_all, blind_spot, slices.store, device, chosen)
+    blind = SliceStore(cached(run.folder / "known", key_of(key, config.teacher.slices), predict))
 
-    shapes = slices.store.shapes
     counts = {"scans": len(shapes), "slices": slices.count}
     history = {"device": device, "precision": precision(device), **counts}
-    model = Model(config, slices.normalisation, _chain_target(config, blind), blind_spot, (), history)
+    model = Model(config, slices.normalisation, _chain_target(config, blind, chosen), blind_spot, (), history)
     for number in range(1, config.rounds + 1):
-        model, key = _train_round(run, model, number, blind, key)
+        model, key = _train_round(run, model, number, blind, chosen, key)
     save_model(model.to("cpu"), run.folder / MODEL)
 
 
-def _train_round(run: _Run, model: Model, number: int, blind: SliceStore, key: str) -> tuple[Model, str]:
-    """The model with one more round, and the key of all that it was made from; blind: x_c and v_total."""
+def _train_round(
+    run: _Run, model: Model, number: int, blind: SliceStore, chosen: list[list[int]], key: str
+) -> tuple[Model, str]:
+    """The model with one more round, and the key of all that it was made from; blind: x_c and v_total of `chosen`."""
     config, noisy, shapes = model.config, run.slices.store, run.slices.store.shapes
     seed = config.seed + 2 * (number - 1)
     conditioner = partial(_condition, model, constant_level(_typical(run.slices)), number)
     conditions = blind
     if number > 1:
         give = lambda scan, index: conditioner(noisy.slice(scan, index)[None].to(run.device))[0]  # noqa: E731
-        fill = partial(fill_store, shapes=shapes, make=give)
+        fill = partial(fill_store, shapes=shapes, make=give, chosen=chosen)
         to = run.folder / in_round("condition", number)
         conditions = SliceStore(cached(to, key_of(key, config.feedback), fill))
 
@@ -137,12 +141,10 @@ def _train_round(run: _Run, model: Model, number: int, blind: SliceStore, key: s
     key = key_of(key, config.feedback, config.diffusion.model_dump())
     settings, patch = config.diffusion, config.blind_spot.patch or 1
     with _seeded(seed + 1):
-        second = DiffusionStage(settings, conditioner, patch, model.chain, noisy, blind, conditions, seed + 1)
+        second = DiffusionStage(settings, conditioner, patch, model.chain, noisy, blind, conditions, seed + 1, chosen)
     diffusion = run.trained(second, "diffusion", number, key, settings.ema)
 
-    config = run.planner.decide("teacher", number, config)
     key = key_of(key, config.teacher.model_dump())
-    chosen = choose_slices([shape[0] for shape in shapes], config.teacher.slices)
     teacher = Teacher(diffusion, config, number, model.chain, noisy, blind, conditions, run.slices.levels, run.device)
     say = partial(run.progress, title("teacher", number))
     teach = lambda to: fill_store(to, shapes, teacher.image, chosen, say)  # noqa: E731
@@ -192,21 +194,24 @@ def title(stage: str, number: int = 1) -> str:
     return NAMES[stage] if number == 1 else f"Round {number}, {NAMES[stage]}"
 
 
-def _predict_all(blind_spot: nn.Module, noisy: SliceStore, device: str, folder: Path) -> None:
-    """x_c and v_total of every slice, as two channels."""
+def _predict_all(blind_spot: nn.Module, noisy: SliceStore, device: str, chosen: list[list[int]], folder: Path) -> None:
+    """x_c and v_total of the chosen slices, as two channels."""
 
     def make(scan: int, index: int) -> Tensor:
         return torch.cat(predict_blind(blind_spot, noisy.slice(scan, index)[None].to(device)), dim=1)[0]
 
-    fill_store(folder, [(count, 2, *size) for count, _, *size in noisy.shapes], make)
+    fill_store(folder, [(count, 2, *size) for count, _, *size in noisy.shapes], make, chosen)
 
 
-def _chain_target(config: Config, known: SliceStore) -> ChainTarget:
+def _chain_target(config: Config, known: SliceStore, chosen: list[list[int]]) -> ChainTarget:
     """For images the scale is half of [0, 1]; for differences their standard deviation, so that x_0 has unit size."""
     kind = config.diffusion.target
     if kind == "image":
         return ChainTarget("image")
-    return ChainTarget("residual", float(np.sqrt(np.mean([array[:, 1].mean() for array in known.arrays]))))
+    variances = [
+        array[index, 1].mean() for array, indices in zip(known.arrays, chosen, strict=True) for index in indices
+    ]
+    return ChainTarget("residual", float(np.sqrt(np.mean(variances))))
 
 
 @contextmanager

@@ -42,11 +42,12 @@ class DiffusionStage(Stage):
         blind: SliceStore,
         conditions: SliceStore,
         seed: int,
+        chosen: list[list[int]] | None = None,
     ) -> None:
         super().__init__(make_diffusion(settings), settings, seed)
         self.conditioner = [conditioner]  # in a list: if it is a network, it is not what this stage trains
         self.patch, self.chain = patch, chain
-        self.noisy, self.blind, self.conditions = noisy, blind, conditions
+        self.noisy, self.blind, self.conditions, self.chosen = noisy, blind, conditions, chosen
         self.abar = make_schedule(settings.schedule, settings.timesteps).float()
 
     def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
@@ -62,7 +63,7 @@ class DiffusionStage(Stage):
 
     def batch(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(x_noisy, condition, scored pixels) of a step, each (N, 1, H, W)."""
-        boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop)
+        boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop, self.chosen)
         stores = self.noisy, self.blind, self.conditions
         x_noisy, blind, condition = (self.place(store.crops(boxes)) for store in stores)
         return x_noisy, *self.cured(x_noisy, blind, condition[:, :1], generator)
