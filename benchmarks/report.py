@@ -48,12 +48,12 @@ the contrast kept of inserted dots, lines and disks of 1 to 9 pixels that no tra
 largest mean error in eight bins of brightness, in units of 1/255. Intervals are
 95 %, bootstrapped over patients (or, where one subject is all there is, over slices or repetitions).
 
-**What it shows so far.** At three minutes on two cores this project does not beat BM3D on white noise, nor on correlated
-noise the non-local means whose strength is chosen for each scan; it is about a decibel or two below the supervised bound of the same
-budget, which itself only reaches BM3D: three stages have to share the time of one. On the echo-planar scans (b0)
-every method that takes a level from our estimator loses against doing nothing, and ours, which also chooses its hidden
-patch by it, most of all: there is no flat place to estimate from (docs/ablations.md, study j). Still to come: the
-self-supervised peers (`make bench` fills their rows), longer budgets, a GPU.
+**What it shows so far.** At three minutes on two cores this project does not beat BM3D on white noise, nor on
+correlated noise the non-local means whose strength is chosen for each scan; it is one to three decibels below the
+supervised bound of the same budget, which itself only reaches BM3D: three stages have to share the time of one. On the
+echo-planar scans (b0) every method that takes a level from our estimator loses against doing nothing, and ours, which
+also chooses its hidden patch by it, most of all: there is no flat place to estimate from (docs/ablations.md, study j).
+Still to come: the self-supervised peers (`make bench` fills their rows), longer budgets, a GPU.
 """
 
 
