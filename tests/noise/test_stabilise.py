@@ -39,7 +39,7 @@ def test_both_ways_rise(sigma: list[float], values: list[float]) -> None:
     table = stabilise(NoiseLevel(tuple(np.linspace(0, 1, len(sigma))), tuple(sigma)))
     rising = np.sort(values)
     for change in (table.forward, table.inverse):
-        assert (np.diff(change(rising)) >= 0).all()
+        assert (np.diff(change(rising)) >= -1e-6).all()  # to the rounding of float32
     assert table.forward(np.array([0.0, 1.0])) == pytest.approx([0, 1], abs=0.01)
     for part in (table.brightness, table.stable, table.mean):
         assert (np.diff(part) > 0).all()
