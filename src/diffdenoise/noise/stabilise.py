@@ -58,7 +58,7 @@ def stabilise(level: NoiseLevel) -> Stabilisation:
         raise ValueError("The noise level is 0: there is no noise to stabilise.")
     low, high = min(0.0, level.knots[0]), max(1.0, level.knots[-1])
     x = np.linspace(low - TAIL * greatest, high + TAIL * greatest, POINTS)
-    x = np.unique([*x, 0.0, 1.0, *level.knots])
+    x = np.unique(np.round([*x, 0.0, 1.0, *level.knots], 9))  # no two points that only rounding tells apart
     sigma = np.maximum(np.sqrt(level.variance(x).astype(np.float64)), FLOOR * greatest)
     steps = np.diff(x) * (1 / sigma[1:] + 1 / sigma[:-1]) / 2
     integral = np.concatenate([[0.0], np.cumsum(steps)])
