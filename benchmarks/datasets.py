@@ -32,7 +32,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Split:
-    """train and test come from different patients; with one subject alone from blocks of slices, as `unit` says.
+    """train and test come from different patients; with one subject alone from blocks of slices.
 
     clean: pixels are references, noise is to be added. Without a `train` part the test images are trained on.
     inserts: of a phantom, present in the first half of the test images and absent in the second: name -> (row, column).
@@ -41,7 +41,6 @@ class Split:
     train: list[Images]
     test: list[Images]
     clean: bool
-    unit: str = "patients"
     inserts: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -67,21 +66,21 @@ def colin27(folder: Path) -> Split:
     """Axial slices of the mean of 27 scans of one head: 60 for training, ten from 10 mm above for testing."""
     volume = _volume(folder / "mri_colin27" / "colin27_ch2.nii.gz")[:, ::-1] / np.float32(255)
     test = [Images(f"slice {number}", volume[number : number + 1].copy()) for number in range(110, 150, 4)]
-    return Split([Images("Colin", volume[40:100].copy())], test, True, "slices of one subject")
+    return Split([Images("Colin", volume[40:100].copy())], test, True)
 
 
 def philips_b0(folder: Path) -> Split:
     """Two of five b0 volumes of a diffusion scan; the other three are the reference."""
     series = _series(folder / "mri_philips_dwi" / "dwi_17vol.nii.gz")[:5] / np.float32(2000)
     test = [Images(f"repetition {n}", series[n], tuple(series[2:])) for n in range(2)]
-    return Split([], test, False, "repetitions of one subject")
+    return Split([], test, False)
 
 
 def bold(folder: Path) -> Split:
     """Twenty frames of a functional scan; twenty later ones are the reference."""
     series = _series(folder / "mri_studyforrest_bold" / "bold_first40.nii.gz") / np.float32(700)
     test = [Images(f"frame {n}", series[n], tuple(series[20:])) for n in range(20)]
-    return Split([], test, False, "frames of one subject")
+    return Split([], test, False)
 
 
 def ct_phantom(folder: Path) -> Split:
@@ -96,7 +95,7 @@ def ct_phantom(folder: Path) -> Split:
         for number, image in enumerate(stored[f"dose010_{name}"])
     ]
     inserts = {"14 HU, 3 mm": (94, 160), "7 HU, 5 mm": (95, 95), "5 HU, 7 mm": (160, 95), "3 HU, 10 mm": (160, 160)}
-    return Split([], test, False, "realisations", inserts)
+    return Split([], test, False, inserts)
 
 
 def phantom_pairs(folder: Path) -> Split:
@@ -105,13 +104,13 @@ def phantom_pairs(folder: Path) -> Split:
     for pair in sorted((folder / "mri_phantom_hazen" / "snr_pairs").iterdir()):
         a, b = (_dicom(file) for file in sorted(pair.iterdir()))
         test.append(Images(pair.name, a / np.quantile(a, 0.999), (b / np.quantile(a, 0.999),)))
-    return Split([], test, False, "phantoms")
+    return Split([], test, False)
 
 
 def low_field(folder: Path) -> Split:
     """Three people at 0.055 T: strong Rician noise and no reference."""
     files = sorted((folder / "mri_ulf_055T" / "subjects_055T").glob("*.nii.gz"))
-    return Split([], [Images(file.name[:-7], _scaled(_volume(file))) for file in files], False, "scans")
+    return Split([], [Images(file.name[:-7], _scaled(_volume(file))) for file in files], False)
 
 
 DATASETS: dict[str, Callable[[Path], Split]] = {

@@ -13,8 +13,6 @@ import torch
 
 from diffdenoise.noise import models
 
-POINTS = 256  # of a curve over brightness
-
 
 @dataclass(frozen=True)
 class Noise:

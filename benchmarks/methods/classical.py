@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.methods import Denoise, Given, NotApplicableError
-from benchmarks.noises import POINTS, Noise
+from benchmarks.noises import Noise
 from diffdenoise.noise.estimate import NoiseLevel, estimate_noise
 from diffdenoise.noise.stabilise import stabilise
 
+POINTS = 256  # of a noise level over brightness
 PSD_SIZE = 128  # pixels; side of the noise spectra given to BM3D
 CALIBRATED_ON = 160  # pixels; side of the middle part of a scan that a strength is chosen on
 
