@@ -91,9 +91,11 @@ def _budget(name: str, table: Table, plots: Path) -> list[str]:
     every = [record for records in table.values() for record in records.values()]
     machines, commits = (", ".join(sorted({record[what] for record in every})) for what in ("machine", "commit"))
     minutes = sum(map(_spent, every)) / 60
+    others = [record["others"] for record in every if "others" in record]
     parts = [
         f"## {seconds} seconds of training, {device}",
-        f"On {machines}, at {commits}; {minutes:.0f} minutes of training and denoising in all.",
+        f"On {machines}, at {commits}; {minutes:.0f} minutes of training and denoising in all."
+        + (f" Other\nprocesses took at most {max(others):.0%} of the machine while a method ran." if others else ""),
         "PSNR in dB, mean and half the width of its interval (one patient alone has none). Bold: the best of those\n"
         "that were told nothing.",
         _main_table(table, "psnr_foreground", ".2f", spread=True),

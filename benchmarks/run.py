@@ -23,7 +23,7 @@ from benchmarks.methods import METHODS, Method
 from benchmarks.pictures import write_pictures
 from benchmarks.report import write_report
 from benchmarks.scoring import score
-from benchmarks.tasks import CORE, FULL, PAPER, Task, prepared
+from benchmarks.tasks import CORE, FULL, PAPER, Protocol, Task, prepared
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError
 from diffdenoise.run_folder import key_of, write_json
@@ -72,6 +72,7 @@ def main(
     data: Path = SHARED,
     own: list[Path] | None = None,
     noise: list[str] | None = None,
+    seen: bool = False,
     cache: Path = Path("benchmarks/cache"),
     results: Path = Path("benchmarks/results/peers"),
     docs: Path = Path("docs"),
@@ -82,6 +83,7 @@ def main(
     full: every task and method.
     paper: the paper's own data, which you hold in the folder `data` (benchmarks/paper_data.py tells how).
     own: folders of clean scans of yours, to which `noise` (by name, several allowed) is added.
+    seen: train on the noisy test scans of those folders, not on other patients'.
     rescore: train nothing; measure again what the cache still holds.
     """
     device = choose_device(device)
@@ -90,7 +92,8 @@ def main(
         raise SystemExit(f"There is no method {unknown[0]!r}. There are: {', '.join(METHODS)}.")
     tasks: tuple[Task, ...] = PAPER if paper else FULL if full else CORE
     if own:
-        tasks = tuple(Task(str(folder), name) for folder in own for name in noise or ("gaussian-25",))
+        protocol: Protocol = "transductive" if seen else "inductive"
+        tasks = tuple(Task(str(folder), name, protocol) for folder in own for name in noise or ("gaussian-25",))
     tasks = tuple(one for one in tasks if not task or any(part in one.name for part in task))
     names = methods or tuple(name for name, method in METHODS.items() if full or method.core)
     cells = [Cell(one, name, seconds, device) for name in names for one in tasks]

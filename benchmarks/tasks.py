@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.datasets import DATASETS, Images, Split, own_folder
 from benchmarks.noises import NOISES, Noise
 from benchmarks.paper_data import PAPER_DATASETS
+from diffdenoise.errors import ConfigError
 from diffdenoise.phantom import add_details
 from diffdenoise.quality.reference import foreground
 from diffdenoise.run_folder import cached, key_of
@@ -26,6 +27,7 @@ from diffdenoise.run_folder import cached, key_of
 Protocol = Literal["inductive", "transductive"]
 WITH_LESIONS = 4  # test scans that are denoised once more with lesions in them
 REVISION = 1  # of what a task's folder holds
+KNOWN = DATASETS | PAPER_DATASETS
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,13 @@ class Task:
 
     def split(self, shared: Path) -> Split:
         """The images, without noise where it is simulated."""
-        known = DATASETS | PAPER_DATASETS
-        return known[self.data](shared) if self.data in known else own_folder(Path(self.data))
+        return KNOWN[self.data](shared) if self.data in KNOWN else own_folder(Path(self.data))
 
     @property
     def key(self) -> str:
         """Of everything that the task's files depend on."""
-        return key_of(REVISION, asdict(self), asdict(self.model) if self.model else None)
+        files = [] if self.data in KNOWN else _stamps(Path(self.data))
+        return key_of(REVISION, asdict(self), asdict(self.model) if self.model else None, *files)
 
 
 # Eight cells that a CPU can bear: three levels, correlated, signal-dependent and magnitude noise, and a real one.
@@ -117,13 +119,24 @@ def _write(task: Task, split: Split, folder: Path) -> None:
         truth |= {f"deviation{n}": model.deviation(scan) for n, scan in enumerate(scans)}
     for number, image in enumerate(split.test):
         truth |= _truth_of(image, number, split.clean)
-    trained = split.train if split.train and task.protocol == "inductive" else []
+    if task.protocol == "inductive" and not split.train:
+        raise ConfigError(
+            f"{task.data} holds scans of one patient alone, so that none is left to train on. "
+            "Put each patient's into a sub-folder, or train on the noisy test scans themselves with --seen."
+        )
+    trained = split.train if task.protocol == "inductive" else []
     noisy = [model.add(s.pixels, _seed(task, "train", n)) if model else s.pixels for n, s in enumerate(trained)]
     _save(folder / "noisy" / "train", noisy or tested[: len(scans)])
     _save(folder / "noisy" / "test", tested)
     if split.clean and trained:
         _save(folder / "clean" / "train", [scan.pixels for scan in trained])
     np.savez_compressed(folder / "truth.npz", **truth)
+
+
+def _stamps(folder: Path) -> list[tuple[str, int, int]]:
+    """What tells that a user's own files are other ones than before."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return [(str(file.relative_to(folder)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 def _truth_of(image: Images, number: int, clean: bool) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ An empty NOISE-NAME tells the method nothing. OUT gets a file for each test scan
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -33,11 +34,11 @@ def main(
     )
     make = METHODS[method].load()
     try:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), _used()
         denoise = make(given)
         trained = time.perf_counter()
         results = denoise(test)
-        ended = time.perf_counter()
+        ended, used_later = time.perf_counter(), _used()
     except NotApplicableError as reason:
         (to / "figures.json").write_text(json.dumps({"not_applicable": str(reason)}))
         return
@@ -51,7 +52,26 @@ def main(
         "megapixels": sum(scan.size for scan in test) / 1e6,
         "memory_mib": _memory(device),
     }
+    if used and used_later:
+        figures["others"] = _others(used, used_later, ended - start)
     (to / "figures.json").write_text(json.dumps(figures))
+
+
+def _used() -> tuple[float, float] | None:
+    """Seconds of CPU time used so far: by the whole machine (also taken by its host), by this process. Linux alone."""
+    try:
+        ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    except OSError:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = ticks
+    mine = os.times()
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK"), sum(mine[:4])
+
+
+def _others(before: tuple[float, float], after: tuple[float, float], seconds: float) -> float:
+    """The part of the machine that was not this process's to use while it ran: how far to trust its figures."""
+    machine, mine = (late - early for early, late in zip(before, after, strict=True))
+    return max(0.0, machine - mine) / (max(seconds, 0.01) * (os.cpu_count() or 1))
 
 
 def _memory(device: str) -> float:

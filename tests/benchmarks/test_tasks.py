@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.datasets import DATASETS
 from benchmarks.tasks import CORE, FULL, PAPER, Task, load, prepared
+from diffdenoise.errors import ConfigError
 
 
 @pytest.fixture
@@ -33,6 +34,21 @@ def test_transductive_tasks_train_on_what_is_tested(folder: Path, tmp_path: Path
     assert len(train) == 1
     assert np.array_equal(train[0], test[0])
     assert not (task / "clean").exists()
+
+
+def test_one_patient_alone_is_not_trained_on_unless_asked_for(folder: Path, tmp_path: Path) -> None:
+    alone = str(folder / "patient0")
+    with pytest.raises(ConfigError, match=r"one patient alone.*--seen"):
+        prepared(Task(alone, "gaussian-25"), tmp_path, tmp_path / "cache")
+    seen = prepared(Task(alone, "gaussian-25", "transductive"), tmp_path, tmp_path / "cache")
+    assert len(load(seen / "noisy" / "train")) == 1
+
+
+def test_other_files_of_a_user_are_another_task(folder: Path) -> None:
+    before = Task(str(folder), "gaussian-25").key
+    assert Task(str(folder), "gaussian-25").key == before
+    np.save(folder / "patient0" / "b.npy", np.ones((1, 40, 48), dtype=np.float32))
+    assert Task(str(folder), "gaussian-25").key != before
 
 
 def test_nothing_clean_lies_where_a_method_looks(folder: Path, tmp_path: Path) -> None:
