@@ -83,7 +83,7 @@ def _denoise_one(
 ) -> list[Path]:
     scan = read_scan(item)
     inner: Progress = lambda _, done, total: progress(f"  {item.name}", done, total)  # noqa: E731
-    result = denoiser.denoise_slices(scan.pixels, wanted.sampler, wanted.seed, inner)
+    result = denoiser.denoise_slices(scan.pixels, wanted.sampler, wanted.seed, inner, scan.frames)
     if (bias := worst_bias(scan.pixels, result.pixels)) > WORRYING_BIAS:
         log.warning(
             "%s: the result is brighter or darker than the scan, by %.1f times the removed noise. The model is trained "
@@ -93,7 +93,7 @@ def _denoise_one(
         )
     spread = result.spread
     if wanted.spread and spread is None:
-        spread = denoiser.denoise_slices(scan.pixels, "srds", wanted.seed, inner).spread
+        spread = denoiser.denoise_slices(scan.pixels, "srds", wanted.seed, inner, scan.frames).spread
     images = {"denoised": result.pixels, "spread": spread}
     images["removed"] = scan.pixels - result.pixels
     paths = []

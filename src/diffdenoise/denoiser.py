@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -24,6 +25,7 @@ from diffdenoise.run_folder import find_model
 from diffdenoise.scans.files import Found, find, read_scan
 from diffdenoise.scans.scan import Scan
 from diffdenoise.scans.sidecar import sha256
+from diffdenoise.scans.stored import units_of
 
 Images = np.ndarray | str | Path | Sequence[np.ndarray] | Sequence[str | Path]
 
@@ -78,8 +80,9 @@ class Denoiser:
         Integer arrays are rounded and saturated. sampler "student" is one forward pass; "srds" samples and fuses.
         """
         if isinstance(image, Scan):
-            return image.with_pixels(self.denoise_slices(image.pixels, sampler, seed).pixels)
-        pixels = self.denoise_slices(_as_slices(image), sampler, seed).pixels.reshape(image.shape)
+            return image.with_pixels(self.denoise_slices(image.pixels, sampler, seed, frames=image.frames).pixels)
+        frames = math.prod(image.shape[:-3])
+        pixels = self.denoise_slices(_as_slices(image), sampler, seed, frames=frames).pixels.reshape(image.shape)
         if image.dtype.kind in "iu":
             limits = np.iinfo(image.dtype)
             pixels = np.clip(np.rint(pixels), limits.min, limits.max)
@@ -91,9 +94,13 @@ class Denoiser:
         sampler: Sampler = "student",
         seed: int = 0,
         progress: Progress = lambda what, done, total: None,
+        frames: int = 1,
     ) -> Denoised:
-        """Pixels (slices, rows, columns) in, a `Denoised` out: pixels and, from "srds", the spread of the pairs."""
-        return denoise_slices(self.model, pixels, sampler, seed, self.device, partial(progress, "Denoising"))
+        """Pixels (slices, rows, columns) in, a `Denoised` out: pixels and, from "srds", the spread of the pairs.
+
+        frames: so many volumes of the same places, one after the other.
+        """
+        return denoise_slices(self.model, pixels, sampler, seed, self.device, partial(progress, "Denoising"), frames)
 
     def save(self, path: str | Path) -> Path:
         """Write one self-describing model file (safetensors)."""
@@ -135,9 +142,9 @@ def _sources(images: Images) -> list[Source]:
 
 def _array_source(image: np.ndarray, number: int) -> Source:
     pixels = _as_slices(image)
-    scan = Scan(pixels, f"array {number}", "npy", units="absolute" if image.dtype == np.uint8 else "arbitrary")
+    scan = Scan(pixels, f"array {number}", "npy", frames=math.prod(image.shape[:-3]), units=units_of(image.dtype))
     digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
-    return Source(f"array {pixels.shape} {digest}", lambda: scan)
+    return Source(f"array {image.shape} {digest}", lambda: scan)
 
 
 def _as_slices(image: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from diffdenoise.diagnosis import choose, diagnose, told
@@ -41,19 +42,20 @@ def _is_run(path: Path) -> bool:
 
 
 def _scan_facts(scan: Scan) -> dict[str, Any]:
-    found = diagnose(scan.pixels)
+    found = diagnose(scan.pixels, np.split(scan.pixels, scan.frames))
     level, trend = found.level, found.trend
     slices, rows, columns = scan.pixels.shape
     weak, strong = min(level.sigma), max(level.sigma)
     facts = {
         "format": scan.format.replace("_", " "),
         "files": len(scan.paths),
-        "slices x rows x columns": f"{slices} x {rows} x {columns}",
+        "slices x rows x columns": f"{slices} x {rows} x {columns}"
+        + (f", {scan.frames} volumes of {slices // scan.frames}" if scan.frames > 1 else ""),
         "range": f"{scan.pixels.min():g} to {scan.pixels.max():g}",
         "units": "absolute (equal numbers mean the same in every scan)" if scan.units == "absolute" else "arbitrary",
         "noise level": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness)",
         "noise kind": trend.kind,
-        "what a fit does": "\n".join(told(PRESETS["cpu"], choose([trend.kind], [level.reach]))),
+        "what a fit does": "\n".join(told(PRESETS["cpu"], choose([trend.kind], [level.reach], found.repeated))),
     }
     return {**facts, "warning": "\n".join(found.faults)} if found.faults else facts
 

@@ -11,6 +11,7 @@ import numpy as np
 from diffdenoise.config import BlindNetwork, Config, Loss
 from diffdenoise.noise.assumptions import check_noise
 from diffdenoise.noise.estimate import NoiseLevel, estimate_noise
+from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.trend import Kind, Trend, classify_noise
 
 # For a larger patch than one pixel, the paper changes PUCA for LG-BPN.
@@ -27,11 +28,15 @@ IN_WORDS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Level and trend in the scan's own units; faults: assumptions that do not hold, one message each."""
+    """Level and trend in the scan's own units; faults: assumptions that do not hold, one message each.
+
+    repeated: it was measured on repetitions of the same object.
+    """
 
     level: NoiseLevel
     trend: Trend
     faults: tuple[str, ...]
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,19 @@ class Choice:
     why: dict[str, str]
 
 
-def diagnose(slices: np.ndarray) -> Diagnosis:
-    """The noise of (slices, rows, columns)."""
-    level = estimate_noise(slices)
-    faults = tuple(finding.message for finding in check_noise(slices, level))
-    return Diagnosis(level, classify_noise(slices, level), faults)
+def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = ()) -> Diagnosis:
+    """The noise of (slices, rows, columns); stacks: images of the same shape that may be repetitions, in order."""
+    first, again = repetitions(stacks) or (slices, None)
+    level = estimate_noise(first, again=again)
+    faults = tuple(finding.message for finding in check_noise(first, level, again))
+    return Diagnosis(level, classify_noise(slices, level), faults, again is not None)
 
 
-def choose(kinds: Sequence[Kind], reaches: Sequence[int]) -> Choice:
-    """For scans with these kinds of noise and reaches of its correlation: those of most of them count."""
+def choose(kinds: Sequence[Kind], reaches: Sequence[int], repeated: bool = False) -> Choice:
+    """For scans with these kinds of noise and reaches of its correlation: those of most of them count.
+
+    repeated: they were measured on repetitions.
+    """
     kind, reach = Counter(kinds).most_common(1)[0][0], int(np.median(reaches))
     patch = 2 * reach + 1
     loss: Loss = "l1" if kind == "gaussian" else "l2"
@@ -72,6 +81,8 @@ def choose(kinds: Sequence[Kind], reaches: Sequence[int]) -> Choice:
     noise = f"The noise looks {pixels}, and {IN_WORDS[kind]}."
     if kind == "rician":
         noise += " What is estimated is the mean magnitude, which stays above zero in the background."
+    if repeated:
+        noise += " It was measured where the same object was imaged again, on the differences."
     return Choice(patch, loss, noise, why)
 
 

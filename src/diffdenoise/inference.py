@@ -12,6 +12,7 @@ import torch
 from diffdenoise.domain import Domain
 from diffdenoise.model_file import Model
 from diffdenoise.noise.estimate import constant_level, estimate_noise
+from diffdenoise.noise.repetition import repetitions
 from diffdenoise.rounds import image_seed, sample_slice
 from diffdenoise.tiling import tiled
 
@@ -33,14 +34,17 @@ def denoise_slices(
     seed: int = 0,
     device: str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    frames: int = 1,
 ) -> Denoised:
     """Denoise one scan, float (slices, rows, columns) in its own units. The spread comes with sampler "srds" alone.
+
+    frames: so many volumes of the same places, one after the other.
 
     Each slice of the result stays within the range of its own noisy pixels.
     """
     if pixels.min() == pixels.max():  # nothing there to denoise, and no range to normalise by
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None)
-    domain = domain_of(model, pixels)
+    domain = domain_of(model, pixels, frames)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
     for index, image in enumerate(pixels):
@@ -58,7 +62,7 @@ def denoise_slices(
     return Denoised(result, spread)
 
 
-def domain_of(model: Model, pixels: np.ndarray) -> Domain:
+def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     """The way of a scan (slices, rows, columns) into the model's domain, by the model's rule and the scan's own noise.
 
     The noise level is the one the user gave, or estimated for the model's hidden patch.
@@ -67,5 +71,6 @@ def domain_of(model: Model, pixels: np.ndarray) -> Domain:
     offset, scale = model.normalisation.range_of(pixels)
     if config.sigma is not None:
         return Domain.of(offset, scale, constant_level(config.sigma), even=False)
-    level = estimate_noise(pixels, (config.blind_spot.patch or 1) // 2)
+    first, again = repetitions(np.split(pixels, frames)) or (pixels, None)
+    level = estimate_noise(first, (config.blind_spot.patch or 1) // 2, again=again)
     return Domain.of(offset, scale, level, config.stabilise)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from diffdenoise.config import Config
-from diffdenoise.diagnosis import Choice, choose, diagnose, settle, told
+from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
@@ -23,7 +23,7 @@ from diffdenoise.training.slices import SliceStore, write_scan_slices
 from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
-READING = "Reading scans"
+READING, MEASURING = "Reading scans", "Measuring their noise"
 
 
 @dataclass(frozen=True)
@@ -75,29 +75,18 @@ def _tell(sentences: list[str], faults: list[list[str]]) -> None:
 
 
 def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> None:
-    ranges, units, diagnoses, skipped = [], [], [], []
-    for number, source in enumerate(sources):
-        try:
-            scan = source.load()
-            ranges.append(measure_range(scan.pixels))
-            units.append(scan.units)
-            diagnoses.append(diagnose(scan.pixels))
-            write_scan_slices(folder, len(ranges) - 1, scan.pixels[:, None])
-        except ScanError as error:
-            skipped.append(str(error))
-        progress(READING, number + 1, len(sources))
-    if not ranges:
-        raise ScanError(
-            "Input", "no scan could be read: " + " | ".join(skipped or ["nothing was given"]), "Name others."
-        )
+    ranges, units, frames, skipped = _read(sources, folder, progress)
+    paths = sorted(folder.glob("*.npy"))
+    diagnoses = _diagnoses([np.load(path, mmap_mode="r")[:, 0] for path in paths], frames, progress)
     mode = config.normalisation
     if mode == "auto":
         mode = "fixed" if set(units) == {"absolute"} else "scan"
     rule = fit_normalisation(ranges, mode)
-    choice = choose([found.trend.kind for found in diagnoses], [found.level.reach for found in diagnoses])
+    kinds, reaches = [found.trend.kind for found in diagnoses], [found.level.reach for found in diagnoses]
+    choice = choose(kinds, reaches, any(found.repeated for found in diagnoses))
     stabilise = config.stabilise and config.sigma is None
     levels = []
-    for path, own, found in zip(sorted(folder.glob("*.npy")), ranges, diagnoses, strict=True):
+    for path, own, found in zip(paths, ranges, diagnoses, strict=True):
         offset, scale = own if mode == "scan" else (rule.offset, rule.scale)
         level = constant_level(config.sigma) if config.sigma else found.level
         domain = Domain.of(offset, scale, level, stabilise)
@@ -115,3 +104,37 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "skipped": skipped,
         },
     )
+
+
+def _read(
+    sources: Sequence[Source], folder: Path, progress: Progress
+) -> tuple[list[tuple[float, float]], list[str], list[int], list[str]]:
+    """Each scan's slices on disk as they are; the ranges, units and frames of those that could be read, and faults."""
+    ranges, units, frames, skipped = [], [], [], []
+    for number, source in enumerate(sources):
+        try:
+            scan = source.load()
+            ranges.append(measure_range(scan.pixels))
+            units.append(scan.units)
+            frames.append(scan.frames)
+            write_scan_slices(folder, len(ranges) - 1, scan.pixels[:, None])
+        except ScanError as error:
+            skipped.append(str(error))
+        progress(READING, number + 1, len(sources))
+    if not ranges:
+        raise ScanError(
+            "Input", "no scan could be read: " + " | ".join(skipped or ["nothing was given"]), "Name others."
+        )
+    return ranges, units, frames, skipped
+
+
+def _diagnoses(scans: list[np.ndarray], frames: list[int], progress: Progress) -> list[Diagnosis]:
+    """Of each scan; its own frames, the last one before it and the first one after it may be repetitions."""
+    split = [np.split(scan, count) for scan, count in zip(scans, frames, strict=True)]
+    found = []
+    for number, (scan, own) in enumerate(zip(scans, split, strict=True)):
+        before, after = split[max(0, number - 1) : number], split[number + 1 : number + 2]
+        ends = [parts[-1] for parts in before], [parts[0] for parts in after]
+        found.append(diagnose(scan, [*ends[0], *own, *ends[1]]))
+        progress(MEASURING, number + 1, len(scans))
+    return found

@@ -169,3 +169,9 @@ def test_damaged_files_are_named(tmp_path: Path, suffix: str) -> None:
         (tmp_path / f"bad{suffix}").write_bytes(bad)
         with pytest.raises(ScanError, match=r"bad\.nii"):
             read(tmp_path / f"bad{suffix}")
+
+
+def test_the_volumes_of_a_series_are_counted(tmp_path: Path) -> None:
+    for shape, frames in (((5, 6), 1), ((5, 6, 4), 1), ((5, 6, 4, 3), 3), ((5, 6, 4, 3, 2), 6)):
+        save(tmp_path / "a.nii", np.zeros(shape, np.int16))
+        assert read(tmp_path / "a.nii").frames == frames

@@ -29,16 +29,19 @@ class Finding:
     message: str
 
 
-def check_noise(slices: np.ndarray, level: NoiseLevel) -> list[Finding]:
-    """What is wrong with the noise of (slices, rows, columns); level: as estimated from them, in the same units."""
+def check_noise(slices: np.ndarray, level: NoiseLevel, again: np.ndarray | None = None) -> list[Finding]:
+    """What is wrong with the noise of (slices, rows, columns); level: as estimated from them, in the same units.
+
+    again: a repetition, if there is one.
+    """
     _, scale = measure_range(slices)
     limit = max(NOISE_FREE * scale, OF_A_STEP * _step(slices))
     # The finest differences see least anatomy. In a scan without noise that is all the level, further out, sees.
-    finest = estimate_noise(slices, reach=0).typical if level.reach else level.typical
+    finest = estimate_noise(slices, reach=0, again=again).typical if level.reach else level.typical
     if level.typical < limit or (finest < limit and level.typical < ANATOMY * limit):
         return [Finding("noise_free", _noise_free(min(finest, level.typical), scale))]
     findings = []
-    if reach_of(look(slices)) > LONGEST_REACH:
+    if reach_of(look(slices, again)) > LONGEST_REACH:
         findings.append(Finding("correlated_far", _correlated_far()))
     clipped = _clipped_share(slices, max(level.typical / 2, 1.01 * _step(slices)))
     if clipped > FEWEST_CLIPPED:

@@ -47,13 +47,16 @@ def constant_level(sigma: float) -> NoiseLevel:
     return NoiseLevel((0.0,), (float(sigma),))
 
 
-def estimate_noise(slices: np.ndarray, reach: int | None = None, bins: int = 12) -> NoiseLevel:
+def estimate_noise(
+    slices: np.ndarray, reach: int | None = None, bins: int = 12, again: np.ndarray | None = None
+) -> NoiseLevel:
     """Noise level of (slices, rows, columns); reach: of its correlation in pixels, None to estimate that, too.
 
+    again: a repetition (see `repetition`), which frees the estimate of the anatomy.
     Places without any variation (a background set to a constant) carry no noise and do not count; sigma is 0 if
     nothing else is left. Images of few grey levels are fine: the levels' width counts as part of the noise.
     """
-    looked = look(slices)
+    looked = look(slices, again)
     if reach is None:
         reach = min(LONGEST_REACH, reach_of(looked))
     # Correlated noise makes the rings themselves uncertain: there the flattest places alone are the better choice.
@@ -62,7 +65,9 @@ def estimate_noise(slices: np.ndarray, reach: int | None = None, bins: int = 12)
         return constant_level(0.0)
     sigmas = np.array([flat.sigma for flat in bins_found])
     counts = np.array([flat.number for flat in bins_found])
-    sigmas = _without_anatomy(sigmas / plateau(looked, reach, sigmas), 1.2 / np.sqrt(counts))
+    sigmas = sigmas / plateau(looked, reach, sigmas)
+    if again is None:
+        sigmas = _without_anatomy(sigmas, 1.2 / np.sqrt(counts))
     return NoiseLevel(tuple(flat.brightness for flat in bins_found), tuple(map(float, sigmas)), reach)
 
 

@@ -14,21 +14,33 @@ CONSTANT = 5  # pixels; a square of this side without any variation is a mask, n
 
 @dataclass(frozen=True)
 class Looked:
-    """What of a scan is looked at, each (slices, rows, columns): pixels, their brightness, where they are no mask."""
+    """What of a scan is looked at, each (slices, rows, columns): pixels, their brightness, where they are no mask.
+
+    pure: x is a difference of repetitions, noise and no anatomy.
+    """
 
     x: np.ndarray
     brightness: np.ndarray
     alive: np.ndarray
+    pure: bool = False
 
 
-def look(slices: np.ndarray) -> Looked:
-    """Prepare (slices, rows, columns) for the estimators: about MOST_PIXELS of them, evenly spread."""
+def look(slices: np.ndarray, again: np.ndarray | None = None) -> Looked:
+    """Prepare (slices, rows, columns) for the estimators: about MOST_PIXELS of them, evenly spread.
+
+    again: a repetition, the same shape; then the pixels are those of the difference, as noisy as one image.
+    """
     from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 
     x = _spread(slices).astype(np.float32)
     near = (1, CONSTANT, CONSTANT)
     constant = maximum_filter(x, near) == minimum_filter(x, near)
-    return Looked(x, gaussian_filter(x, (0, SMOOTHING, SMOOTHING)), ~maximum_filter(constant, near))
+    one = Looked(x, gaussian_filter(x, (0, SMOOTHING, SMOOTHING)), ~maximum_filter(constant, near))
+    if again is None:
+        return one
+    two = look(again)
+    brightness = (one.brightness + two.brightness) / 2
+    return Looked((one.x - two.x) / np.float32(np.sqrt(2)), brightness, one.alive & two.alive, pure=True)
 
 
 def _spread(slices: np.ndarray) -> np.ndarray:

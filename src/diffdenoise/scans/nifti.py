@@ -7,6 +7,7 @@ extensions and byte order of a result are the source's own bytes, so nothing in 
 from __future__ import annotations
 
 import gzip
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -35,7 +36,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     volume = _load(paths[0])
     with reading(paths[0], "NIfTI"):
         pixels = to_physical(_as_slices(volume.stored, volume.axis), volume.slope, volume.intercept)
-    return Scan(pixels, name, "nifti", paths, "arbitrary")
+    return Scan(pixels, name, "nifti", paths, "arbitrary", math.prod(volume.stored.shape[3:]))
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

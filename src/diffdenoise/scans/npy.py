@@ -1,7 +1,8 @@
-"""NumPy arrays (.npy): the last two axes are rows and columns, all axes before them are slices."""
+"""NumPy arrays (.npy): the last two axes are rows and columns, the one before them slices, all further ones volumes."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one .npy file; ScanError unless it holds integers or floats of two or more dimensions."""
     stored = _load(paths[0])
     with reading(paths[0], "a NumPy array"):
-        return Scan(to_physical(_as_slices(stored)), name, "npy", paths, units_of(stored.dtype))
+        pixels = to_physical(_as_slices(stored))
+    return Scan(pixels, name, "npy", paths, units_of(stored.dtype), math.prod(stored.shape[:-3]))
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

@@ -17,6 +17,7 @@ class Scan:
     name: path of the result relative to an output folder, such as ``sub-01/anat.nii.gz``; for a DICOM series a folder.
     format: key of `diffdenoise.scans.files.FORMATS`.
     paths: the files it was read from, in slice order where a slice is a file.
+    frames: so many volumes of the same places, one after the other (time points, directions).
     units: "absolute" where equal numbers mean the same in every scan (HU, 8-bit grey), else "arbitrary" (MR).
     source: private to the format's module: header, geometry, dtype.
     """
@@ -26,6 +27,7 @@ class Scan:
     format: str
     paths: tuple[Path, ...] = ()
     units: str = "arbitrary"
+    frames: int = 1
     source: Any = field(default=None, repr=False)
 
     def with_pixels(self, pixels: np.ndarray) -> Scan:

@@ -1,0 +1,58 @@
+"""Repetitions: one object imaged again. Their difference holds noise alone.
+
+Where anatomy is fine and nowhere flat (echo-planar heads) it passes for noise in a single image. In (a - b) / sqrt(2)
+it cancels, while noise that is independent in both keeps its level. Taken for repetitions are images whose coarse
+structure is the same and whose noise is not: one image that was processed in two ways repeats nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from diffdenoise.noise.differences import flat_sigmas
+from diffdenoise.noise.looked import MOST_PIXELS, look
+
+BLOCK = 8  # pixels; side of the blocks whose means are compared
+UNLIKE = 0.14  # of their spread, in their differences: a correlation of 0.99, or 14 % brighter
+OWN = 0.5  # noise in the difference over noise in the sum, at the brightness where it is most: 1 if each has its own
+BINS = 4  # of brightness
+MOST_TRIED = 16  # pairs, evenly spread
+
+
+def repetitions(stacks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Two stacks (slices, rows, columns) of the same places, of each place two images; None if there are none.
+
+    stacks: (slices, rows, columns) each, in the order in which they were taken; neighbours are tried.
+    """
+    pairs = [(a, b) for a, b in pairwise(stacks) if a.shape == b.shape]
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    for a, b in pairs[:: max(1, -(-len(pairs) // MOST_TRIED))]:
+        if sum(first.size for first, _ in found) < MOST_PIXELS and is_repetition(a, b):
+            found.append((a, b))
+    if len(found) < 2:
+        return found[0] if found else None
+    return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
+
+
+def is_repetition(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two stacks (slices, rows, columns) show the same object, each with noise of its own."""
+    if min(a.shape[1:]) < 2 * BLOCK or np.array_equal(a, b):
+        return False
+    means = _block_means(a), _block_means(b)
+    if (means[0] - means[1]).std() >= UNLIKE * min(of_one.std() for of_one in means):
+        return False
+    between = replace(look(a, again=b), pure=False)  # looked at like the sum, where there is anatomy
+    both = replace(between, x=look(a).x + look(b).x)
+    shown = zip(flat_sigmas(between, 1, BINS), flat_sigmas(both, 1, BINS), strict=False)
+    return max((math.sqrt(2) * one.sigma / two.sigma for one, two in shown if two.sigma > 0), default=0.0) > OWN
+
+
+def _block_means(stack: np.ndarray) -> np.ndarray:
+    slices, rows, columns = stack.shape[0], *(side // BLOCK for side in stack.shape[1:])
+    whole = stack[:, : rows * BLOCK, : columns * BLOCK].reshape(slices, rows, BLOCK, columns, BLOCK)
+    return whole.mean((2, 4), dtype=np.float64).ravel()

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffdenoise.noise.models import gaussian
+from diffdenoise.phantom import mni_slices
+from diffdenoise.preparation import Slices, Source, prepare
+from diffdenoise.presets import make_config
+from diffdenoise.scans.scan import Scan
+
+HEAD = torch.from_numpy(mni_slices(40, 4, 10))[:, ::3, ::3]  # pixels of 3 mm: anatomy passes for noise
+OTHER = 1 - HEAD
+
+
+def prepared(folder: Path, *scans: Scan) -> Slices:
+    sources = [Source(str(number), lambda scan=scan: scan) for number, scan in enumerate(scans)]
+    return prepare(sources, make_config("smoke", {"normalisation": "fixed"}), folder, lambda *_: None)
+
+
+def noisy(clean: torch.Tensor, seed: int) -> np.ndarray:
+    return gaussian(clean, 0.01, torch.Generator().manual_seed(seed)).numpy()
+
+
+def loudest(slices: Slices) -> list[float]:
+    """The most that each scan's noise is found to be, in units of what was added."""
+    return [100 * slices.normalisation.scale * max(level.sigma) for level in slices.levels]
+
+
+def test_noise_is_measured_on_what_was_imaged_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="diffdenoise")
+    alone = loudest(prepared(tmp_path / "alone", Scan(noisy(HEAD, 0), "a", "npy")))
+    assert alone[0] > 2
+    assert "imaged again" not in caplog.text
+    two = Scan(noisy(HEAD, 0), "a", "npy"), Scan(noisy(HEAD, 1), "b", "npy")
+    series = Scan(np.concatenate([noisy(HEAD, 0), noisy(HEAD, 1)]), "c", "npy", frames=2)
+    other = Scan(noisy(OTHER, 2), "d", "npy")
+    for name, scans in {"two": two, "series": (series,), "among others": (other, *two)}.items():
+        found = loudest(prepared(tmp_path / name, *scans))
+        assert found[-2:] == pytest.approx([1] * min(2, len(scans)), rel=0.3)
+        assert "imaged again" in caplog.text
+        caplog.clear()
