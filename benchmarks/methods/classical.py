@@ -1,4 +1,4 @@
-"""Classical methods: no training. Where one needs the noise level, it is estimated from the scan it denoises."""
+"""Classical methods: no training. Where one needs the noise level, it is estimated from the scans it denoises."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.methods import Denoise, Given, NotApplicableError
+from benchmarks.methods.levels import estimated
 from benchmarks.noises import Noise
-from diffdenoise.noise.estimate import NoiseLevel, estimate_noise
+from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.stabilise import stabilise
 
 POINTS = 256  # of a noise level over brightness
@@ -75,10 +76,7 @@ def dipy_nlmeans(given: Given) -> Denoise:
     """DIPY's blockwise non-local means on volumes, Gaussian noise of the estimated level."""
     from dipy.denoise.nlmeans import nlmeans
 
-    def scan(pixels: np.ndarray) -> np.ndarray:
-        return nlmeans(pixels, sigma=estimate_noise(pixels).typical, rician=False)
-
-    return lambda scans: [scan(pixels) for pixels in scans]
+    return _each_scan(lambda pixels, sigma: nlmeans(pixels, sigma=sigma, rician=False))
 
 
 def mp_pca(given: Given) -> Denoise:
@@ -99,28 +97,28 @@ def _calibrated(
     """Parameters chosen for each scan, from the noisy image alone (J-invariance, Batson & Royer 2019)."""
     from skimage.restoration import calibrate_denoiser
 
-    def scan(pixels: np.ndarray) -> np.ndarray:
+    def scan(pixels: np.ndarray, sigma: float) -> np.ndarray:
         sides = [min(size, CALIBRATED_ON) for size in pixels.shape[1:]]
         rows, columns = ((size - side) // 2 for size, side in zip(pixels.shape[1:], sides, strict=True))
         middle = pixels[len(pixels) // 2, rows : rows + sides[0], columns : columns + sides[1]]
         run = partial(denoiser, **(fixed or {}))
-        _, (parameters, losses) = calibrate_denoiser(
-            middle, run, tried(estimate_noise(pixels).typical), extra_output=True
-        )
+        _, (parameters, losses) = calibrate_denoiser(middle, run, tried(sigma), extra_output=True)
         best = parameters[int(np.argmin(losses))]  # used on the whole image: J-invariance is for the choice alone
         return np.stack([run(image, **best) for image in pixels])
 
-    return lambda scans: [scan(pixels) for pixels in scans]
+    return _each_scan(scan)
+
+
+def _each_scan(one: Callable[[np.ndarray, float], np.ndarray]) -> Denoise:
+    """Scan by scan, each with its estimated level."""
+    return lambda scans: [one(scan, level.typical) for scan, level in zip(scans, estimated(scans), strict=True)]
 
 
 def _each_slice(one: Callable[[np.ndarray, float], np.ndarray], level: bool = True) -> Denoise:
-    """Slice by slice with the scan's estimated level."""
-
-    def scan(pixels: np.ndarray) -> np.ndarray:
-        sigma = estimate_noise(pixels).typical if level else 0.0
-        return np.stack([one(image, sigma) for image in pixels])
-
-    return lambda scans: [scan(pixels) for pixels in scans]
+    """Slice by slice, with the scan's estimated level or without any."""
+    if not level:
+        return lambda scans: [np.stack([one(image, 0.0) for image in scan]) for scan in scans]
+    return _each_scan(lambda scan, sigma: np.stack([one(image, sigma) for image in scan]))
 
 
 def _spectrum(noise: Noise) -> np.ndarray:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.methods import Denoise, Given
+from benchmarks.methods.levels import estimated
 from diffdenoise.device import precision
-from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.noise.trend import Trend, classify_noise
 from diffdenoise.presets import PRESETS
 from diffdenoise.tiling import tiled
@@ -174,8 +174,7 @@ def _crops(scans: list[np.ndarray], boxes: list[Box], device: str) -> Tensor:
 
 def _trend(given: Given) -> Trend:
     """Kind and level of the noise, estimated from the largest of the noisy scans."""
-    scan = max(given.train, key=lambda scan: scan.size)
-    level = estimate_noise(scan)
+    scan, level = max(zip(given.train, estimated(given.train), strict=True), key=lambda pair: pair[0].size)
     trend = classify_noise(scan, level)
     return trend if trend.kind == "poisson" and trend.lam > 0 else replace(trend, sigma=level.typical)
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from benchmarks.methods import Denoise, Given
+from benchmarks.methods.levels import estimated
 from diffdenoise.config import BlindSpotSettings
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.diffusion.fusion import fuse
-from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.presets import PRESETS
 from diffdenoise.probe import seconds_per_step
 from diffdenoise.rounds import predict_blind
@@ -56,7 +56,7 @@ def _preset(given: Given, preset: str | None, sampler: Any) -> Denoise:
 def _blind(given: Given, network: Any, loss: Any, fused: bool) -> Denoise:
     start = time.perf_counter()
     store = _store(given.train, given.work / "noisy")
-    level = float(np.median([estimate_noise(scan).typical for scan in given.train]))
+    level = float(np.median([level.typical for level in estimated(given.train)]))
     preset = PRESETS["gpu" if given.device == "cuda" else "cpu"].blind_spot.model_dump()
     settings = BlindSpotSettings.model_validate({**preset, "network": network, "loss": loss, "patch": 1})
     make = lambda settings: BlindSpotStage(settings, store, given.seed, 2 * level**2)  # noqa: E731
@@ -72,11 +72,11 @@ def _blind(given: Given, network: Any, loss: Any, fused: bool) -> Denoise:
         x_c, v_total = predict_blind(blind, x_noisy)
         return (fuse(x_c, x_noisy, v_total, s2) if fused else x_c)[0, 0].cpu().numpy()
 
-    def scan(pixels: np.ndarray) -> np.ndarray:
-        s2 = estimate_noise(pixels).typical ** 2
-        return np.stack([one(image, s2) for image in pixels])
+    def denoise(scans: list[np.ndarray]) -> list[np.ndarray]:
+        levels = estimated(scans)
+        return [np.stack([one(i, level.typical**2) for i in s]) for s, level in zip(scans, levels, strict=True)]
 
-    return lambda scans: [scan(pixels) for pixels in scans]
+    return denoise
 
 
 def _store(scans: list[np.ndarray], folder: Path) -> SliceStore:

@@ -16,6 +16,7 @@ from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, t
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.noise.repetition import candidates
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
 from diffdenoise.run_folder import cached, key_of, write_json
 from diffdenoise.scans.scan import Scan
@@ -129,12 +130,9 @@ def _read(
 
 
 def _diagnoses(scans: list[np.ndarray], frames: list[int], progress: Progress) -> list[Diagnosis]:
-    """Of each scan; its own frames, the last one before it and the first one after it may be repetitions."""
-    split = [np.split(scan, count) for scan, count in zip(scans, frames, strict=True)]
+    volumes = [np.split(scan, count) for scan, count in zip(scans, frames, strict=True)]
     found = []
-    for number, (scan, own) in enumerate(zip(scans, split, strict=True)):
-        before, after = split[max(0, number - 1) : number], split[number + 1 : number + 2]
-        ends = [parts[-1] for parts in before], [parts[0] for parts in after]
-        found.append(diagnose(scan, [*ends[0], *own, *ends[1]]))
+    for number, (scan, stacks) in enumerate(zip(scans, candidates(volumes), strict=True)):
+        found.append(diagnose(scan, stacks))
         progress(MEASURING, number + 1, len(scans))
     return found
