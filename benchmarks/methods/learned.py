@@ -174,7 +174,9 @@ def _crops(scans: list[np.ndarray], boxes: list[Box], device: str) -> Tensor:
 
 def _trend(given: Given) -> Trend:
     """Kind and level of the noise, estimated from the largest of the noisy scans."""
-    scan, level = max(zip(given.train, estimated(given.train), strict=True), key=lambda pair: pair[0].size)
+    largest = max(range(len(given.train)), key=lambda number: given.train[number].size)
+    near = given.train[max(0, largest - 1) : largest + 2]  # its neighbours may repeat it
+    scan, level = given.train[largest], estimated(near)[min(largest, 1)]
     trend = classify_noise(scan, level)
     return trend if trend.kind == "poisson" and trend.lam > 0 else replace(trend, sigma=level.typical)
 
