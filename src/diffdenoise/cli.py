@@ -29,7 +29,7 @@ app = App(
 Scans = Annotated[list[Path], Parameter(help="Files, folders (with all below) or patterns.", negative=())]
 Out = Annotated[Path, Parameter(name=["--output", "-o"], help="Folder for the results.")]
 Preset = Annotated[
-    Literal["smoke", "cpu", "gpu", "paper"] | None,
+    Literal["smoke", "fast", "cpu", "gpu", "paper"] | None,
     Parameter(help="Size of the networks and trainings; chosen by the hardware if not given."),
 ]
 Budget = Annotated[

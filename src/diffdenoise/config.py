@@ -95,13 +95,19 @@ class TeacherSettings(Settings):
 
 
 class StudentSettings(StageSettings):
-    """Stage 3: NAFNet, blocks per level."""
+    """Stage 3: NAFNet, blocks per level.
+
+    learns_from: the teacher's images, by `loss`; or the noisy images themselves, recorrupted, by L2, without any
+    teacher: stages 1 and 2 are left out then, and there is nothing to sample from. recorruption: its alpha.
+    """
 
     width: int = 16
     encoder: tuple[int, ...] = (1, 1)
     middle: int = 1
     decoder: tuple[int, ...] = (1, 1)
     loss: Loss = "l1"
+    learns_from: Literal["teacher", "recorrupted"] = "teacher"
+    recorruption: float = Field(default=0.5, gt=0)
 
 
 class Config(Settings):
@@ -125,6 +131,17 @@ class Config(Settings):
     diffusion: DiffusionSettings
     teacher: TeacherSettings
     student: StudentSettings
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether stages 1 and 2 are trained, so that their diffusion model can be sampled."""
+        return self.student.learns_from == "teacher"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Config:
+        if self.rounds > 1 and not self.has_teacher:
+            raise ValueError('rounds repeat the teacher; with learns_from = "recorrupted" there is none')
+        return self
 
 
 def read_overrides(path: Path) -> dict[str, Any]:

@@ -89,7 +89,10 @@ def non_local_means(noisy: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def stages(model: Model, noisy: np.ndarray, device: str) -> Images:
-    """The result of each stage of the method, in the units of `noisy`."""
+    """The result of each stage of the method that the model has, in the units of `noisy`."""
+    student = {"student": denoise_slices(model, noisy, device=device).pixels}
+    if model.blind_spot is None:
+        return student
     domain = domain_of(model, noisy)
     x_noisy = torch.from_numpy(domain.into(noisy))[:, None].to(device)
     x_c, _ = predict_blind(model.blind_spot, x_noisy)
@@ -102,7 +105,7 @@ def stages(model: Model, noisy: np.ndarray, device: str) -> Images:
         "fused": sampled.fused,
     }
     results = {name: domain.back(tensor[:, 0].cpu().numpy()) for name, tensor in tensors.items()}
-    return {**results, "student": denoise_slices(model, noisy, device=device).pixels}
+    return {**results, **student}
 
 
 def _figures(
@@ -129,12 +132,13 @@ def figures_table(figures: list[dict[str, Any]]) -> Table:
 
 
 def _notes(config: Config, sigma: float) -> list[str]:
-    steps = ", ".join(f"{name} {getattr(config, name).steps}" for name in ("blind_spot", "diffusion", "student"))
+    trained = ("blind_spot", "diffusion", "student") if config.has_teacher else ("student",)
+    steps = ", ".join(f"{name} {getattr(config, name).steps}" for name in trained)
+    taught = f"leak {config.diffusion.leak}, chain of the {config.diffusion.target}, {config.teacher.steps} DDIM steps"
     return [
         f"MNI152 T1 average, {TRAIN['count']} axial slices for training, {TEST['count']} others for testing; "
         f"Gaussian noise of {255 * sigma:g}/255, seed {config.seed}. No clean image was used in training.",
         "The test slices alone carry added fine detail (dots, lines and faint disks of 1 to 9 pixels).",
-        f"Preset {config.preset}, training steps: {steps}; leak {config.diffusion.leak}, chain of the "
-        f"{config.diffusion.target}, {config.teacher.steps} DDIM steps.",
+        f"Preset {config.preset}, training steps: {steps}; {taught if config.has_teacher else 'no teacher'}.",
         "Non-local means was given the true noise level; the method here estimated it.",
     ]

@@ -62,7 +62,14 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
 
 def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
     config = header["config"]
-    stages = {stage: config[stage]["steps"] for stage in ("blind_spot", "diffusion", "student")}
+    taught = config["student"].get("learns_from", "teacher") == "teacher"
+    stages = {stage: config[stage]["steps"] for stage in ("blind_spot", "diffusion", "student")[0 if taught else 2 :]}
+    of_teacher = {
+        "hidden patch": f"{config['blind_spot']['patch']} ({config['blind_spot']['network']})",
+        "rounds": config["rounds"],
+        "sampler": f"{config['teacher']['steps']} steps, {config['teacher']['pairs']} pair(s), "
+        + ("fused" if config["teacher"]["fuse"] else "not fused"),
+    }
     return {
         "fingerprint": header["fingerprint"],
         "written by": f"diffdenoise {header['version']}, torch {header['torch']}",
@@ -74,10 +81,8 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         "device": f"{header['history'].get('device')}, {header['history'].get('precision')}",
         "normalisation": header["normalisation"]["mode"],
         "noise": "estimated from each scan" if config["sigma"] is None else f"sigma {config['sigma']:g}, given",
-        "hidden patch": f"{config['blind_spot']['patch']} ({config['blind_spot']['network']})",
-        "rounds": config["rounds"],
-        "sampler": f"{config['teacher']['steps']} steps, {config['teacher']['pairs']} pair(s), "
-        + ("fused" if config["teacher"]["fuse"] else "not fused"),
+        "student": "of a teacher" if taught else "from the noisy images alone, recorrupted",
+        **(of_teacher if taught else {}),
         "notice": header["notice"],
     }
 

@@ -90,8 +90,8 @@ def told(config: Config, choice: Choice) -> list[str]:
     """What to tell about a fit with this config: the noise, and the reasons for what the config left open."""
     spot = config.blind_spot
     left_open = {
-        "blind_spot.patch": spot.patch is None,
-        "blind_spot.loss": spot.loss is None,
+        "blind_spot.patch": spot.patch is None and config.has_teacher,
+        "blind_spot.loss": spot.loss is None and config.has_teacher,
         "stabilise": not config.stabilise,
     }
     reasons = (f"{why[:-1]} (setting {name})." for name, why in choice.why.items() if left_open[name])

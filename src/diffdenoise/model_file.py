@@ -28,9 +28,12 @@ KEY = "diffdenoise"
 
 @dataclass(frozen=True)
 class Round:
-    """What one round trains: a diffusion model given the round's condition, and the student of its teacher."""
+    """What one round trains: a diffusion model given the round's condition, and the student of its teacher.
 
-    diffusion: nn.Module
+    diffusion: None where the student has no teacher.
+    """
+
+    diffusion: nn.Module | None
     student: nn.Module
 
 
@@ -38,13 +41,14 @@ class Round:
 class Model:
     """The trained networks and what is needed to apply them; the last round's student is the one users run.
 
+    blind_spot: None where the student has no teacher.
     history: what the training was (steps, seconds, device, number of slices); nothing that names a patient or a file.
     """
 
     config: Config
     normalisation: Normalisation
     chain: ChainTarget
-    blind_spot: nn.Module
+    blind_spot: nn.Module | None
     rounds: tuple[Round, ...]
     history: dict[str, Any] = field(default_factory=dict)
 
@@ -54,11 +58,11 @@ class Model:
         return self.rounds[-1].student
 
     def networks(self) -> dict[str, nn.Module]:
-        """All networks by name: blind_spot, diffusion, student, and diffusion_2, student_2, ... of later rounds."""
+        """Those it has, by name: blind_spot, diffusion, student, and diffusion_2, student_2, ... of later rounds."""
         named = {"blind_spot": self.blind_spot}
         for number, part in enumerate(self.rounds, 1):
             named |= {in_round("diffusion", number): part.diffusion, in_round("student", number): part.student}
-        return named
+        return {name: network for name, network in named.items() if network is not None}
 
     def weights(self) -> dict[str, Tensor]:
         """All tensors, named network.parameter."""
@@ -138,8 +142,8 @@ def load_model(path: Path) -> Model:
             config,
             Normalisation(**header["normalisation"]),
             ChainTarget(**header["chain"]),
-            make_blind_spot(config.blind_spot),
-            tuple(Round(make_diffusion(config.diffusion), make_student(config.student)) for _ in range(config.rounds)),
+            make_blind_spot(config.blind_spot) if config.has_teacher else None,
+            tuple(_untrained(config) for _ in range(config.rounds)),
             header["history"],
         )
         weights = load_file(path)
@@ -152,6 +156,11 @@ def load_model(path: Path) -> Model:
     if _fingerprint(weights, header) != header.get("fingerprint"):
         raise ModelError(f"{path}: damaged, the content does not match its fingerprint. Copy or fit it again.")
     return model.to("cpu")
+
+
+def _untrained(config: Config) -> Round:
+    diffusion = make_diffusion(config.diffusion) if config.has_teacher else None
+    return Round(diffusion, make_student(config.student))
 
 
 def _fingerprint(weights: dict[str, Tensor], description: dict[str, Any]) -> str:

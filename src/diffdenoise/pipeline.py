@@ -1,7 +1,8 @@
 """A fit: noisy scans -> slices -> blind-spot network -> diffusion -> teacher images -> student -> model.
 
-Each arrow leaves an artefact in the run folder, cached by a hash of what it was made from: the same fit again goes on
-where it was stopped, and does nothing when it is finished. The last three are repeated in each round.
+Without a teacher: noisy scans -> slices -> student -> model. Each arrow leaves an artefact in the run folder, cached by
+a hash of what it was made from: the same fit again goes on where it was stopped, and does nothing when it is finished.
+The last three are repeated in each round.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.teacher import Teacher, choose_slices
 from diffdenoise.training.blind_spot import BlindSpotStage, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
+from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import SliceStore, fill_store
 from diffdenoise.training.stage import CHECKPOINT, Progress, Stage, train
 from diffdenoise.training.student import StudentStage
@@ -75,9 +78,10 @@ def fit(
         started = time.monotonic()
         slices = prepare(sources, config, folder, progress)
         write_json(to / "skipped.json", slices.skipped)
-        seconds = probes(slices.config, slices.store, device)
+        seconds = probes(slices.config, slices.store, slices.levels, device)
         planner = Planner(folder / PLAN, key, budget, seconds, slices.count, started)
-        _train(_Run(slices, folder, device, progress, planner), slices.config)
+        made = _train if slices.config.has_teacher else _train_alone
+        save_model(made(_Run(slices, folder, device, progress, planner), slices.config).to("cpu"), folder / MODEL)
 
     with locked(folder):
         if not (folder / MODEL).exists():
@@ -96,14 +100,31 @@ class _Run:
     progress: Progress
     planner: Planner
 
+    def history(self) -> dict[str, Any]:
+        """What the training was, for the model file."""
+        counts = {"scans": len(self.slices.store.shapes), "slices": self.slices.count}
+        return {"device": self.device, "precision": precision(self.device), **counts}
+
     def trained(self, stage: Stage, name: str, number: int, key: str, ema: float | None = None) -> nn.Module:
         """`trained` in the place of a stage and round."""
         to, say = self.folder / in_round(name, number), title(name, number)
         return trained(stage, to, key, say, self.device, self.progress, ema)
 
 
-def _train(run: _Run, config: Config) -> None:
-    """Stage 1, then stages 2 and 3 in each round, every step with its artefact; and the model file."""
+def _train_alone(run: _Run, config: Config) -> Model:
+    """The student without a teacher, from the noisy slices themselves."""
+    slices = run.slices
+    config = run.planner.decide("student", 1, config)
+    key = key_of(slices.key, config.student.model_dump(), config.seed, precision(run.device))
+    with _seeded(config.seed):
+        stage = RecorruptedStage(config.student, slices.store, slices.levels, config.seed)
+    student = trained(stage, run.folder / "student", key, "Student", run.device, run.progress)
+    rounds = (Round(None, student),)
+    return Model(config, slices.normalisation, ChainTarget("image"), None, rounds, run.history())
+
+
+def _train(run: _Run, config: Config) -> Model:
+    """Stage 1, then stages 2 and 3 in each round, every step with its artefact."""
     slices, device = run.slices, run.device
     config = run.planner.decide("blind_spot", 1, config)
     key = key_of(slices.key, config.blind_spot.model_dump(), config.seed, precision(device))
@@ -115,12 +136,10 @@ def _train(run: _Run, config: Config) -> None:
     predict = partial(_predict_all, blind_spot, slices.store, device, chosen)
     blind = SliceStore(cached(run.folder / "known", key_of(key, config.teacher.slices), predict))
 
-    counts = {"scans": len(shapes), "slices": slices.count}
-    history = {"device": device, "precision": precision(device), **counts}
-    model = Model(config, slices.normalisation, _chain_target(config, blind, chosen), blind_spot, (), history)
+    model = Model(config, slices.normalisation, _chain_target(config, blind, chosen), blind_spot, (), run.history())
     for number in range(1, config.rounds + 1):
         model, key = _train_round(run, model, number, blind, chosen, key)
-    save_model(model.to("cpu"), run.folder / MODEL)
+    return model
 
 
 def _train_round(
@@ -166,6 +185,7 @@ def _typical(slices: Slices) -> float:
 def _condition(model: Model, level: NoiseLevel, number: int, x_noisy: Tensor) -> Tensor:
     """The condition of a round as a map of images (N, 1, H, W), composed of all that was trained before."""
     if number == 1:
+        assert model.blind_spot is not None
         return mean_and_variance(model.blind_spot(x_noisy))[0]
     seeds = [image_seed(model.config.seed, image) for image in x_noisy.cpu().numpy()]
     return feed_back(model, x_noisy, level, seeds, number - 1)

@@ -60,7 +60,8 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     key = key_of([source.key for source in sources], config.normalisation, config.sigma, config.stabilise)
     to = cached(folder / "slices", key, lambda to: _write_slices(sources, config, to, progress))
     index = json.loads((to / "index.json").read_text())
-    levels = [NoiseLevel(tuple(level["knots"]), tuple(level["sigma"]), level["reach"]) for level in index["levels"]]
+    curve = lambda level: {name: tuple(level[name]) for name in ("knots", "sigma")}  # noqa: E731
+    levels = [NoiseLevel(**{**level, **curve(level)}) for level in index["levels"]]
     choice = Choice(**index["choice"])
     _tell(told(config, choice), index["faults"])
     settled = settle(config, choice)

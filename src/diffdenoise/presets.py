@@ -23,6 +23,15 @@ SMOKE = Config(
     student=StudentSettings(steps=20, batch=2, crop=32, learning_rate=1e-3, width=16, encoder=(1,), decoder=(1,)),
 )
 
+# The student alone, from the noisy images themselves: no teacher to wait for, and nothing to sample from.
+FAST = Config(
+    preset="fast",
+    blind_spot=BlindSpotSettings(steps=1, batch=4, crop=64, learning_rate=3e-3),  # not trained
+    diffusion=DiffusionSettings(steps=1, batch=4, crop=64, learning_rate=1e-3),  # not trained
+    teacher=TeacherSettings(),  # none
+    student=StudentSettings(steps=10_000, batch=4, crop=64, learning_rate=2e-3, learns_from="recorrupted"),
+)
+
 CPU = Config(
     preset="cpu",
     blind_spot=BlindSpotSettings(steps=3500, batch=4, crop=64, learning_rate=3e-3),
@@ -96,7 +105,7 @@ PAPER = Config(
     ),
 )
 
-PRESETS = {config.preset: config for config in (SMOKE, CPU, GPU, PAPER)}
+PRESETS = {config.preset: config for config in (SMOKE, FAST, CPU, GPU, PAPER)}
 
 
 def make_config(preset: str = "cpu", overrides: dict[str, Any] | None = None) -> Config:

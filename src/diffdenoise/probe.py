@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.rounds import Images, predict_blind, sample
 from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
+from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import Box, SliceStore
 from diffdenoise.training.stage import Stage, autocast, step_generator
 from diffdenoise.training.student import StudentStage
@@ -27,8 +29,11 @@ class _PretendedCondition(SliceStore):
         return torch.cat([image, torch.full_like(image, 0.01)], dim=1)
 
 
-def probes(config: Config, noisy: SliceStore, device: str) -> dict[str, Callable[[], float]]:
-    """Measurements in seconds: a step of "blind_spot", "diffusion" and "student", a slice of the "teacher"."""
+def probes(config: Config, noisy: SliceStore, levels: list[NoiseLevel], device: str) -> dict[str, Callable[[], float]]:
+    """Measurements in seconds: a step of "blind_spot", "diffusion" and "student", a slice of the "teacher".
+
+    levels: the noise of each scan.
+    """
     chosen = [list(range(shape[0])) for shape in noisy.shapes]
     chain = ChainTarget(config.diffusion.target)
     patch = config.blind_spot.patch or 1
@@ -45,11 +50,16 @@ def probes(config: Config, noisy: SliceStore, device: str) -> dict[str, Callable
         once = lambda: _seconds_per_slice(stage, blind_spot, config, chain, noisy, device)  # noqa: E731
         return min(once() for _ in range(2))
 
+    def student() -> Stage:
+        if config.has_teacher:
+            return StudentStage(config.student, noisy, noisy, chosen, 0)
+        return RecorruptedStage(config.student, noisy, levels, 0)
+
     return {
         "blind_spot": lambda: seconds_per_step(BlindSpotStage(config.blind_spot, noisy, 0, 1.0), device),
         "diffusion": lambda: seconds_per_step(diffusion(), device),
         "teacher": per_slice,
-        "student": lambda: seconds_per_step(StudentStage(config.student, noisy, noisy, chosen, 0), device),
+        "student": lambda: seconds_per_step(student(), device),
     }
 
 

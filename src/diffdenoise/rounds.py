@@ -18,6 +18,7 @@ from diffdenoise.diffusion.fusion import bounded, fuse, recalibrate
 from diffdenoise.diffusion.sampling import Network, image_noise, srds
 from diffdenoise.diffusion.schedule import make_schedule
 from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.errors import ConfigError
 from diffdenoise.model_file import Model
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.tiling import tiled
@@ -96,14 +97,20 @@ def sample_slice(
 ) -> Sampled:
     """SRDS and fusion of normalised images (N, 1, H, W) as the model's settings say, in a round (None: the last)."""
     number, config = number or len(model.rounds), model.config
+    diffusion = model.rounds[number - 1].diffusion
+    if diffusion is None:
+        raise ConfigError(
+            "This model's student learned from noisy images alone: there is no diffusion model to sample. "
+            "Leave out srds and the spread, or fit with another preset, such as cpu."
+        )
     images = images_of_round(model, x_noisy, level, seeds, number)
     s2 = variance_map(level, images.x_c)
-    diffusion = model.rounds[number - 1].diffusion
     return sample(diffusion, config.diffusion, teacher_of_round(config, number), model.chain, images, s2, seeds)
 
 
 def images_of_round(model: Model, x_noisy: Tensor, level: NoiseLevel, seeds: list[int], number: int) -> Images:
     """The condition of a round and what belongs to it; of the model, the rounds before are used."""
+    assert model.blind_spot is not None
     x_c, v_total = predict_blind(model.blind_spot, x_noisy)
     return Images(x_noisy, x_c, v_total, x_c if number == 1 else feed_back(model, x_noisy, level, seeds, number - 1))
 

@@ -110,3 +110,11 @@ def test_tiny_images_have_some_answer(shape: tuple[int, int, int]) -> None:
     level = estimate_noise(np.random.default_rng(0).random(shape))
     assert np.isfinite(level.typical)
     assert level.reach >= 0
+
+
+@pytest.mark.parametrize("width", [0.0, 0.5, 0.8, 1.2])
+@pytest.mark.parametrize("sigma", [25, 50])
+def test_the_kernel_is_as_wide_as_the_noise_was_made(width: float, sigma: int) -> None:
+    clean = torch.from_numpy(mni_slices(60, 6, 10))
+    level = estimate_noise(correlated(clean, sigma / 255, width, torch.Generator().manual_seed(2)).numpy())
+    assert level.width == pytest.approx(width, rel=0.05)

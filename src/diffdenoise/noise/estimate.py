@@ -14,7 +14,7 @@ import numpy as np
 
 from diffdenoise.noise.differences import flat_sigmas
 from diffdenoise.noise.looked import look
-from diffdenoise.noise.reach import FAINT, LONGEST_REACH, estimate_reach, plateau, reach_of
+from diffdenoise.noise.reach import FAINT, LONGEST_REACH, estimate_reach, kernel_width, plateau, reach_of
 
 __all__ = ["LONGEST_REACH", "NoiseLevel", "constant_level", "estimate_noise", "estimate_reach"]
 
@@ -25,12 +25,14 @@ STANDS_OUT = 1.03  # over the rising or falling curve; more, beyond chance, is a
 class NoiseLevel:
     """Standard deviation `sigma` at each brightness `knots` (rising), in the images' unit; linear in between.
 
-    reach: the noise is correlated over so many pixels, 0 for white noise.
+    reach: the noise is correlated over so many pixels, 0 for white noise. width: of the Gaussian kernel that makes
+    white noise correlate between neighbours as much as this noise does, in pixels.
     """
 
     knots: tuple[float, ...]
     sigma: tuple[float, ...]
     reach: int = 0
+    width: float = 0.0
 
     def variance(self, brightness: np.ndarray) -> np.ndarray:
         """Noise variance at each pixel of a (nearly) clean image, same shape."""
@@ -68,7 +70,8 @@ def estimate_noise(
     sigmas = sigmas / plateau(looked, reach, sigmas)
     if again is None:
         sigmas = _without_anatomy(sigmas, 1.2 / np.sqrt(counts))
-    return NoiseLevel(tuple(flat.brightness for flat in bins_found), tuple(map(float, sigmas)), reach)
+    width = kernel_width(looked, sigmas) if reach else 0.0
+    return NoiseLevel(tuple(flat.brightness for flat in bins_found), tuple(map(float, sigmas)), reach, width)
 
 
 def _without_anatomy(sigmas: np.ndarray, errors: np.ndarray) -> np.ndarray:

@@ -52,6 +52,12 @@ def correlated(image: Tensor, sigma: float, width_px: float, generator: Generato
     return image + sigma * noise.view(image.shape)
 
 
+def neighbours(width_px: float) -> float:
+    """Correlation between neighbouring pixels of `correlated` noise."""
+    kernel = _unit_kernel(width_px)
+    return float((kernel[1:] * kernel[:-1]).sum())
+
+
 def rician(image: Tensor, sigma: float, generator: Generator) -> Tensor:
     """sqrt((x + sigma n)^2 + (sigma m)^2): the magnitude of a complex MR signal with `sigma` in each channel.
 

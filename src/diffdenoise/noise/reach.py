@@ -13,6 +13,7 @@ import numpy as np
 
 from diffdenoise.noise.differences import flat_sigmas
 from diffdenoise.noise.looked import Looked, look
+from diffdenoise.noise.models import neighbours
 
 LONGEST_REACH = 4  # pixels; beyond it a hidden patch would leave too little to predict from
 BINS = 4  # of brightness
@@ -52,6 +53,20 @@ def plateau(looked: Looked, reach: int, sigmas: np.ndarray) -> float:
     shown = 1 - rho ** ((reach + 1) / reach) ** 2
     ratio = float(np.quantile(before[loud] / sigmas[loud], 0.75))
     return float(np.interp(-ratio, -(1 - rho) / shown, shown))
+
+
+def kernel_width(looked: Looked, sigmas: np.ndarray) -> float:
+    """Width in pixels of the Gaussian kernel whose noise correlates between neighbours as this noise does.
+
+    sigmas: the noise level in each brightness bin. The median over the bins: anatomy makes some of them look smoother.
+    """
+    near = np.array([flat.sigma for flat in flat_sigmas(looked, 1, len(sigmas))])
+    loud = sigmas >= FAINT * sigmas.max(initial=0)
+    if len(near) != len(sigmas) or sigmas.max(initial=0) == 0:
+        return 0.0
+    shown = float(np.median(near[loud] / sigmas[loud]))  # 1 - rho_1
+    widths = np.linspace(0.2, LONGEST_REACH, 381)
+    return float(np.interp(-shown, [neighbours(width) - 1 for width in widths], widths))
 
 
 def _stops_rising(sigmas: Sequence[float]) -> int:
