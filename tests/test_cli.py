@@ -143,6 +143,7 @@ def test_run_then_info_evaluate_and_clean(scans: Path, tmp_path: Path, capsys: p
         (["fit", "{scans}", "-o", "out", "--budget", "soon"], "budget"),
         (["denoise", "{scans}", "--model", "none.safetensors", "-o", "out"], "no such model"),
         (["evaluate", "{scans}", "--reference", "nothing"], "does not exist"),
+        (["run", "{scans}", "-o", "out", "--preset", "fast", "--spread"], "no diffusion model"),
     ],
 )
 def test_mistakes_are_answered_without_a_traceback(

@@ -28,6 +28,7 @@ def test_overrides_replace_single_settings() -> None:
         ({"student": {"steps": 0}}, "student.steps"),
         ({"sigma": -1}, "sigma"),
         ({"diffusion": 3}, "diffusion"),
+        ({"rounds": 2, "student": {"learns_from": "recorrupted"}}, "rounds"),
     ],
 )
 def test_a_wrong_setting_is_named(overrides: dict, named: str) -> None:

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffdenoise.errors import ScanError
-from diffdenoise.model_file import read_header
+from diffdenoise.errors import ConfigError, ScanError
+from diffdenoise.inference import denoise_slices
+from diffdenoise.model_file import load_model, read_header
 from diffdenoise.pipeline import fit
 from diffdenoise.preparation import Source
 from diffdenoise.presets import make_config
@@ -165,6 +166,22 @@ def test_the_published_pipeline_runs(tmp_path: Path) -> None:
     assert done.model.chain.kind == "image"
     assert not done.model.config.teacher.fuse
     assert np.isfinite(np.load(tmp_path / "teacher" / "00000.npy")).all()
+
+
+def test_a_student_without_a_teacher(tmp_path: Path) -> None:
+    alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "steps": 150, "learning_rate": 3e-3}})
+    model = fit([source()], alone, tmp_path, "cpu").model
+    assert set(model.networks()) == {"student"}
+    assert {path.name for path in tmp_path.iterdir()} >= {"slices", "student", "model.safetensors"}
+    assert not (tmp_path / "blind_spot").exists()
+    noisy, clean = noisy_disks(seed=1), noisy_disks(seed=1, sigma=0)
+    result = denoise_slices(load_model(tmp_path / "model.safetensors"), noisy).pixels
+    assert ((result - clean) ** 2).mean() < 0.5 * ((noisy - clean) ** 2).mean()
+    with pytest.raises(ConfigError, match="no diffusion model"):
+        denoise_slices(model, noisy, "srds")
+    (tmp_path / "model.safetensors").unlink()
+    fit([source()], alone, tmp_path, "cpu", budget=3)
+    assert set(json.loads((tmp_path / "plan.json").read_text())["decisions"]) == {"student 1"}
 
 
 @pytest.mark.parametrize("feedback", ["student", "x_hat"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdenoise import __version__
+from diffdenoise.config import require_teacher
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ScanError
 from diffdenoise.inference import Sampler
@@ -29,6 +30,11 @@ class Wanted:
     seed: int = 0
     spread: bool = False
     removed: bool = False
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the diffusion model is needed."""
+        return self.sampler == "srds" or self.spread
 
     @property
     def quantities(self) -> list[str]:
@@ -58,7 +64,12 @@ def blocked(found: Sequence[Found], out: Path, wanted: Wanted) -> list[ScanError
 
 
 def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted: Wanted, progress: Progress) -> Outcome:
-    """Denoise scans into a folder, each in its own format, with a JSON sidecar that says how."""
+    """Denoise scans into a folder, each in its own format, with a JSON sidecar that says how.
+
+    Raises ConfigError if the model cannot make what is wanted.
+    """
+    if wanted.sampled:
+        require_teacher(denoiser.model.config)
     outcome, fingerprint = Outcome(), denoiser.model.fingerprint()
     settings = _settings(denoiser, wanted)
     for number, item in enumerate(found):

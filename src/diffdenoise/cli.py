@@ -76,7 +76,7 @@ def run(
     wanted = Wanted(sampler, seed, spread, removed)
     if problems := blocked(found, output, wanted):
         return _report_failures(list(map(str, problems)))
-    denoiser = _fit(found, output / ".diffdenoise", preset, budget, sigma, seed, device, config)
+    denoiser = _fit(found, output / ".diffdenoise", preset, budget, sigma, seed, device, config, wanted.sampled)
     _say(f"Model: {output / '.diffdenoise'} (use it again with: diffdenoise denoise ... --model {output})")
     return _denoise(denoiser, found, errors, output, wanted)
 
@@ -235,9 +235,10 @@ def _fit(
     seed: int,
     device: str,
     config: Path | None,
+    sampled: bool = False,
 ) -> Denoiser:
     from diffdenoise.budget import parse_budget
-    from diffdenoise.config import read_overrides
+    from diffdenoise.config import read_overrides, require_teacher
     from diffdenoise.denoiser import Denoiser, choose_config, sources_of
     from diffdenoise.device import choose_device
     from diffdenoise.pipeline import fit as fit_pipeline
@@ -246,6 +247,8 @@ def _fit(
     seconds = parse_budget(budget) if budget else None
     chosen = choose_device(device)
     settings = choose_config(preset, chosen, read_overrides(config) if config else None, sigma=sigma, seed=seed)
+    if sampled:
+        require_teacher(settings)
     with show_progress() as progress:
         done = fit_pipeline(sources_of(found), settings, folder, chosen, seconds, progress)
     return Denoiser(done.model, chosen, done.skipped)

@@ -144,6 +144,15 @@ class Config(Settings):
         return self
 
 
+def require_teacher(config: Config) -> None:
+    """Raises ConfigError if there is no diffusion model to sample from with this config."""
+    if not config.has_teacher:
+        raise ConfigError(
+            f"With the preset {config.preset} the student learns from the noisy images alone: there is no diffusion "
+            "model to sample. Leave out srds and spread, or fit with another preset, such as cpu."
+        )
+
+
 def read_overrides(path: Path) -> dict[str, Any]:
     """Settings from a TOML file with the names of `Config`. Raises ConfigError if it is missing or malformed."""
     try:

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffdenoise.config import Config, DiffusionSettings, TeacherSettings
+from diffdenoise.config import Config, DiffusionSettings, TeacherSettings, require_teacher
 from diffdenoise.diffusion.fusion import bounded, fuse, recalibrate
 from diffdenoise.diffusion.sampling import Network, image_noise, srds
 from diffdenoise.diffusion.schedule import make_schedule
 from diffdenoise.diffusion.target import ChainTarget
-from diffdenoise.errors import ConfigError
 from diffdenoise.model_file import Model
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.tiling import tiled
@@ -95,14 +94,14 @@ def bind_condition(diffusion: nn.Module, x_c: Tensor) -> Network:
 def sample_slice(
     model: Model, x_noisy: Tensor, level: NoiseLevel, seeds: list[int], number: int | None = None
 ) -> Sampled:
-    """SRDS and fusion of normalised images (N, 1, H, W) as the model's settings say, in a round (None: the last)."""
+    """SRDS and fusion of normalised images (N, 1, H, W) as the model's settings say, in a round (None: the last).
+
+    Raises ConfigError if the model has nothing to sample from.
+    """
     number, config = number or len(model.rounds), model.config
     diffusion = model.rounds[number - 1].diffusion
-    if diffusion is None:
-        raise ConfigError(
-            "This model's student learned from noisy images alone: there is no diffusion model to sample. "
-            "Leave out srds and the spread, or fit with another preset, such as cpu."
-        )
+    require_teacher(config)
+    assert diffusion is not None
     images = images_of_round(model, x_noisy, level, seeds, number)
     s2 = variance_map(level, images.x_c)
     return sample(diffusion, config.diffusion, teacher_of_round(config, number), model.chain, images, s2, seeds)
