@@ -107,7 +107,7 @@ class StudentSettings(StageSettings):
     decoder: tuple[int, ...] = (1, 1)
     loss: Loss = "l1"
     learns_from: Literal["teacher", "recorrupted"] = "teacher"
-    recorruption: float = Field(default=0.5, gt=0)
+    recorruption: float = Field(default=0.2, gt=0)
 
 
 class Config(Settings):

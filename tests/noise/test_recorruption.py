@@ -4,51 +4,59 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d
 
-from diffdenoise.noise.models import correlated
-from diffdenoise.noise.recorruption import BRIGHTNESS, brightness, recorrupt
+from diffdenoise.noise.recorruption import BRIGHTNESS, brightness, divergence, draw_like, recorrupt
 from diffdenoise.phantom import mni_slices
 
 CLEAN = torch.from_numpy(mni_slices(60, 2, 10))[:, None]
-WIDTHS, ALPHAS = st.sampled_from((0.0, 0.5, 1.2)), st.sampled_from((0.3, 0.5, 1.0))
+DEVIATION = 0.05 + 0.1 * CLEAN  # noise that grows with brightness
+WIDTHS, ALPHAS = st.sampled_from((0.0, 0.5, 1.2)), st.sampled_from((0.2, 0.5, 1.0))
 
 
-def recorrupted(width: float, alpha: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The noises of `given` and `wanted`, for noise that grows with brightness."""
-    deviation, generator = 0.05 + 0.1 * CLEAN, torch.Generator().manual_seed(seed)
-    noise = deviation * correlated(torch.zeros_like(CLEAN), 1.0, width, generator)
-    given, wanted = recorrupt(CLEAN + noise, deviation, width, alpha, generator)
-    return given - CLEAN, wanted - CLEAN
+def noises(width: float, alpha: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those of `given` and `wanted`."""
+    generator = torch.Generator().manual_seed(seed)
+    noise, z = (draw_like(DEVIATION, width, generator) for _ in range(2))
+    images = recorrupt(CLEAN + noise, z, alpha)
+    return images[0] - CLEAN, images[1] - CLEAN
 
 
 @settings(max_examples=12, deadline=None)
 @given(WIDTHS, ALPHAS, st.integers(0, 99))
 def test_the_two_noises_do_not_correlate_at_any_distance(width: float, alpha: float, seed: int) -> None:
-    given_, wanted = recorrupted(width, alpha, seed)
-    scale = given_.std() * wanted.std()
+    of_given, of_wanted = noises(width, alpha, seed)
+    scale = of_given.std() * of_wanted.std()
     for shift in (0, 1, 2):
-        together = (given_ * wanted.roll(shift, -1)).mean() / scale
+        together = (of_given * of_wanted.roll(shift, -1)).mean() / scale
         assert abs(together) < 0.02 * (1 + 2 * width)  # correlated noise has fewer independent samples
 
 
 @settings(max_examples=9, deadline=None)
 @given(WIDTHS, ALPHAS)
 def test_noise_grows_as_stated(width: float, alpha: float) -> None:
-    given_, wanted = recorrupted(width, alpha, 0)
-    deviation = 0.05 + 0.1 * CLEAN
-    assert (given_ / deviation).std() == pytest.approx((1 + alpha**2) ** 0.5, rel=0.05)
-    assert (wanted / deviation).std() == pytest.approx((1 + alpha**-2) ** 0.5, rel=0.05)
+    of_given, of_wanted = noises(width, alpha, 0)
+    assert (of_given / DEVIATION).std() == pytest.approx((1 + alpha**2) ** 0.5, rel=0.05)
+    assert (of_wanted / DEVIATION).std() == pytest.approx((1 + alpha**-2) ** 0.5, rel=0.05)
 
 
 @pytest.mark.parametrize("width", [0.0, 1.2])
 def test_its_loss_ranks_denoisers_as_the_clean_image_would(width: float) -> None:
-    given_, wanted = recorrupted(width, 0.5, 3)
+    of_given, of_wanted = noises(width, 0.5, 3)
     truth, by_loss = [], []
     for side in (1, 3, 5, 9):
-        result = avg_pool2d(CLEAN + given_, side, 1, side // 2, count_include_pad=False)
+        result = avg_pool2d(CLEAN + of_given, side, 1, side // 2, count_include_pad=False)
         truth.append(((result - CLEAN) ** 2).mean())
-        by_loss.append(((result - CLEAN - wanted) ** 2).mean())
+        by_loss.append(((result - CLEAN - of_wanted) ** 2).mean())
     differences = [torch.tensor(values).diff() for values in (truth, by_loss)]
     assert differences[1] == pytest.approx(differences[0], rel=0.1, abs=3e-4)
+
+
+@given(st.floats(-0.5, 1.5), ALPHAS, WIDTHS)
+def test_divergence_is_the_share_of_the_noise_that_is_let_through(share: float, alpha: float, width: float) -> None:
+    z = draw_like(DEVIATION, width, torch.Generator().manual_seed(1))
+    denoiser = lambda x: (1 - share) * CLEAN + share * x  # noqa: E731
+    shown = divergence(denoiser(CLEAN + alpha * z), denoiser(CLEAN - alpha * z), z, alpha)
+    assert shown == pytest.approx(share, abs=1e-3)
+    assert divergence(CLEAN, CLEAN, 0 * z, alpha) == 1
 
 
 def test_brightness_is_a_local_mean() -> None:

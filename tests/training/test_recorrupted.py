@@ -11,37 +11,72 @@ from diffdenoise.training.slices import SliceStore, write_scan_slices
 from diffdenoise.training.stage import step_generator
 
 
-def stage(folder: Path, levels: list[NoiseLevel]) -> RecorruptedStage:
+class Passing(torch.nn.Module):
+    """Lets a share of the image through; of an image of noise alone that is the share of the noise."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.share * x
+
+
+def stage(folder: Path, levels: list[NoiseLevel], passing: float | None = None) -> RecorruptedStage:
     draw = np.random.default_rng(0)
     for number in range(len(levels)):
         write_scan_slices(folder, number, draw.standard_normal((2, 1, 48, 48)).astype(np.float32))
-    return RecorruptedStage(make_config("smoke").student, SliceStore(folder), levels, seed=0)
+    made = RecorruptedStage(make_config("smoke").student, SliceStore(folder), levels, seed=0)
+    if passing is not None:
+        made.network = Passing(passing)
+    return made
 
 
-def test_a_step_is_a_function_of_its_number(tmp_path: Path) -> None:
+def loss(made: RecorruptedStage, step: int) -> float:
+    return float(made.loss_at(step, step_generator(0, step)).detach())
+
+
+def test_a_step_is_a_function_of_its_number_and_the_share(tmp_path: Path) -> None:
     made = stage(tmp_path, [constant_level(0.1)])
-    losses = [float(made.loss_at(step, step_generator(0, step)).detach()) for step in (3, 3, 4)]
+    losses = []
+    for step in (3, 3, 4):
+        made.share.fill_(1)
+        losses.append(loss(made, step))
     assert losses[0] == losses[1] != losses[2]
 
 
 def test_the_loss_is_in_units_of_the_noise_that_is_drawn(tmp_path: Path) -> None:
-    made = stage(tmp_path, [constant_level(1.0)])
-    made.network = torch.nn.Identity()
-    made.network.forward = torch.zeros_like  # type: ignore[method-assign]
-    losses = [float(made.loss_at(step, step_generator(0, step))) for step in range(20)]
-    alpha2 = made.settings.recorruption**-2
-    assert np.mean(losses) == pytest.approx((1 + alpha2) / alpha2, rel=0.05)
+    made = stage(tmp_path, [constant_level(1.0)], passing=0)
+    alpha2 = made.settings.recorruption**2
+    losses = [loss(made, step) for step in range(20)]
+    assert np.mean(losses) == pytest.approx(1 + alpha2, rel=0.05)  # the pixels' own noise is there, too
 
 
-def test_each_scan_is_recorrupted_by_its_own_noise(tmp_path: Path) -> None:
-    weak = NoiseLevel((0.0,), (0.0,))
-    made = stage(tmp_path, [weak, NoiseLevel((0.0,), (2.0,), 2, 1.0)])
+@pytest.mark.parametrize(("passing", "weaker"), [(1.0, False), (0.1, False), (-0.1, True), (-1.0, True)])
+def test_noise_is_weakened_where_the_student_turns_it_upside_down(tmp_path: Path, passing: float, weaker: bool) -> None:
+    made = stage(tmp_path, [constant_level(1.0)], passing)
+    for step in range(5):
+        loss(made, step)
+    assert (made.share < 1) == weaker
+    assert made.share > 0.8
+    assert "share" in made.state_dict()  # so that a resumed training goes on with it
+
+
+def test_a_level_that_is_too_high_is_found_out(tmp_path: Path) -> None:
+    """The best linear denoiser of recorrupted noise n: it passes (1 - share^2) / (1 + alpha^2 share^2) of it."""
+    made = stage(tmp_path, [constant_level(1.5)], passing=0)
+    alpha2 = made.settings.recorruption**2
+    for step in range(1500):
+        level2 = float(1.5 * made.share) ** 2
+        made.network.share = (1 - level2) / (1 + alpha2 * level2)
+        loss(made, step)
+    assert 1.5 * made.share == pytest.approx(1, rel=0.02)
+
+
+def test_each_scan_has_its_own_noise(tmp_path: Path) -> None:
+    made = stage(tmp_path, [NoiseLevel((0.0,), (0.0,)), NoiseLevel((0.0,), (2.0,), 2, 1.0)])
     x = torch.zeros(1, 1, 64, 64)
-    given, wanted = made._recorrupted(x, 0, torch.Generator())
-    assert torch.equal(given, x)
-    assert torch.equal(wanted, x)
-    given, wanted = made._recorrupted(x, 1, torch.Generator())
-    alpha = made.settings.recorruption
-    assert given.std() == pytest.approx(2 * alpha, rel=0.2)
-    assert torch.allclose(given, -(alpha**2) * wanted)
-    assert (given[..., 1:] * given[..., :-1]).mean() > 0.5 * given.var()
+    assert not made._noise(x, 0, torch.Generator()).any()
+    z = made._noise(x, 1, torch.Generator())
+    assert z.std() == pytest.approx(2, rel=0.2)
+    assert (z[..., 1:] * z[..., :-1]).mean() > 0.5 * z.var()

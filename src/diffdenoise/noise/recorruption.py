@@ -20,15 +20,23 @@ from diffdenoise.noise.models import correlated
 BRIGHTNESS = 5  # pixels; side of the square whose mean says how bright a place is
 
 
-def recorrupt(
-    x_noisy: Tensor, deviation: Tensor, width_px: float, alpha: float, generator: Generator
-) -> tuple[Tensor, Tensor]:
-    """(given, wanted), both of x_noisy's shape (N, 1, H, W).
-
-    deviation: the noise's standard deviation at each pixel, the same shape; width_px: as in `models.correlated`.
-    """
-    z = deviation * correlated(torch.zeros_like(x_noisy), 1.0, width_px, generator)
+def recorrupt(x_noisy: Tensor, z: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """(given, wanted), both of the shape of x_noisy and z."""
     return x_noisy + alpha * z, x_noisy - z / alpha
+
+
+def draw_like(deviation: Tensor, width_px: float, generator: Generator) -> Tensor:
+    """Noise of this standard deviation at each pixel of (N, 1, H, W), correlated as in `models.correlated`."""
+    return deviation * correlated(torch.zeros_like(deviation), 1.0, width_px, generator)
+
+
+def divergence(plus: Tensor, minus: Tensor, z: Tensor, alpha: float) -> Tensor:
+    """Share of the noise that a denoiser lets through, from its results for x_noisy + alpha z and x_noisy - alpha z.
+
+    A scalar: 1 for the identity, 0 where the result does not depend on the noise; 1 if z is zero.
+    """
+    strength = 2 * alpha * (z * z).sum()
+    return torch.where(strength > 0, (z * (plus - minus)).sum() / strength.clamp(min=1e-30), 1.0)
 
 
 def brightness(x_noisy: Tensor) -> Tensor:
