@@ -179,7 +179,7 @@ class Lab:
     def blind(self, task: Task, **changes: Any) -> Blind:
         """The blind-spot network of a task; the hidden patch is one pixel unless another is named."""
         settings = self.settings("blind_spot", **{"patch": 1, **changes})
-        noisy = self._noisy(task)
+        noisy = self.noisy(task)
         key = key_of(task.name, settings.model_dump(), self.device, precision(self.device))
         torch.manual_seed(task.seed)
         stage = BlindSpotStage(settings, noisy, task.seed, 2 * (task.sigma / 255) ** 2)
@@ -236,7 +236,8 @@ class Lab:
     def _trained(self, stage: Stage, name: str, key: str) -> nn.Module:
         return trained(stage, self.folder / f"{name}-{key}", key, name, self.device, _say)
 
-    def _noisy(self, task: Task) -> SliceStore:
+    def noisy(self, task: Task) -> SliceStore:
+        """The noisy training slices of a task."""
         folder = self.folder / f"noisy-{task.name}"
         write = lambda to: write_scan_slices(to, 0, task.noisy[0][:, None])  # noqa: E731
         return SliceStore(cached(folder, key_of(asdict(task)), write))

@@ -24,6 +24,7 @@ STUDIES = {
     "h": "h_fusion",
     "i": "i_kinds",
     "j": "j_estimators",
+    "k": "k_recorruption",
 }
 HEAD = """# Ablations
 
