@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from diffdenoise import Denoiser
+from diffdenoise.denoiser import choose_config
 from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
 from diffdenoise.scans.scan import Scan
 from tests.conftest import noisy_disks
@@ -75,3 +76,18 @@ def test_what_cannot_be_fitted_is_refused_in_words(image: object, error: type[Di
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="not available"):
         Denoiser.fit(noisy_disks(), preset="smoke", device="tpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "overrides", "sampled", "preset"),
+    [
+        ("cuda", {}, False, "gpu"),
+        ("cpu", {}, False, "fast"),
+        ("cpu", {"student": {"steps": 5}}, False, "fast"),
+        ("cpu", {}, True, "cpu"),
+        ("cpu", {"diffusion": {"steps": 5}}, False, "cpu"),
+    ],
+)
+def test_the_preset_follows_hardware_and_wish(device: str, overrides: dict, sampled: bool, preset: str) -> None:
+    assert choose_config(None, device, overrides, sampled).preset == preset
+    assert choose_config("smoke", device, overrides, sampled).preset == "smoke"

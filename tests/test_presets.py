@@ -6,7 +6,12 @@ import pytest
 from diffdenoise import presets
 from diffdenoise.presets import PRESETS
 
-UNUSED = {"diffusion": {"hidden_share", "damping"}, "teacher": {"slices"}, "": {"seed", "sigma", "preset"}}
+UNUSED = {
+    "diffusion": {"hidden_share", "damping"},
+    "teacher": {"slices"},
+    "student": {"recorruption"},
+    "": {"seed", "sigma", "preset"},
+}
 
 
 def block() -> list[str]:

@@ -107,13 +107,8 @@ def _trained(
     known = (task,) if kind is Supervised else ([level], task.seed)
     stage: Any = kind(settings, noisy, *known)  # type: ignore[arg-type]
     say = lambda what, done, total: print(f"  {what}: {total} steps", flush=True) if done == total else None  # noqa: E731
-    train(
-        stage,
-        f"{kind.__name__}, alpha {settings.recorruption:g}, level {255 * level.typical:.3g}/255",
-        lab.folder / f"alone-{key}",
-        lab.device,
-        say,
-    )
+    name = f"{kind.__name__}, alpha {settings.recorruption:g}, level {255 * level.typical:.3g}/255"
+    train(stage, name, lab.folder / f"alone-{key}", lab.device, say)
     image = apply_student(stage.network.to(lab.device), torch.from_numpy(task.noisy[1])[:, None].to(lab.device))
     return {"psnr": task.psnr(image), "share": float(getattr(stage, "share", 1))}
 

@@ -86,7 +86,8 @@ METHODS: dict[str, Method] = {
     "laine": Method("Laine with posterior", "ours:laine", "self-supervised"),
     "paper-srds": Method("paper preset, SRDS (at this budget not the paper)", "ours:paper_srds", "ours"),
     "paper": Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours"),
-    "ours": Method("diffdenoise", "ours:default", "ours"),
+    "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours"),
+    "ours": Method("diffdenoise", "ours:default", "ours", revision=2),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
     "supervised-long": Method("supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False),
 }

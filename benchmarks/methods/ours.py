@@ -27,6 +27,11 @@ def default(given: Given) -> Denoise:
     return _preset(given, None, "student")
 
 
+def three_stages(given: Given) -> Denoise:
+    """The preset with blind-spot network, diffusion and student."""
+    return _preset(given, "gpu" if given.device == "cuda" else "cpu", "student")
+
+
 def paper(given: Given) -> Denoise:
     """The paper preset and its student."""
     return _preset(given, "paper", "student")

@@ -30,7 +30,10 @@ Scans = Annotated[list[Path], Parameter(help="Files, folders (with all below) or
 Out = Annotated[Path, Parameter(name=["--output", "-o"], help="Folder for the results.")]
 Preset = Annotated[
     Literal["smoke", "fast", "cpu", "gpu", "paper"] | None,
-    Parameter(help="Size of the networks and trainings; chosen by the hardware if not given."),
+    Parameter(
+        help="What is trained, and how large. fast: the student alone. cpu, gpu: the method's three stages. paper: as "
+        "published. smoke: for trying out. Chosen by the hardware if not given."
+    ),
 ]
 Budget = Annotated[
     str | None, Parameter(help="Time for the whole fit, such as 10m or 1h30m, instead of the preset's steps.")
@@ -178,7 +181,8 @@ def demo(
     from diffdenoise.progress import show_progress
 
     device = choose_device(device)  # type: ignore[assignment]
-    settings = choose_config(preset, device, read_overrides(config) if config else None, seed=seed)
+    # The demo shows every stage, so it takes a preset that has them.
+    settings = choose_config(preset, device, read_overrides(config) if config else None, sampled=True, seed=seed)
     seconds = parse_budget(budget) if budget else None
     with show_progress() as progress:
         made = run_demo(output, settings, sigma / 255, device, seconds, progress)
@@ -246,7 +250,8 @@ def _fit(
 
     seconds = parse_budget(budget) if budget else None
     chosen = choose_device(device)
-    settings = choose_config(preset, chosen, read_overrides(config) if config else None, sigma=sigma, seed=seed)
+    changed = read_overrides(config) if config else None
+    settings = choose_config(preset, chosen, changed, sampled, sigma=sigma, seed=seed)
     if sampled:
         require_teacher(settings)
     with show_progress() as progress:

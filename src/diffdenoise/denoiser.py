@@ -27,6 +27,8 @@ from diffdenoise.scans.scan import Scan
 from diffdenoise.scans.sidecar import sha256
 from diffdenoise.scans.stored import units_of
 
+OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # settings that mean nothing without one
+
 Images = np.ndarray | str | Path | Sequence[np.ndarray] | Sequence[str | Path]
 
 
@@ -58,9 +60,10 @@ class Denoiser:
         """Train on noisy images alone.
 
         images: an array (rows, columns) or (..., slices, rows, columns), several of them, or paths of files, folders
-        and patterns. preset: None chooses by hardware. budget: "10m" or seconds. sigma: noise standard deviation in
-        the images' unit, if known. overrides: settings as in `Config`, nested. folder: keeps the run there, so that
-        the same call goes on after an interruption; None uses a temporary one.
+        and patterns. preset: None chooses by hardware: on a CPU "fast", which has nothing to sample from. budget:
+        "10m" or seconds. sigma: noise standard deviation in the images' unit, if known. overrides: settings as in
+        `Config`, nested. folder: keeps the run there, so that the same call goes on after an interruption; None uses a
+        temporary one.
         Raises ScanError, ConfigError or RunError.
         """
         device = choose_device(device)
@@ -112,10 +115,21 @@ class Denoiser:
         return cls(load_model(find_model(Path(path))), device)
 
 
-def choose_config(preset: str | None, device: str, overrides: dict[str, Any] | None = None, **settings: Any) -> Config:
-    """The preset, or the one for the hardware, with overrides; settings that are None do not count."""
+def choose_config(
+    preset: str | None,
+    device: str,
+    overrides: dict[str, Any] | None = None,
+    sampled: bool = False,
+    **settings: Any,
+) -> Config:
+    """The preset, or the one for the hardware, with overrides; settings that are None do not count.
+
+    sampled: the diffusion model is wanted. With it, or where overrides are about it, a preset with a teacher is chosen.
+    """
     given = {key: value for key, value in settings.items() if value is not None}
-    return make_config(preset or ("gpu" if device == "cuda" else "cpu"), {**(overrides or {}), **given})
+    sampled = sampled or not OF_TEACHER.isdisjoint(overrides or {})
+    chosen = "gpu" if device == "cuda" else "cpu" if sampled else "fast"
+    return make_config(preset or chosen, {**(overrides or {}), **given})
 
 
 def sources_of(found: Sequence[Found]) -> list[Source]:

@@ -93,6 +93,7 @@ PAPER = Config(
         bound_level=False,  # [O] belongs to the fusion
     ),
     student=StudentSettings(
+        learns_from="teacher",  # [P]
         loss="l1",  # [P]
         width=32,  # [O] NAFNet [P], at the size of its own paper
         encoder=(2, 2, 4, 8),  # [O] as above
