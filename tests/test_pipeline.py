@@ -67,10 +67,13 @@ def test_the_same_fit_elsewhere_gives_the_same_model(tmp_path: Path) -> None:
     assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b")
 
 
-@pytest.mark.parametrize("stage", ["blind_spot", "diffusion", "student"])
-def test_killed_in_the_middle_of_a_stage_it_goes_on_to_the_same_result(tmp_path: Path, stage: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "more"),
+    [("blind_spot", ""), ("diffusion", ""), ("student", ""), ("student", 'learns_from = "recorrupted"')],
+)
+def test_killed_in_the_middle_of_a_stage_it_goes_on_to_the_same_result(tmp_path: Path, stage: str, more: str) -> None:
     np.save(tmp_path / "noisy.npy", noisy_disks())
-    (tmp_path / "settings.toml").write_text(f"[{stage}]\nsteps = 120\n")
+    (tmp_path / "settings.toml").write_text(f"[{stage}]\nsteps = 120\n{more}\n")
 
     def command(run: str) -> list[str]:
         options = ["-o", str(tmp_path / run), "--preset", "smoke", "--config", str(tmp_path / "settings.toml")]
