@@ -187,6 +187,18 @@ def test_a_student_without_a_teacher(tmp_path: Path) -> None:
     assert set(json.loads((tmp_path / "plan.json").read_text())["decisions"]) == {"student 1"}
 
 
+def test_a_masked_background_teaches_it_nothing_wrong(tmp_path: Path) -> None:
+    alone = {"learns_from": "recorrupted", "steps": 300, "learning_rate": 3e-3}
+    noisy, clean = noisy_disks(slices=6), noisy_disks(slices=6, sigma=0)
+    for image in (noisy, clean):
+        image[..., :24] = 0
+    scan = Source("masked", lambda: Scan(noisy, "masked", "npy"))
+    model = fit([scan], make_config("smoke", {"student": alone}), tmp_path, "cpu").model
+    result = denoise_slices(model, noisy).pixels
+    assert ((result - clean)[..., 24:] ** 2).mean() < 0.5 * ((noisy - clean)[..., 24:] ** 2).mean()
+    assert np.abs(result[..., :20]).max() < 0.05
+
+
 @pytest.mark.parametrize("feedback", ["student", "x_hat"])
 def test_rounds_go_on_from_the_first_and_are_kept_in_the_model(tmp_path: Path, feedback: str) -> None:
     settings = {"feedback": feedback}

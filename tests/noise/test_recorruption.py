@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d
 
-from diffdenoise.noise.recorruption import BRIGHTNESS, brightness, divergence, draw_like, recorrupt
+from diffdenoise.noise.recorruption import BRIGHTNESS, alive, brightness, divergence, draw_like, recorrupt
 from diffdenoise.phantom import mni_slices
 
 CLEAN = torch.from_numpy(mni_slices(60, 2, 10))[:, None]
@@ -57,6 +57,17 @@ def test_divergence_is_the_share_of_the_noise_that_is_let_through(share: float, 
     shown = divergence(denoiser(CLEAN + alpha * z), denoiser(CLEAN - alpha * z), z, alpha)
     assert shown == pytest.approx(share, abs=1e-3)
     assert divergence(CLEAN, CLEAN, 0 * z, alpha) == 1
+
+
+def test_a_mask_is_not_alive_and_noise_is() -> None:
+    image = torch.rand(2, 1, 40, 48)
+    assert alive(image).all()
+    image[0, 0, :20] = 0
+    image[1, 0, 5:9, 5:9] = 0  # smaller than what counts as a mask
+    found = alive(image)
+    assert not found[0, 0, :20].any()
+    assert found[0, 0, 20:].all()
+    assert found[1].all()
 
 
 def test_brightness_is_a_local_mean() -> None:

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import avg_pool2d, max_pool2d, pad
 
+from diffdenoise.noise.looked import CONSTANT
 from diffdenoise.noise.models import correlated
 
 BRIGHTNESS = 5  # pixels; side of the square whose mean says how bright a place is
@@ -39,7 +41,18 @@ def divergence(plus: Tensor, minus: Tensor, z: Tensor, alpha: float) -> Tensor:
     return torch.where(strength > 0, (z * (plus - minus)).sum() / strength.clamp(min=1e-30), 1.0)
 
 
+def alive(x_noisy: Tensor) -> Tensor:
+    """1 where (N, 1, H, W) may hold noise, 0 in squares of one value: a masked background, saturation.
+
+    Noise drawn where there is none would be all that the student sees there, and teach it to turn noise upside down.
+    """
+    half = CONSTANT // 2
+    largest = lambda image: max_pool2d(image, CONSTANT, 1, half)  # noqa: E731
+    constant = (largest(x_noisy) == -largest(-x_noisy)).to(x_noisy.dtype)
+    return 1 - largest(constant)
+
+
 def brightness(x_noisy: Tensor) -> Tensor:
     """How bright each place of (N, 1, H, W) is, mostly free of its own noise."""
     half = BRIGHTNESS // 2
-    return torch.nn.functional.avg_pool2d(torch.nn.functional.pad(x_noisy, 4 * [half], "reflect"), BRIGHTNESS, 1)
+    return avg_pool2d(pad(x_noisy, 4 * [half], "reflect"), BRIGHTNESS, 1)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from diffdenoise.config import StudentSettings
 from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.noise.recorruption import brightness, divergence, draw_like, recorrupt
+from diffdenoise.noise.recorruption import alive, brightness, divergence, draw_like, recorrupt
 from diffdenoise.training.slices import SliceStore, draw_boxes
 from diffdenoise.training.stage import Stage
 from diffdenoise.training.student import make_student
@@ -56,7 +56,7 @@ class RecorruptedStage(Stage):
     def _noise(self, x_noisy: Tensor, scan: int, generator: torch.Generator) -> Tensor:
         level = self.levels[scan]
         deviation = torch.from_numpy(level.variance(brightness(x_noisy).numpy())).sqrt()
-        return draw_like(deviation, level.width, generator)
+        return alive(x_noisy) * draw_like(deviation, level.width, generator)
 
     def _weaken(self, shown: Tensor) -> None:
         self.share.mul_((RATE * shown.clamp(-1, 1)).exp()).clamp_(max=1.0)
