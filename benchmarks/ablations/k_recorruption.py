@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,12 +25,33 @@ TITLE = "A student without a teacher"
 QUESTION = """The student network, with the same crops, optimiser and number of steps, learns from clean images (the
 bound), or from the noisy images alone by recorruption: with one noise z for each crop or a symmetric pair +z and -z
 (half as many crops then, so that a step costs the same), for three alpha. Then with a wrong noise level, as it is and
-with the level held down where the student turns the noise upside down (`training/recorrupted.py`). *Share*: what the
-bound left of the level that was given. Last, noise correlated by a kernel of 1.2 px, told, and taken for white."""
+bounded where the student turns the noise upside down (`training/recorrupted.py`). Last, noise that the level does not
+describe: correlated by a kernel of 1.2 px, which is told or not, and white noise that grows from 0.4 to 1.6 times the
+level from the top of the image to its bottom."""
 FINDING = ""
 ALPHAS = (0.2, 0.5, 1.0)
 FACTORS = (0.77, 0.9, 1.0, 1.1, 1.3, 2.0)
-WHITE, CORRELATED = Task(), Task(width=1.2)
+RAMP = (0.4, 1.6)
+
+
+class Ramped(Task):
+    """Noise that grows down the image."""
+
+    @property
+    def name(self) -> str:
+        """For file names."""
+        return f"{super().name}-ramp"
+
+    @cached_property
+    def noisy(self) -> tuple[np.ndarray, np.ndarray]:
+        """Noisy slices for training and for testing."""
+        clean = slices_of(self.subject, **TRAIN), self.clean
+        even = Task(self.subject, self.sigma, self.width, self.seed).noisy
+        ramp = np.linspace(*RAMP, clean[0].shape[1], dtype=np.float32)[:, None]
+        return tuple(image + ramp * (noisy - image) for image, noisy in zip(clean, even, strict=True))
+
+
+WHITE, CORRELATED, RAMPED = Task(), Task(width=1.2), Ramped()
 
 
 class Supervised(Stage):
@@ -51,8 +73,7 @@ class Supervised(Stage):
 class Unbounded(RecorruptedStage):
     """The level as it is given."""
 
-    def _weaken(self, shown: Tensor) -> None:
-        pass
+    push = 0.0
 
 
 class Single(RecorruptedStage):
@@ -81,13 +102,17 @@ def run(lab: Lab) -> dict[str, Any]:
         | {"as given": _figures(lab, Unbounded, WHITE, factor=factor)}
         for factor in FACTORS
     ]
-    correlated = {
-        "noisy": {"psnr": CORRELATED.psnr(CORRELATED.noisy[1])},
-        "supervised": _figures(lab, Supervised, CORRELATED),
-        "kernel told": _figures(lab, RecorruptedStage, CORRELATED, width=CORRELATED.width),
-        "taken for white": _figures(lab, RecorruptedStage, CORRELATED),
+    others = {
+        "1.2 px, noisy": {"psnr": CORRELATED.psnr(CORRELATED.noisy[1])},
+        "1.2 px, supervised": _figures(lab, Supervised, CORRELATED),
+        "1.2 px, kernel told": _figures(lab, RecorruptedStage, CORRELATED, width=CORRELATED.width),
+        "1.2 px, taken for white": _figures(lab, RecorruptedStage, CORRELATED),
+        "growing, noisy": {"psnr": RAMPED.psnr(RAMPED.noisy[1])},
+        "growing, supervised": _figures(lab, Supervised, RAMPED),
+        "growing, level as given": _figures(lab, Unbounded, RAMPED),
+        "growing, bounded": _figures(lab, RecorruptedStage, RAMPED),
     }
-    return {"noisy": WHITE.psnr(WHITE.noisy[1]), "losses": losses, "levels": levels, "correlated": correlated}
+    return {"noisy": WHITE.psnr(WHITE.noisy[1]), "losses": losses, "levels": levels, "others": others}
 
 
 def _figures(
@@ -110,22 +135,24 @@ def _trained(
     name = f"{kind.__name__}, alpha {settings.recorruption:g}, level {255 * level.typical:.3g}/255"
     train(stage, name, lab.folder / f"alone-{key}", lab.device, say)
     image = apply_student(stage.network.to(lab.device), torch.from_numpy(task.noisy[1])[:, None].to(lab.device))
-    return {"psnr": task.psnr(image), "share": float(getattr(stage, "share", 1))}
+    return {"psnr": task.psnr(image)}
 
 
 def tables(result: dict[str, Any]) -> str:
     """Losses, levels, correlated noise."""
     alpha = lambda row: f"{row['alpha']:g}" if row["alpha"] else "–"  # noqa: E731
     losses = [[row["loss"], alpha(row), f"{row['psnr']:.2f}"] for row in result["losses"]]
-    of = lambda row: (row["as given"]["psnr"], row["bounded"]["psnr"], row["bounded"]["share"])  # noqa: E731
-    levels = [[f"{row['factor']:g}", *(f"{value:.2f}" for value in of(row))] for row in result["levels"]]
-    correlated = [[name, f"{row['psnr']:.2f}"] for name, row in result["correlated"].items()]
+    levels = [
+        [f"{row['factor']:g}", *(f"{row[name]['psnr']:.2f}" for name in ("as given", "bounded"))]
+        for row in result["levels"]
+    ]
+    others = [[name, f"{row['psnr']:.2f}"] for name, row in result["others"].items()]
     return "\n\n".join(
         (
             f"Noisy: {result['noisy']:.2f} dB.",
             markdown(["learns from", "alpha", "PSNR"], losses),
-            markdown(["level, of the true one", "as given", "bounded", "share"], levels),
-            markdown(["1.2 px", "PSNR"], correlated),
+            markdown(["level, of the true one", "as given", "bounded"], levels),
+            markdown(["noise", "PSNR"], others),
         )
     )
 

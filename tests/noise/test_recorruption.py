@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d
 
-from diffdenoise.noise.recorruption import BRIGHTNESS, alive, brightness, divergence, draw_like, recorrupt
+from diffdenoise.noise.recorruption import BRIGHTNESS, alive, brightness, draw_like, let_through, recorrupt
 from diffdenoise.phantom import mni_slices
 
 CLEAN = torch.from_numpy(mni_slices(60, 2, 10))[:, None]
@@ -51,12 +51,13 @@ def test_its_loss_ranks_denoisers_as_the_clean_image_would(width: float) -> None
 
 
 @given(st.floats(-0.5, 1.5), ALPHAS, WIDTHS)
-def test_divergence_is_the_share_of_the_noise_that_is_let_through(share: float, alpha: float, width: float) -> None:
+def test_what_is_let_through_is_a_share_of_the_noise(share: float, alpha: float, width: float) -> None:
     z = draw_like(DEVIATION, width, torch.Generator().manual_seed(1))
     denoiser = lambda x: (1 - share) * CLEAN + share * x  # noqa: E731
-    shown = divergence(denoiser(CLEAN + alpha * z), denoiser(CLEAN - alpha * z), z, alpha)
-    assert shown == pytest.approx(share, abs=1e-3)
-    assert divergence(CLEAN, CLEAN, 0 * z, alpha) == 1
+    found = let_through(denoiser(CLEAN + alpha * z), denoiser(CLEAN - alpha * z), z, alpha, 32)
+    assert found == pytest.approx(share * avg_pool2d(z * z, 32), abs=1e-5)
+    assert let_through(z, z, z, alpha, 32).abs().max() == 0
+    assert let_through(z[..., :9, :7], z[..., :9, :7], z[..., :9, :7], alpha, 32).shape == (2, 1, 1, 1)
 
 
 def test_a_mask_is_not_alive_and_noise_is() -> None:

@@ -32,13 +32,13 @@ def draw_like(deviation: Tensor, width_px: float, generator: Generator) -> Tenso
     return deviation * correlated(torch.zeros_like(deviation), 1.0, width_px, generator)
 
 
-def divergence(plus: Tensor, minus: Tensor, z: Tensor, alpha: float) -> Tensor:
-    """Share of the noise that a denoiser lets through, from its results for x_noisy + alpha z and x_noisy - alpha z.
+def let_through(plus: Tensor, minus: Tensor, z: Tensor, alpha: float, window: int) -> Tensor:
+    """Mean over squares of `window` pixels of z f'(z), f' the derivative of a denoiser f along z, (N, 1, h, w).
 
-    A scalar: 1 for the identity, 0 where the result does not depend on the noise; 1 if z is zero.
+    plus, minus: its results for x_noisy + alpha z and x_noisy - alpha z. It is the mean of z^2 for the identity and 0
+    where the result does not depend on the noise.
     """
-    strength = 2 * alpha * (z * z).sum()
-    return torch.where(strength > 0, (z * (plus - minus)).sum() / strength.clamp(min=1e-30), 1.0)
+    return avg_pool2d(z * (plus - minus), min(window, *z.shape[-2:])) / (2 * alpha)
 
 
 def alive(x_noisy: Tensor) -> Tensor:
