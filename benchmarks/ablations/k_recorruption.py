@@ -73,7 +73,7 @@ class Supervised(Stage):
 class Unbounded(RecorruptedStage):
     """The level as it is given."""
 
-    push = 0.0
+    bounded = False
 
 
 class Single(RecorruptedStage):
