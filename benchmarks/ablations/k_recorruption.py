@@ -73,7 +73,7 @@ class Supervised(Stage):
 class Unbounded(RecorruptedStage):
     """The level as it is given."""
 
-    bounded = False
+    push = 0.0
 
 
 class Single(RecorruptedStage):

@@ -4,10 +4,9 @@ Each crop is recorrupted with a symmetric pair of noises, +z and -z. What a leve
 student is fatal: it learns to subtract more than the noise, which then stands in the result upside down. The pair
 shows it: with f the student, z f'(z) is how much of the noise it lets through. It is z^2 for the identity, small for a
 good denoiser, and on the mean never negative for the best one, E[x | x_noisy], whose derivative is a covariance. So
-where the mean over a square of pixels is negative it is pushed back, harder than z pulls; and where that is in too many
-squares, z is weakened altogether. Of a level that is too high only as much is believed as the images bear out; one
-that is too low is followed. (UNSURE, Tachella et al. 2025, needs no level, for it holds the mean over all pixels at
-zero; here zero is a bound, and a local one.)
+where the mean over a square of pixels is negative it is pushed back, harder than z pulls. Of a level that is too high
+only as much is believed as the images bear out, each place for itself; one that is too low is followed. (UNSURE,
+Tachella et al. 2025, needs no level, for it holds the mean over all pixels at zero; here zero is a bound, and local.)
 """
 
 from __future__ import annotations
@@ -22,25 +21,18 @@ from diffdenoise.training.slices import SliceStore, draw_boxes
 from diffdenoise.training.stage import Stage
 from diffdenoise.training.student import make_student
 
-PUSH = 2.0  # over the pull of z; anything above 1 holds
-RATE, MANY = 0.02, 0.4  # of the logarithm of `share`, per step; share of the squares
 WINDOW = 32  # pixels; smaller squares show more of chance, larger ones less of where the level is wrong
 
 
 class RecorruptedStage(Stage):
-    """Trains on crops of the noisy slices; levels: the noise of each scan, normalised as the slices are.
-
-    share: of the level, that z has; bounded: whether a level that is too high is held down.
-    """
+    """Trains on crops of the noisy slices; levels: the noise of each scan, normalised as the slices are."""
 
     settings: StudentSettings
-    share: Tensor
-    bounded = True
+    push = 2.0  # over the pull of z; anything above 1 holds
 
     def __init__(self, settings: StudentSettings, noisy: SliceStore, levels: list[NoiseLevel], seed: int) -> None:
         super().__init__(make_student(settings), settings, seed)
         self.noisy, self.levels = noisy, levels
-        self.register_buffer("share", torch.ones(()))  # a buffer is kept in checkpoints
 
     def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
         """Mean square error of what is wanted, and the push, over the noise; half as many crops as batch, in pairs."""
@@ -48,15 +40,12 @@ class RecorruptedStage(Stage):
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, max(1, settings.batch // 2), settings.crop)
         crops = self.noisy.crops(boxes)
         drawn = [self._noise(crop[None], box.scan, generator) for crop, box in zip(crops, boxes, strict=True)]
-        x_noisy, z = self.place(crops), self.share * self.place(torch.cat(drawn))
+        x_noisy, z = self.place(crops), self.place(torch.cat(drawn))
         given, wanted = recorrupt(torch.cat([x_noisy, x_noisy]), torch.cat([z, -z]), alpha)
         result = self.network(given.contiguous(memory_format=torch.channels_last)).float()
         plus, minus = result.chunk(2)
-        loss = ((result - wanted) ** 2).mean()
-        if self.bounded:
-            through = let_through(plus, minus, z, alpha, WINDOW)
-            loss = loss + 2 * PUSH * torch.relu(-through).mean()
-            self.share.mul_((RATE * (MANY - (through < 0).float().mean())).exp()).clamp_(max=1.0)
+        upside_down = torch.relu(-let_through(plus, minus, z, alpha, WINDOW))
+        loss = ((result - wanted) ** 2).mean() + 2 * self.push * upside_down.mean()
         return loss / ((z / alpha) ** 2).mean().clamp(min=1e-12)
 
     def _noise(self, x_noisy: Tensor, scan: int, generator: torch.Generator) -> Tensor:
