@@ -46,6 +46,7 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
     level, trend = found.level, found.trend
     slices, rows, columns = scan.pixels.shape
     weak, strong = min(level.sigma), max(level.sigma)
+    said, *reasons = told(PRESETS["cpu"], choose([trend.kind], [level.reach], found.repeated))
     facts = {
         "format": scan.format.replace("_", " "),
         "files": len(scan.paths),
@@ -55,7 +56,8 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         "units": "absolute (equal numbers mean the same in every scan)" if scan.units == "absolute" else "arbitrary",
         "noise level": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness)",
         "noise kind": trend.kind,
-        "what a fit does": "\n".join(told(PRESETS["cpu"], choose([trend.kind], [level.reach], found.repeated))),
+        "noise": said,
+        "with three stages": "\n".join(reasons),
     }
     return {**facts, "warning": "\n".join(found.faults)} if found.faults else facts
 
