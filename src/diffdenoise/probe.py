@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffdenoise.config import Config
+from diffdenoise.config import Config, StageSettings
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.rounds import Images, predict_blind, sample
@@ -17,8 +20,10 @@ from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot, mea
 from diffdenoise.training.diffusion import DiffusionStage
 from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import Box, SliceStore
-from diffdenoise.training.stage import Stage, autocast, step_generator
+from diffdenoise.training.stage import Stage, autocast, step_generator, train
 from diffdenoise.training.student import StudentStage
+
+LOOPS = 60  # steps of nothing
 
 
 class _PretendedCondition(SliceStore):
@@ -63,8 +68,29 @@ def probes(config: Config, noisy: SliceStore, levels: list[NoiseLevel], device: 
     }
 
 
+class _Nothing(Stage):
+    """A stage that has nothing to compute."""
+
+    def __init__(self) -> None:
+        settings = StageSettings(steps=LOOPS, batch=1, crop=16, learning_rate=1e-3)
+        super().__init__(nn.Conv2d(1, 1, 1), settings, 0)
+
+    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
+        """Next to nothing."""
+        return self.network(torch.zeros(1, 1, 1, 1, device=self.device)).mean()
+
+
+@cache
+def loop_seconds(device: str) -> float:
+    """What the training loop itself takes for a step: logging, callbacks, the learning rate."""
+    times: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="diffdenoise-") as folder:
+        train(_Nothing(), "", Path(folder), device, lambda *_: times.append(time.perf_counter()))
+    return float(np.median(np.diff(times[LOOPS // 4 :])))
+
+
 def seconds_per_step(stage: Stage, device: str, seconds: float = 4.0) -> float:
-    """Time of a training step on real crops, measured for about so many seconds.
+    """Time of a training step on real crops, measured for about so many seconds, and that of the loop around it.
 
     The median: other work on the machine makes some steps many times slower, and a few such steps must not shrink
     the whole training.
@@ -78,12 +104,13 @@ def seconds_per_step(stage: Stage, device: str, seconds: float = 4.0) -> float:
         with autocast(device):
             loss = stage.loss_at(len(times), step_generator(stage.seed, len(times)))
         loss.backward()
+        nn.utils.clip_grad_norm_(stage.network.parameters(), 1.0)  # as the loop does
         optimizer.step()
         optimizer.zero_grad()
         if device == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - begin)
-    return float(np.median(times[2:]))
+    return float(np.median(times[2:])) + loop_seconds(device)
 
 
 def _seconds_per_slice(
