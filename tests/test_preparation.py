@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffdenoise.noise.models import gaussian
+from diffdenoise.noise.models import correlated, gaussian
 from diffdenoise.phantom import mni_slices
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
@@ -14,9 +14,10 @@ HEAD = torch.from_numpy(mni_slices(40, 4, 10))[:, ::3, ::3]  # pixels of 3 mm: a
 OTHER = 1 - HEAD
 
 
-def prepared(folder: Path, *scans: Scan) -> Slices:
+def prepared(folder: Path, *scans: Scan, sigma: float | None = None) -> Slices:
     sources = [Source(str(number), lambda scan=scan: scan) for number, scan in enumerate(scans)]
-    return prepare(sources, make_config("smoke", {"normalisation": "fixed"}), folder, lambda *_: None)
+    config = make_config("smoke", {"normalisation": "fixed", "sigma": sigma})
+    return prepare(sources, config, folder, lambda *_: None)
 
 
 def noisy(clean: torch.Tensor, seed: int) -> np.ndarray:
@@ -41,3 +42,12 @@ def test_noise_is_measured_on_what_was_imaged_twice(tmp_path: Path, caplog: pyte
         assert found[-2:] == pytest.approx([1] * min(2, len(scans)), rel=0.3)
         assert "imaged again" in caplog.text
         caplog.clear()
+
+
+def test_a_level_that_is_given_leaves_the_correlation_to_be_found(tmp_path: Path) -> None:
+    image = correlated(torch.from_numpy(mni_slices(40, 4, 10)), 0.1, 0.8, torch.Generator().manual_seed(0)).numpy()
+    slices = prepared(tmp_path, Scan(image, "a", "npy"), sigma=0.2)
+    (level,) = slices.levels
+    assert level.typical * slices.normalisation.scale == pytest.approx(0.2)
+    assert level.width == pytest.approx(0.8, rel=0.1)
+    assert level.reach >= 1

@@ -6,7 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from diffdenoise.config import Config
 from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
-from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.repetition import candidates
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
 from diffdenoise.run_folder import cached, key_of, write_json
@@ -90,7 +90,9 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
     levels = []
     for path, own, found in zip(paths, ranges, diagnoses, strict=True):
         offset, scale = own if mode == "scan" else (rule.offset, rule.scale)
-        level = constant_level(config.sigma) if config.sigma else found.level
+        level = found.level
+        if config.sigma:  # how strong is known then; how far correlated is not
+            level = replace(level, knots=(0.0,), sigma=(config.sigma,))
         domain = Domain.of(offset, scale, level, stabilise)
         pixels = np.lib.format.open_memmap(path, mode="r+")
         for image in pixels:  # slice by slice: a scan may be larger than memory
