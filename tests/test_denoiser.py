@@ -91,3 +91,8 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_the_preset_follows_hardware_and_wish(device: str, overrides: dict, sampled: bool, preset: str) -> None:
     assert choose_config(None, device, overrides, sampled).preset == preset
     assert choose_config("smoke", device, overrides, sampled).preset == "smoke"
+
+
+def test_settings_of_a_teacher_that_there_is_not_are_refused() -> None:
+    with pytest.raises(ConfigError, match="diffusion: does nothing"):
+        choose_config("fast", "cpu", {"diffusion": {"steps": 5}})

@@ -125,11 +125,17 @@ def choose_config(
     """The preset, or the one for the hardware, with overrides; settings that are None do not count.
 
     sampled: the diffusion model is wanted. With it, or where overrides are about it, a preset with a teacher is chosen.
+    Raises ConfigError for settings that make no sense, or are about a teacher where there is none.
     """
     given = {key: value for key, value in settings.items() if value is not None}
-    sampled = sampled or not OF_TEACHER.isdisjoint(overrides or {})
-    chosen = "gpu" if device == "cuda" else "cpu" if sampled else "fast"
-    return make_config(preset or chosen, {**(overrides or {}), **given})
+    of_teacher = sorted(OF_TEACHER.intersection(overrides or {}))
+    chosen = "gpu" if device == "cuda" else "cpu" if sampled or of_teacher else "fast"
+    config = make_config(preset or chosen, {**(overrides or {}), **given})
+    if of_teacher and not config.has_teacher:
+        raise ConfigError(
+            f"{', '.join(of_teacher)}: does nothing, for with preset {config.preset} there is no teacher."
+        )
+    return config
 
 
 def sources_of(found: Sequence[Found]) -> list[Source]:
