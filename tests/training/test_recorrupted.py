@@ -6,7 +6,7 @@ import torch
 
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.presets import make_config
-from diffdenoise.training.recorrupted import RecorruptedStage
+from diffdenoise.training.recorrupted import LEAST, RecorruptedStage
 from diffdenoise.training.slices import SliceStore, write_scan_slices
 from diffdenoise.training.stage import step_generator
 
@@ -65,6 +65,13 @@ def test_the_push_begins_where_noise_is_turned_upside_down(tmp_path: Path, monke
     assert shares[np.argmin(losses())] == pytest.approx(0, abs=0.05)
     monkeypatch.setattr(RecorruptedStage, "push", 0.0)
     assert shares[np.argmin(losses())] < -0.4
+
+
+def test_a_crop_of_nothing_but_mask_does_not_outweigh_the_others(tmp_path: Path) -> None:
+    made = stage(tmp_path, [constant_level(1.0)], passing=0)
+    crops, alpha2 = made.noisy.crops, made.settings.recorruption**2
+    made.noisy.crops = lambda boxes: torch.full_like(crops(boxes), 0.1)  # type: ignore[method-assign]
+    assert loss(made, 0) == pytest.approx(alpha2 * 0.1**2 / LEAST)
 
 
 def test_each_scan_has_its_own_noise(tmp_path: Path) -> None:

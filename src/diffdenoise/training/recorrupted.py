@@ -11,6 +11,7 @@ Tachella et al. 2025, needs no level, for it holds the mean over all pixels at z
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from diffdenoise.training.slices import SliceStore, draw_boxes
 from diffdenoise.training.stage import Stage
 from diffdenoise.training.student import make_student
 
+LEAST = 0.01  # of the typical noise variance: crops with less, of a mask, weigh no more than with this
 WINDOW = 32  # pixels; smaller squares show more of chance, larger ones less of where the level is wrong
 
 
@@ -33,6 +35,7 @@ class RecorruptedStage(Stage):
     def __init__(self, settings: StudentSettings, noisy: SliceStore, levels: list[NoiseLevel], seed: int) -> None:
         super().__init__(make_student(settings), settings, seed)
         self.noisy, self.levels = noisy, levels
+        self.least = max(1e-12, LEAST * float(np.median([level.typical for level in levels])) ** 2)
 
     def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
         """Mean square error of what is wanted, and the push, over the noise; half as many crops as batch, in pairs."""
@@ -46,7 +49,7 @@ class RecorruptedStage(Stage):
         plus, minus = result.chunk(2)
         upside_down = torch.relu(-let_through(plus, minus, z, alpha, WINDOW))
         loss = ((result - wanted) ** 2).mean() + 2 * self.push * upside_down.mean()
-        return loss / ((z / alpha) ** 2).mean().clamp(min=1e-12)
+        return loss * alpha**2 / (z**2).mean().clamp(min=self.least)
 
     def _noise(self, x_noisy: Tensor, scan: int, generator: torch.Generator) -> Tensor:
         level = self.levels[scan]
