@@ -28,10 +28,20 @@ bound), or from the noisy images alone by recorruption: with one noise z for eac
 bounded where the student turns the noise upside down (`training/recorrupted.py`). Last, noise that the level does not
 describe: correlated by a kernel of 1.2 px, which is told or not, and white noise that grows from 0.4 to 1.6 times the
 level from the top of the image to its bottom."""
-FINDING = ""
+FINDING = """With the right level the student is 0.25 dB below the supervised one after as many steps, and on correlated
+noise whose kernel is told 0.01 dB; the pair gains less than a tenth over one noise, and alpha matters little up to 0.5.
+But what a wrong level does is lopsided: a level 10 % too high costs 1.3 dB, 30 % too high 6 dB, for the noise is turned
+upside down. The bound, which only a pair makes possible, brings that to 0.6 and 0.8 dB, twice the level to 1.2, and
+costs nothing where the level is right. A level that is too low leaves noise (0.5 dB for 10 %, 2.6 for 23 %), and there
+the bound does nothing; so noise that grows over the image, of which one level is too high in one half and too low in
+the other, is 1.1 dB below the supervised student instead of 3.1. Correlated noise that is taken for white stays."""
 ALPHAS = (0.2, 0.5, 1.0)
 FACTORS = (0.77, 0.9, 1.0, 1.1, 1.3, 2.0)
 RAMP = (0.4, 1.6)
+OTHERS = (
+    *(f"1.2 px, {what}" for what in ("noisy", "supervised", "kernel told", "taken for white")),
+    *(f"growing, {what}" for what in ("noisy", "supervised", "level as given", "bounded")),
+)
 
 
 class Ramped(Task):
@@ -146,7 +156,7 @@ def tables(result: dict[str, Any]) -> str:
         [f"{row['factor']:g}", *(f"{row[name]['psnr']:.2f}" for name in ("as given", "bounded"))]
         for row in result["levels"]
     ]
-    others = [[name, f"{row['psnr']:.2f}"] for name, row in result["others"].items()]
+    others = [[name, f"{result['others'][name]['psnr']:.2f}"] for name in OTHERS]
     return "\n\n".join(
         (
             f"Noisy: {result['noisy']:.2f} dB.",
