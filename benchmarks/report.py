@@ -51,12 +51,13 @@ the contrast kept of inserted dots, lines and disks of 1 to 9 pixels that no tra
 largest mean error in eight bins of brightness, in units of 1/255. Intervals are
 95 %, bootstrapped over patients (or, where one subject is all there is, over slices or repetitions).
 
-**What it shows so far.** At three minutes on two cores the default is within 0.4 dB of the supervised bound of the same
-budget on white and correlated noise (at 6/255 it is there), and 0.8 to 1.0 dB below it on Poisson noise of radiographs
-and Rician noise of three people. It is ahead of the self-supervised peers measured so far in every cell, ahead of BM3D
-at 6/255, and on correlated noise ahead of BM3D that is told the spectrum; elsewhere BM3D is 0.1 to 0.7 dB ahead. The
-three stages are 0.9 to 2.3 dB behind in the same time. On the echo-planar scans (b0) the noise is weak, and no
-method gains more than a few hundredths; without the repetition, by which the level is measured there, all lost.
+**What it shows so far.** At three minutes on two cores the default is within 0.4 dB of the supervised bound of the
+same budget on white and correlated noise (at 6/255 it is there), and 0.8 to 1.0 dB below it on Poisson noise of
+radiographs and Rician noise of three people. The self-supervised peers measured so far are behind it, but SURE on
+radiographs, which is level. It is ahead of BM3D at 6/255, and on correlated noise level with a BM3D that is told the
+spectrum; elsewhere BM3D is 0.1 to 0.7 dB ahead. The three stages are 0.9 to 2.3 dB behind in the same time where
+noise was added. On the echo-planar scans (b0) the noise is weak: no method gains more than a few hundredths, and the
+default loses a tenth; without the repetition, by which the level is measured there, all lost.
 
 Two rows need a word. SURE is given one level for white noise: where noise is correlated, or weaker in the background
 (Rician), it subtracts more than there is and diverges. Noise2Void has 27.1 dB on colin27 at 25/255 after 20 seconds,
