@@ -42,6 +42,7 @@ class Method:
     """make: see the module, as "module:function" in benchmarks.methods.
 
     told: what it is told beyond noisy scans; sees: what it trains on ("nothing", "each image" for itself, the "set").
+    core: part of the table without being named; the others would make a few hours of it most of a day.
     revision: raise it when the method changed, so that its cells are computed anew.
     """
 
@@ -79,12 +80,12 @@ METHODS: dict[str, Method] = {
     "ne2ne": Method("Neighbor2Neighbor", "learned:neighbor2neighbor", "self-supervised"),
     "r2r": Method("R2R / GR2R", "learned:r2r", "self-supervised"),
     "sure": Method("SURE", "learned:sure", "self-supervised"),
-    "unsure": Method("UNSURE", "learned:unsure", "self-supervised"),
-    "n2self": Method("Noise2Self", "learned:noise2self", "self-supervised"),
-    "zsn2n": Method("ZS-N2N", "zero_shot:zs_n2n", "self-supervised", "each image"),
-    "puca": Method("PUCA alone", "ours:puca", "self-supervised"),
-    "laine": Method("Laine with posterior", "ours:laine", "self-supervised"),
-    "paper-srds": Method("paper preset, SRDS (at this budget not the paper)", "ours:paper_srds", "ours"),
+    "unsure": Method("UNSURE", "learned:unsure", "self-supervised", core=False),
+    "n2self": Method("Noise2Self", "learned:noise2self", "self-supervised", core=False),
+    "zsn2n": Method("ZS-N2N", "zero_shot:zs_n2n", "self-supervised", "each image", core=False),
+    "puca": Method("PUCA alone", "ours:puca", "self-supervised", core=False),
+    "laine": Method("Laine with posterior", "ours:laine", "self-supervised", core=False),
+    "paper-srds": Method("paper preset, SRDS (at this budget not the paper)", "ours:paper_srds", "ours", core=False),
     "paper": Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours"),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours"),
     "ours": Method("diffdenoise", "ours:default", "ours", revision=2),
