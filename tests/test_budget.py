@@ -2,7 +2,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffdenoise import budget as budgets
@@ -46,7 +46,7 @@ class Clock:
     """A machine on which a step takes `per_step` seconds when it is measured and `slower` times as long in earnest."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, per_step: float, slower: float) -> None:
-        self.now, self.per_step, self.slower = 0.0, per_step, slower
+        self.now, self.per_step, self.slower, self.corrected = 0.0, per_step, slower, False
         monkeypatch.setattr(budgets.time, "monotonic", lambda: self.now)
 
     def planner(self, path: Path, budget: float) -> Planner:
@@ -58,7 +58,16 @@ class Clock:
             config = planner.decide(stage, 1, config)
             count = config.teacher.slices if stage == "teacher" else getattr(config, stage).steps
             steps[stage] = count or planner.slices
-            self.now += steps[stage] * self.per_step * self.slower
+            if stage != "teacher" and self.corrected:
+                pace, pacer = planner.pace(stage, 1, steps[stage])
+                done = 0
+                while done < pace.steps:
+                    done += 1
+                    self.now += self.per_step * self.slower
+                    pace = pacer(done, pace)
+                steps[stage] = done
+            else:
+                self.now += steps[stage] * self.per_step * self.slower
         return steps
 
 
@@ -69,6 +78,19 @@ def test_a_fit_ends_about_when_its_budget_does(budget: float, per_step: float, s
         clock.fit(clock.planner(Path(folder) / "plan.json", budget))
         # only the last stage's misjudgement is left, and it has a half of what the others used
         assert clock.now == pytest.approx(budget, rel=0.2, abs=60 * per_step)
+
+
+@given(budget=st.floats(60, 300), slower=st.floats(0.3, 3))
+@settings(max_examples=20)
+def test_corrected_on_the_way_it_ends_when_its_budget_does(budget: float, slower: float) -> None:
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        clock = Clock(patch, 0.1, slower)
+        clock.corrected = True
+        first = clock.fit(clock.planner(Path(folder) / "plan.json", budget))
+        taught = first["teacher"] * 0.1 * slower  # how many slices are sampled is not corrected
+        assert clock.now == pytest.approx(budget, rel=0.04, abs=0.3 * taught + 1)
+        clock.slower = 1.0
+        assert clock.fit(clock.planner(Path(folder) / "plan.json", budget)) == first  # resumed, whatever the speed
 
 
 def test_a_resumed_fit_takes_the_recorded_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

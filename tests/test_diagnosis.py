@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffdenoise.diagnosis import choose, diagnose, settle, told
-from diffdenoise.noise.models import correlated, gaussian, poisson
+from diffdenoise.diagnosis import choose, diagnose, settle, told, with_sigma
+from diffdenoise.noise.models import correlated, gaussian, poisson, rician
+from diffdenoise.noise.trend import Kind
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import PRESETS, make_config
 
@@ -30,6 +31,8 @@ def test_reasons_are_told_for_what_the_config_leaves_open_and_for_nothing_else()
     assert [re.findall(r"setting ([\w.]+)\)", sentence) for sentence in everything] == [
         [], ["blind_spot.patch"], ["blind_spot.loss"], ["stabilise"],
     ]  # fmt: skip
+    assert "noise_floor" in " ".join(told(make_config("fast"), choose(["rician"], [0])))
+    assert "noise_floor" not in " ".join(told(make_config("fast", {"noise_floor": "keep"}), choose(["rician"], [0])))
     said = make_config("cpu", {"blind_spot": {"patch": 1, "loss": "l1"}, "stabilise": True})
     assert told(said, choice) == [choice.noise]
     assert "correlated over 2 pixels" in choice.noise
@@ -41,6 +44,29 @@ def test_what_a_config_says_is_kept_and_only_gaps_are_filled() -> None:
     assert (open_.blind_spot.patch, open_.blind_spot.loss) == (5, "l2")
     said = settle(make_config("cpu", {"blind_spot": {"patch": 1, "loss": "l1"}}), choice)
     assert (said.blind_spot.patch, said.blind_spot.loss) == (1, "l1")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "settled"),
+    [
+        ("auto", "rician", "remove"),
+        ("auto", "gaussian", "keep"),
+        ("keep", "rician", "keep"),
+        ("remove", "unknown", "remove"),
+    ],
+)
+def test_the_floor_is_taken_off_where_there_is_one(said: str, kind: Kind, settled: str) -> None:
+    assert settle(make_config("fast", {"noise_floor": said}), choose([kind], [0])).noise_floor == settled
+
+
+def test_a_given_sigma_replaces_the_level_but_not_what_the_noise_is_like() -> None:
+    clean, generator = torch.from_numpy(mni_slices(60, 6, 10)), torch.Generator().manual_seed(0)
+    rician_ = with_sigma(diagnose(rician(clean, 0.06, generator).numpy()), 0.1)
+    assert np.sqrt(rician_.variance(np.array([0.0, 1.0]))) == pytest.approx([0.0655, 0.1], rel=0.01)
+    other = with_sigma(diagnose(correlated(clean, 0.06, 1.2, generator).numpy()), 0.1)
+    assert (other.knots, other.sigma, other.skewness) == ((0.0,), (0.1,), ())
+    assert other.reach > 0
+    assert other.width > 0
 
 
 def test_where_the_noise_is_correlated_the_paper_takes_another_network() -> None:

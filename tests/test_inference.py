@@ -4,9 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from diffdenoise.inference import Sampler, denoise_slices
-from diffdenoise.model_file import Model, load_model
+from diffdenoise.model_file import Model, Round, load_model
+from diffdenoise.noise.models import rician
+from diffdenoise.noise.rician import without_floor
+from diffdenoise.phantom import mni_slices
+from diffdenoise.presets import make_config
 from diffdenoise.tiling import tiled
 from tests.conftest import noisy_disks
 
@@ -80,3 +85,23 @@ def test_the_result_stays_within_the_scans_range(model: Model, sampler: Sampler)
     result = denoise_slices(model, magnitudes, sampler).pixels
     assert magnitudes.min() <= result.min()
     assert result.max() <= magnitudes.max()
+
+
+@pytest.mark.parametrize("wanted", ["remove", "keep", "auto"])
+def test_the_floor_of_rician_noise_goes_where_the_fit_has_decided_so(model: Model, wanted: str) -> None:
+    """By the scan's own background, of a model that lets everything through."""
+    clean = torch.from_numpy(mni_slices(60, 2, 10))
+    noisy = 500 * rician(clean, 0.06, torch.Generator().manual_seed(0)).numpy()
+    through = replace(model, rounds=(Round(None, nn.Identity()),), config=make_config("fast", {"noise_floor": wanted}))
+    result = denoise_slices(through, noisy).pixels
+    expected = without_floor(noisy, 500 * 0.06) if wanted == "remove" else noisy
+    np.testing.assert_allclose(result.mean(), expected.mean(), rtol=0.01)
+    assert np.abs(result - expected).mean() < 1
+    masked = np.where(clean.numpy() < 0.1, 0, noisy)  # nothing to tell sigma by
+    np.testing.assert_allclose(denoise_slices(through, masked).pixels, masked, atol=0.1)
+    told = replace(through, config=through.config.model_copy(update={"sigma": 30.0}))
+    np.testing.assert_allclose(
+        denoise_slices(told, masked).pixels.mean(),
+        (without_floor(masked, 30.0) if wanted == "remove" else masked).mean(),
+        rtol=0.01,
+    )

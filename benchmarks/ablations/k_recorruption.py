@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +131,12 @@ def _figures(
     settings: StudentSettings = lab.settings("student", recorruption=alpha)
     level = NoiseLevel((0.0,), (factor * task.sigma / 255,), width=width)
     of = (kind.__name__, task.name, settings.model_dump(), factor, width)
-    return lab.cell(f"alone-{kind.__name__}", partial(_trained, lab, kind, task, settings, level, key_of(*of)), *of)
+    measure = lambda: {"psnr": task.psnr(denoised(lab, kind, task, settings, level, key_of(*of)))}  # noqa: E731
+    return lab.cell(f"alone-{kind.__name__}", measure, *of)
 
 
-def _trained(
-    lab: Lab, kind: type[Stage], task: Task, settings: StudentSettings, level: NoiseLevel, key: str
-) -> dict[str, Any]:
+def denoised(lab: Lab, kind: type[Stage], task: Task, settings: StudentSettings, level: NoiseLevel, key: str) -> Tensor:
+    """The test slices, (N, 1, H, W), by a student trained now; level: of the noise, as it is told."""
     noisy = lab.noisy(task)
     torch.manual_seed(task.seed + 2)
     known = (task,) if kind is Supervised else ([level], task.seed)
@@ -144,8 +144,7 @@ def _trained(
     say = lambda what, done, total: print(f"  {what}: {total} steps", flush=True) if done == total else None  # noqa: E731
     name = f"{kind.__name__}, alpha {settings.recorruption:g}, level {255 * level.typical:.3g}/255"
     train(stage, name, lab.folder / f"alone-{key}", lab.device, say)
-    image = apply_student(stage.network.to(lab.device), torch.from_numpy(task.noisy[1])[:, None].to(lab.device))
-    return {"psnr": task.psnr(image)}
+    return apply_student(stage.network.to(lab.device), torch.from_numpy(task.noisy[1])[:, None].to(lab.device))
 
 
 def tables(result: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ STUDIES = {
     "i": "i_kinds",
     "j": "j_estimators",
     "k": "k_recorruption",
+    "l": "l_skewness",
 }
 HEAD = """# Ablations
 

@@ -1,8 +1,9 @@
 """A time budget: what share of the time that is left the next stage gets, and how many steps that makes.
 
 Each stage is measured and planned when its turn comes, with the time that is really left: what an earlier one took
-longer, or less, than planned is shared out among the later ones. Decisions are recorded before they are acted on, so
-that a resumed fit takes the same steps.
+longer, or less, than planned is shared out among the later ones. While it trains, the number of its steps is corrected
+a few times by how long they really take. Decisions are recorded before they are acted on, so that a resumed fit takes
+the same steps.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from diffdenoise.config import Config
 from diffdenoise.errors import ConfigError
 from diffdenoise.run_folder import write_json
+from diffdenoise.training.pace import Pace, Pacer, steadily
 
 SHARES = {"blind_spot": 0.40, "teacher": 0.10, "diffusion": 0.20, "student": 0.30}  # the last three in each round
 RESERVE = 0.02  # of the budget, for writing the model
 FEWEST_STEPS, FEWEST_SLICES = 10, 4
+CORRECTED_AT = (0.25, 0.5, 0.75, 0.9)  # of the time planned for a stage
 
 
 def parse_budget(text: str) -> float:
@@ -79,11 +83,37 @@ class Planner:
             self.spent, self.clock = decision["spent"] + decision["planned"], time.monotonic()
         else:
             decision = self._decision(stage, number, config)
-            self.decisions[name] = decision
-            write_json(self.path, {"key": self.key, "budget_seconds": self.budget, "decisions": self.decisions})
+            self._record(name, decision)
         field = "slices" if stage == "teacher" else "steps"
         settings = getattr(config, stage).model_copy(update={field: decision[field]})
         return config.model_copy(update={stage: settings})
+
+    def pace(self, stage: str, number: int, steps: int) -> tuple[Pace, Pacer]:
+        """How a stage of so many steps is to be run: as it was before an interruption, else to be corrected."""
+        name = f"{stage} {number}"
+        if self.budget is None:
+            return Pace.even(steps), steadily
+        recorded = self.decisions[name].get("pace")
+        if recorded:  # how fast it was then is not known
+            return Pace(tuple((step, progress) for step, progress in recorded)), steadily
+        self._record(name, {**self.decisions[name], "pace": Pace.even(steps).knots})
+        return Pace.even(steps), partial(self._corrected, name, list(CORRECTED_AT))
+
+    def _corrected(self, name: str, moments: list[float], done: int, pace: Pace) -> Pace:
+        """With as many steps as the planned time has room for, whenever one of the moments (of that time) is past."""
+        planned, passed = self.decisions[name]["planned"], time.monotonic() - self.clock
+        if not moments or passed < moments[0] * planned or done >= pace.steps:
+            return pace
+        while moments and passed >= moments[0] * planned:
+            moments.pop(0)
+        pace = pace.ending_at(int(done * planned / passed), done)
+        self._record(name, {**self.decisions[name], "pace": pace.knots})
+        return pace
+
+    def _record(self, name: str, decision: dict[str, Any]) -> None:
+        assert self.budget is not None
+        self.decisions[name] = decision
+        write_json(self.path, {"key": self.key, "budget_seconds": self.budget, "decisions": self.decisions})
 
     def _decision(self, stage: str, number: int, config: Config) -> dict[str, Any]:
         assert self.budget is not None

@@ -116,8 +116,10 @@ class Config(Settings):
     normalisation: "scan" brings each scan to its own range, "fixed" all to a common one; "auto" takes "fixed" where
     the scans have absolute units (HU, 8-bit grey). sigma: noise standard deviation in the scans' units, None to
     estimate it from each scan. stabilise: even out a noise level that depends on brightness before training,
-    and undo that after it. rounds: times that diffusion, teacher and student are trained; from the second on the
-    condition is the round before's `feedback`: its student's image, its x_hat or its fused image.
+    and undo that after it. noise_floor: what Rician noise adds to the dark; "auto" takes it off the results where the
+    noise is found to be Rician, by the sigma that each scan's own background shows. rounds: times that diffusion,
+    teacher and student are trained; from the second on the condition is the round before's `feedback`: its student's
+    image, its x_hat or its fused image.
     """
 
     preset: str
@@ -125,6 +127,7 @@ class Config(Settings):
     normalisation: Literal["auto", "scan", "fixed"] = "auto"
     sigma: float | None = Field(default=None, gt=0)
     stabilise: bool = False
+    noise_floor: Literal["auto", "remove", "keep"] = "auto"
     rounds: int = Field(default=1, ge=1)
     feedback: Feedback = "student"
     blind_spot: BlindSpotSettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from diffdenoise.config import BlindNetwork, Config, Loss
 from diffdenoise.noise.assumptions import check_noise
 from diffdenoise.noise.estimate import NoiseLevel, estimate_noise
 from diffdenoise.noise.repetition import repetitions
-from diffdenoise.noise.trend import Kind, Trend, classify_noise
+from diffdenoise.noise.trend import Kind, Trend, as_its_kind, classify_noise, rician_level
 
 # For a larger patch than one pixel, the paper changes PUCA for LG-BPN.
 FOR_LARGER_PATCHES: dict[BlindNetwork, BlindNetwork] = {"puca": "local_global"}
@@ -43,13 +43,15 @@ class Diagnosis:
 class Choice:
     """What a fit does about the noise, where its config leaves it open.
 
-    noise: the noise in a sentence; why: a sentence for each setting, by its name.
+    noise: the noise in a sentence; why: a sentence for each setting, by its name; floor: whether the noise lifts the
+    dark, as Rician noise does.
     """
 
     patch: int
     loss: Loss
     noise: str
     why: dict[str, str]
+    floor: bool = False
 
 
 def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = ()) -> Diagnosis:
@@ -57,7 +59,15 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = ()) -> Diagnosis
     first, again = repetitions(stacks) or (slices, None)
     level = estimate_noise(first, again=again)
     faults = tuple(finding.message for finding in check_noise(first, level, again))
-    return Diagnosis(level, classify_noise(slices, level), faults, again is not None)
+    trend = classify_noise(slices, level)
+    return Diagnosis(as_its_kind(level, trend), trend, faults, again is not None)
+
+
+def with_sigma(found: Diagnosis, sigma: float) -> NoiseLevel:
+    """The level where it is known how strong the noise is (in each channel, if Rician), but not how far correlated."""
+    if found.trend.kind == "rician":
+        return rician_level(sigma, found.level)
+    return replace(found.level, knots=(0.0,), sigma=(sigma,), skewness=())
 
 
 def choose(kinds: Sequence[Kind], reaches: Sequence[int], repeated: bool = False) -> Choice:
@@ -80,10 +90,10 @@ def choose(kinds: Sequence[Kind], reaches: Sequence[int], repeated: bool = False
         why["stabilise"] = "Its level is not evened out: where we measured that, it gained nothing."
     noise = f"The noise looks {pixels}, and {IN_WORDS[kind]}."
     if kind == "rician":
-        noise += " What is estimated is the mean magnitude, which stays above zero in the background."
+        why["noise_floor"] = "What the noise adds to dark places, its floor, is taken off the result."
     if repeated:
         noise += " It was measured where the same object was imaged again, on the differences."
-    return Choice(patch, loss, noise, why)
+    return Choice(patch, loss, noise, why, floor=kind == "rician")
 
 
 def told(config: Config, choice: Choice) -> list[str]:
@@ -93,6 +103,7 @@ def told(config: Config, choice: Choice) -> list[str]:
         "blind_spot.patch": spot.patch is None and config.has_teacher,
         "blind_spot.loss": spot.loss is None and config.has_teacher,
         "stabilise": not config.stabilise,
+        "noise_floor": config.noise_floor == "auto",
     }
     reasons = (f"{why[:-1]} (setting {name})." for name, why in choice.why.items() if left_open[name])
     return [choice.noise, *reasons]
@@ -103,5 +114,7 @@ def settle(config: Config, choice: Choice) -> Config:
     spot = config.blind_spot
     patch, loss = spot.patch or choice.patch, spot.loss or choice.loss
     network = FOR_LARGER_PATCHES.get(spot.network, spot.network) if patch > 1 else spot.network
-    changes = {"blind_spot": {**spot.model_dump(), "patch": patch, "loss": loss, "network": network}}
+    floor = ("remove" if choice.floor else "keep") if config.noise_floor == "auto" else config.noise_floor
+    blind_spot = {**spot.model_dump(), "patch": patch, "loss": loss, "network": network}
+    changes = {"blind_spot": blind_spot, "noise_floor": floor}
     return Config.model_validate({**config.model_dump(), **changes})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,9 @@ import torch
 from diffdenoise.domain import Domain
 from diffdenoise.model_file import Model
 from diffdenoise.noise.estimate import constant_level, estimate_noise
+from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
+from diffdenoise.noise.rician import rician_sigma
 from diffdenoise.rounds import image_seed, sample_slice
 from diffdenoise.tiling import tiled
 
@@ -65,12 +67,14 @@ def denoise_slices(
 def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     """The way of a scan (slices, rows, columns) into the model's domain, by the model's rule and the scan's own noise.
 
-    The noise level is the one the user gave, or estimated for the model's hidden patch.
+    The noise level is the one the user gave, or estimated for the model's hidden patch. The floor of Rician noise is
+    taken off by the sigma that the scan's own dark background shows; without such a background it stays.
     """
     config = model.config
     offset, scale = model.normalisation.range_of(pixels)
+    floor = (config.sigma or rician_sigma(look(pixels))) if config.noise_floor == "remove" else 0.0
     if config.sigma is not None:
-        return Domain.of(offset, scale, constant_level(config.sigma), even=False)
+        return replace(Domain.of(offset, scale, constant_level(config.sigma), even=False), floor=floor)
     first, again = repetitions(np.split(pixels, frames)) or (pixels, None)
     level = estimate_noise(first, (config.blind_spot.patch or 1) // 2, again=again)
-    return Domain.of(offset, scale, level, config.stabilise)
+    return replace(Domain.of(offset, scale, level, config.stabilise), floor=floor)

@@ -36,6 +36,7 @@ from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.teacher import Teacher, choose_slices
 from diffdenoise.training.blind_spot import BlindSpotStage, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
+from diffdenoise.training.pace import Pacer, steadily
 from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import SliceStore, fill_store
 from diffdenoise.training.stage import CHECKPOINT, Progress, Stage, train
@@ -105,10 +106,16 @@ class _Run:
         counts = {"scans": len(self.slices.store.shapes), "slices": self.slices.count}
         return {"device": self.device, "precision": precision(self.device), **counts}
 
-    def trained(self, stage: Stage, name: str, number: int, key: str, ema: float | None = None) -> nn.Module:
-        """`trained` in the place of a stage and round."""
-        to, say = self.folder / in_round(name, number), title(name, number)
-        return trained(stage, to, key, say, self.device, self.progress, ema)
+    def trained(
+        self, stage: Stage, name: str, number: int, config: Config, key: str, ema: float | None = None
+    ) -> tuple[nn.Module, Config]:
+        """`trained` in the place of a stage and round, at the pace of the plan; the config with the steps it took."""
+        to = self.folder / in_round(name, number)
+        say = title(name, number) if config.has_teacher else "Student"
+        stage.pace, pacer = self.planner.pace(name, number, stage.settings.steps)
+        network = trained(stage, to, key, say, self.device, self.progress, ema, pacer)
+        settings = getattr(config, name).model_copy(update={"steps": stage.pace.steps})
+        return network, config.model_copy(update={name: settings})
 
 
 def _train_alone(run: _Run, config: Config) -> Model:
@@ -118,7 +125,7 @@ def _train_alone(run: _Run, config: Config) -> Model:
     key = key_of(slices.key, config.student.model_dump(), config.seed, precision(run.device))
     with _seeded(config.seed):
         stage = RecorruptedStage(config.student, slices.store, slices.levels, config.seed)
-    student = trained(stage, run.folder / "student", key, "Student", run.device, run.progress)
+    student, config = run.trained(stage, "student", 1, config, key)
     rounds = (Round(None, student),)
     return Model(config, slices.normalisation, ChainTarget("image"), None, rounds, run.history())
 
@@ -130,7 +137,7 @@ def _train(run: _Run, config: Config) -> Model:
     key = key_of(slices.key, config.blind_spot.model_dump(), config.seed, precision(device))
     with _seeded(config.seed):
         first = BlindSpotStage(config.blind_spot, slices.store, config.seed, 2 * _typical(slices) ** 2)
-    blind_spot = run.trained(first, "blind_spot", 1, key)
+    blind_spot, config = run.trained(first, "blind_spot", 1, config, key)
     config, shapes = run.planner.decide("teacher", 1, config), slices.store.shapes
     chosen = choose_slices([shape[0] for shape in shapes], config.teacher.slices)
     predict = partial(_predict_all, blind_spot, slices.store, device, chosen)
@@ -161,7 +168,7 @@ def _train_round(
     settings, patch = config.diffusion, config.blind_spot.patch or 1
     with _seeded(seed + 1):
         second = DiffusionStage(settings, conditioner, patch, model.chain, noisy, blind, conditions, seed + 1, chosen)
-    diffusion = run.trained(second, "diffusion", number, key, settings.ema)
+    diffusion, config = run.trained(second, "diffusion", number, config, key, settings.ema)
 
     key = key_of(key, config.teacher.model_dump())
     teacher = Teacher(diffusion, config, number, model.chain, noisy, blind, conditions, run.slices.levels, run.device)
@@ -173,7 +180,7 @@ def _train_round(
     key = key_of(key, config.student.model_dump())
     with _seeded(seed + 2):
         third = StudentStage(config.student, noisy, taught, chosen, seed + 2)
-    student = run.trained(third, "student", number, key)
+    student, config = run.trained(third, "student", number, config, key)
     return replace(model, config=config, rounds=(*model.rounds, Round(diffusion, student))), key
 
 
@@ -192,12 +199,19 @@ def _condition(model: Model, level: NoiseLevel, number: int, x_noisy: Tensor) ->
 
 
 def trained(
-    stage: Stage, folder: Path, key: str, title: str, device: str, progress: Progress, ema: float | None = None
+    stage: Stage,
+    folder: Path,
+    key: str,
+    title: str,
+    device: str,
+    progress: Progress,
+    ema: float | None = None,
+    pacer: Pacer = steadily,
 ) -> nn.Module:
     """The stage's network with trained weights, trained now or read from its artefact; on the device, frozen."""
 
     def make(to: Path) -> None:
-        train(stage, title, to, device, progress, ema)
+        train(stage, title, to, device, progress, ema, pacer)
         weights = {key: tensor.detach().cpu().contiguous() for key, tensor in stage.network.state_dict().items()}
         with atomic_file(to / "weights.safetensors") as beside:
             save_file(weights, beside)

@@ -6,13 +6,13 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from diffdenoise.config import Config
-from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told
+from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told, with_sigma
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
 from diffdenoise.noise.estimate import NoiseLevel
@@ -60,7 +60,7 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     key = key_of([source.key for source in sources], config.normalisation, config.sigma, config.stabilise)
     to = cached(folder / "slices", key, lambda to: _write_slices(sources, config, to, progress))
     index = json.loads((to / "index.json").read_text())
-    curve = lambda level: {name: tuple(level[name]) for name in ("knots", "sigma")}  # noqa: E731
+    curve = lambda level: {name: tuple(level[name]) for name in ("knots", "sigma", "skewness") if name in level}  # noqa: E731
     levels = [NoiseLevel(**{**level, **curve(level)}) for level in index["levels"]]
     choice = Choice(**index["choice"])
     _tell(told(config, choice), index["faults"])
@@ -91,8 +91,8 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
     for path, own, found in zip(paths, ranges, diagnoses, strict=True):
         offset, scale = own if mode == "scan" else (rule.offset, rule.scale)
         level = found.level
-        if config.sigma:  # how strong is known then; how far correlated is not
-            level = replace(level, knots=(0.0,), sigma=(config.sigma,))
+        if config.sigma:
+            level = with_sigma(found, config.sigma)
         domain = Domain.of(offset, scale, level, stabilise)
         pixels = np.lib.format.open_memmap(path, mode="r+")
         for image in pixels:  # slice by slice: a scan may be larger than memory

@@ -59,6 +59,7 @@ PAPER = Config(
     feedback="student",  # [O] the reading of "iterations" that uses every stage
     normalisation="auto",  # [O]
     stabilise=False,  # [O] not heard of
+    noise_floor="keep",  # [O] not heard of
     blind_spot=BlindSpotSettings(
         network="puca",  # [S] where the noise is correlated the paper takes LG-BPN, and the fit "local_global"
         patch=None,  # [S] 5 or 9 for correlated noise; here from the estimated reach

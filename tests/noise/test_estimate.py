@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffdenoise.noise.estimate import _without_anatomy, constant_level, estimate_noise
+from diffdenoise.noise import models
+from diffdenoise.noise.estimate import NoiseLevel, _without_anatomy, constant_level, estimate_noise
 from diffdenoise.noise.looked import MOST_PIXELS, look
 from diffdenoise.noise.models import correlated, gaussian
 from diffdenoise.phantom import mni_slices
@@ -43,6 +46,28 @@ def test_it_scales_with_the_image_and_ignores_an_offset(scale: float, offset: fl
 @pytest.mark.parametrize("image", [np.zeros((1, 8, 8)), np.full((2, 30, 30), 7.0), np.zeros((1, 1, 1))])
 def test_a_constant_image_has_no_noise(image: np.ndarray) -> None:
     assert estimate_noise(image).typical == 0
+
+
+@pytest.mark.parametrize("kind", ["rician", "gamma", "poisson"])
+def test_the_variance_that_noisy_pixels_show_is_steins_kernel(kind: str) -> None:
+    """E[n f(n)] = E[t f'(n)] for f = n^2, which a network could take for signal; with v alone it does not hold."""
+    generator, clean = torch.Generator().manual_seed(0), torch.full((1500, 1500), 0.2, dtype=torch.float64)
+    noisy = {
+        "rician": lambda: models.rician(0 * clean, 0.2, generator),
+        "gamma": lambda: models.gamma(clean, 5, generator),
+        "poisson": lambda: models.poisson(clean, 50, generator),
+    }[kind]().numpy()
+    mean = noisy.mean()
+    n, around = noisy - mean, np.full_like(noisy, mean)
+    deviation, skewness = n.std(), (n**3).mean() / n.std() ** 3
+    level = NoiseLevel((0.0,), (deviation,), skewness=(skewness,))
+    shown, plain = level.variance_of(noisy, around), replace(level, skewness=()).variance_of(noisy, around)
+    assert shown.min() >= 0
+    for f, slope in ((n, np.ones_like(n)), (n**2, 2 * n)):
+        assert (shown * slope).mean() == pytest.approx((n * f).mean(), abs=0.02 * deviation**3)
+    assert abs((plain * 2 * n).mean() - (n**3).mean()) > 0.25 * deviation**3
+    shared = replace(level, reach=2, width=1.0)
+    assert np.array_equal(shared.variance_of(noisy, around), plain)
 
 
 def test_a_constant_level_is_the_same_at_every_brightness() -> None:

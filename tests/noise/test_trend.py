@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from diffdenoise.noise import models
 from diffdenoise.noise.estimate import NoiseLevel, estimate_noise
-from diffdenoise.noise.trend import Trend, classify_noise
+from diffdenoise.noise.trend import Kind, Trend, as_its_kind, classify_noise
 from diffdenoise.phantom import mni_slices
 
 
@@ -69,6 +71,36 @@ def test_poisson_noise_with_a_gaussian_part() -> None:
     trend = _classify(noisy.numpy())
     assert trend.kind == "poisson"
     assert trend.sigma == pytest.approx(0.02, rel=0.4)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "rician", "poisson", "gamma"])
+def test_each_kind_knows_how_skewed_its_noise_is(kind: Kind) -> None:
+    clean = torch.full((1500, 1500), 0.3, dtype=torch.float64)
+    noisy, trend = {
+        "gaussian": (models.gaussian(clean, 0.1, _generator()), Trend("gaussian", sigma=0.1)),
+        "rician": (models.rician(clean, 0.2, _generator()), Trend("rician", sigma=0.2)),
+        "poisson": (models.poisson(clean, 40, _generator()), Trend("poisson", lam=40)),
+        "gamma": (models.gamma(clean, 10, _generator()), Trend("gamma", looks=10)),
+    }[kind]
+    n = (noisy - noisy.mean()).numpy()
+    skewness = (n**3).mean() / n.std() ** 3
+    assert trend.skewness(noisy.mean().numpy()) == pytest.approx(skewness, abs=0.01)
+    moved = replace(trend, offset=-5.0) if kind in ("poisson", "gamma") else trend
+    assert moved.skewness(noisy.mean().numpy() + moved.offset) == pytest.approx(skewness, abs=0.01)
+
+
+def test_rician_noise_gets_its_curve_and_other_noise_its_skewness(anatomy: torch.Tensor) -> None:
+    noisy = models.rician(anatomy, 0.06, _generator()).numpy()
+    level = estimate_noise(noisy)
+    found = as_its_kind(level, classify_noise(noisy, level))
+    assert np.sqrt(found.variance(np.array([0.06 * 1.253, 0.12, 0.6]))) == pytest.approx(
+        [0.655 * 0.06, 0.0525, 0.06], rel=0.03
+    )
+    assert found.skewness[0] == pytest.approx(0.63, abs=0.01)
+    assert as_its_kind(level, Trend("rician", sigma=0.06, misfit=0.15)).sigma == level.sigma
+    counted = as_its_kind(level, Trend("poisson", lam=200))
+    assert counted.sigma == level.sigma
+    assert len(counted.skewness) == len(level.knots)
 
 
 def test_noise_that_is_strongest_in_the_middle_fits_no_curve() -> None:

@@ -100,6 +100,57 @@ def test_an_open_leak_shows_the_condition_as_it_is_and_damping_adds_noise_of_the
         assert (shown - condition).std().item() == pytest.approx(added, rel=0.02)
 
 
+class Squares(Stage):
+    """Notes the learning rates it is trained with."""
+
+    def __init__(self, steps: int) -> None:
+        torch.manual_seed(0)
+        super().__init__(nn.Conv2d(1, 1, 1), SMOKE.student.model_copy(update={"steps": steps}), 0)
+        self.rates: list[float] = []
+
+    def loss_at(self, step: int, generator: torch.Generator) -> torch.Tensor:
+        self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        return self.network(torch.randn(1, 1, 4, 4, generator=generator)).square().mean()
+
+
+def quietly(what: str, done: int, total: int) -> None:
+    pass
+
+
+@pytest.mark.parametrize("steps", [12, 30, 61])
+def test_a_training_can_be_made_shorter_or_longer_on_the_way(tmp_path: Path, steps: int) -> None:
+    stage = Squares(30)
+    train(
+        stage, "", tmp_path, "cpu", quietly, pacer=lambda done, pace: pace.ending_at(steps, 10) if done == 10 else pace
+    )
+    assert len(stage.rates) == stage.trainer.global_step == steps
+    assert stage.rate(steps) == pytest.approx(0, abs=1e-9)
+    plain = Squares(30)
+    train(plain, "", tmp_path / "plain", "cpu", quietly)
+    assert stage.rates[:10] == plain.rates[:10]
+
+
+def test_interrupted_after_it_was_made_longer_it_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIFFDENOISE_CHECKPOINT_SECONDS", "0")
+    longer = lambda done, pace: pace.ending_at(40, 10) if done == 10 else pace  # noqa: E731
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        if done == 35:
+            raise KeyboardInterrupt
+
+    whole, first, second = Squares(20), Squares(20), Squares(20)
+    train(whole, "", tmp_path / "whole", "cpu", quietly, pacer=longer)
+    with pytest.raises(KeyboardInterrupt):
+        train(first, "", tmp_path / "cut", "cpu", interrupt, pacer=longer)
+    second.pace = first.pace
+    train(second, "", tmp_path / "cut", "cpu", quietly)
+    assert len(second.rates) == 5 + (35 - first.trainer.global_step)
+    for one, other in zip(whole.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 class Diverging(Stage):
     def loss_at(self, step: int, generator: torch.Generator) -> torch.Tensor:
         return self.network(torch.ones(1, 1, 4, 4)).mean() * float("nan")

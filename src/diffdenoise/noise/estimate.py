@@ -26,17 +26,33 @@ class NoiseLevel:
     """Standard deviation `sigma` at each brightness `knots` (rising), in the images' unit; linear in between.
 
     reach: the noise is correlated over so many pixels, 0 for white noise. width: of the Gaussian kernel that makes
-    white noise correlate between neighbours as much as this noise does, in pixels.
+    white noise correlate between neighbours as much as this noise does, in pixels. skewness: at each knot; none given
+    is none at all.
     """
 
     knots: tuple[float, ...]
     sigma: tuple[float, ...]
     reach: int = 0
     width: float = 0.0
+    skewness: tuple[float, ...] = ()
 
     def variance(self, brightness: np.ndarray) -> np.ndarray:
         """Noise variance at each pixel of a (nearly) clean image, same shape."""
         return np.interp(brightness, self.knots, np.square(self.sigma)).astype(np.float32)
+
+    def variance_of(self, noisy: np.ndarray, brightness: np.ndarray) -> np.ndarray:
+        """Noise variance as the noisy pixels themselves show it, given the brightness around each; same shape.
+
+        With v the variance of noise n and k its third cumulant, t = v + k / (2 v) n has E[n f(n)] = E[t f'(n)] for
+        every f up to a parabola: Stein's kernel, exact for Gamma noise. With v alone a parabola of skewed noise passes
+        for signal. White noise only.
+        """
+        variance = self.variance(brightness)
+        if not self.skewness or self.width:
+            return variance
+        skewness = np.interp(brightness, self.knots, self.skewness)
+        standard = (noisy - brightness) / np.sqrt(np.maximum(variance, 1e-30))
+        return (variance * np.maximum(1 + skewness / 2 * standard, 0)).astype(np.float32)
 
     @property
     def typical(self) -> float:

@@ -14,15 +14,16 @@ where values are Rayleigh distributed: never negative, mean over standard deviat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from diffdenoise.noise.differences import evenly_spaced_sigmas, flat_sigmas
 from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.noise.looked import Looked, look
+from diffdenoise.noise.looked import look
 from diffdenoise.noise.reach import plateau
+from diffdenoise.noise.rician import deviation_at, moments, rician_sigma, skewness_at
 
 Kind = Literal["gaussian", "poisson", "gamma", "rician", "unknown"]
 
@@ -31,11 +32,10 @@ FEWEST_BINS = 4  # from fewer, no trend can be told
 SHARES = (0.0, 0.01, 0.03, 0.06, 0.1, 0.2)  # tried: how much of the brightest's variance is in the dark, too
 ABOVE, BELOW = 4.0, 10.0  # standard errors; a point further above (below) the curve counts as this far
 SIMPLER = 0.25  # standard errors in the mean; a curve must be so much better than a constant
+GOOD_FIT = 0.1  # misfit below which a Rician curve is taken at its word
+SPACING = 10  # of the entries of the Rician tables that make a level: half a sigma of signal
 MOST_MISFIT = 0.2  # of the points' middle from the best curve; beyond it the kind is unknown
 FLAT = 1.3  # greatest over least level: next to no trend, though anatomy hides the curve
-RAYLEIGH_RATIO, RAYLEIGH_SKEWNESS = (1.7, 2.1), (0.4, 0.9)  # accepted around 1.91 and 0.63
-DARK = 0.2  # share of the pixels, the darkest; their median is the background's brightness
-FEWEST_DARK = 500  # pixels
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,17 @@ class Trend:
     offset: float = 0.0
     misfit: float = 0.0
 
+    def skewness(self, brightness: np.ndarray) -> np.ndarray:
+        """Of the noise at these brightnesses, as its kind has it; 0 where the kind is symmetric or unknown."""
+        signal = np.maximum(np.asarray(brightness, np.float64) - self.offset, 0)
+        if self.kind == "rician":
+            return skewness_at(signal, self.sigma)
+        if self.kind == "gamma":
+            return np.full_like(signal, 2 / np.sqrt(self.looks))
+        if self.kind == "poisson":  # third cumulant over the deviation cubed, of the counting part and of both
+            return signal / self.lam**2 / np.maximum(self.sigma**2 + signal / self.lam, 1e-30) ** 1.5
+        return np.zeros_like(signal)
+
 
 def classify_noise(slices: np.ndarray, level: NoiseLevel) -> Trend:
     """The kind of noise of (slices, rows, columns) in their own units, not normalised; level: as estimated from them.
@@ -71,16 +82,30 @@ def classify_noise(slices: np.ndarray, level: NoiseLevel) -> Trend:
     errors = 0.03 + 1.2 / np.sqrt(counts)
     offset = float(brightness.min()) if looked.x.min() < 0 else 0.0
     cost, best = _best(brightness, sigmas, errors, offset)
-    channel = _rician_sigma(looked)
+    channel = rician_sigma(looked)
     if channel:
-        mean, deviation = _rician_curve()
-        curve = channel * np.interp(brightness / channel, mean, deviation)
+        curve = deviation_at(brightness, channel)
         if float(_cost(np.log(sigmas / curve) / errors)) < cost + SIMPLER:
             best = Trend("rician", sigma=channel, misfit=_misfit(sigmas, curve))
     flat = max(level.sigma) < FLAT * min(level.sigma)
     if flat and (best.kind == "gaussian" or best.misfit > MOST_MISFIT):
         return Trend("gaussian", sigma=level.typical, misfit=best.misfit)
     return best if best.misfit <= MOST_MISFIT else Trend("unknown", sigma=level.typical, misfit=best.misfit)
+
+
+def as_its_kind(level: NoiseLevel, trend: Trend) -> NoiseLevel:
+    """The level with the skewness that its kind of noise has, and for Rician noise that fits well with its curve."""
+    if trend.kind == "rician" and trend.misfit < GOOD_FIT:
+        return rician_level(trend.sigma, level)
+    skewness = trend.skewness(np.array(level.knots))
+    return replace(level, skewness=tuple(map(float, skewness))) if skewness.any() else level
+
+
+def rician_level(sigma: float, level: NoiseLevel) -> NoiseLevel:
+    """That of Rician noise with `sigma` in each channel, correlated as `level` says."""
+    _, mean, deviation, skewness = (tuple(map(float, table[::SPACING])) for table in moments())
+    scaled = [tuple(sigma * value for value in table) for table in (mean, deviation)]
+    return replace(level, knots=scaled[0], sigma=scaled[1], skewness=skewness)
 
 
 def _best(brightness: np.ndarray, sigmas: np.ndarray, errors: np.ndarray, offset: float) -> tuple[float, Trend]:
@@ -119,28 +144,3 @@ def _cost(deviation: np.ndarray) -> np.ndarray:
 
 def _misfit(sigmas: np.ndarray, curve: np.ndarray) -> float:
     return float(np.median(np.abs(sigmas / curve - 1)))
-
-
-def _rician_sigma(looked: Looked) -> float:
-    """Sigma of each channel if the background is Rayleigh distributed, else 0."""
-    if looked.x.min() < 0 or not looked.alive.any():
-        return 0.0
-    brightness, x = looked.brightness[looked.alive], looked.x[looked.alive]
-    middle = np.quantile(brightness, DARK / 2)
-    dark = x[np.abs(brightness / max(middle, 1e-30) - 1) < 0.3]
-    if dark.size < FEWEST_DARK or dark.std() == 0:
-        return 0.0
-    ratio, skewness = dark.mean() / dark.std(), np.mean((dark - dark.mean()) ** 3) / dark.std() ** 3
-    looks_rayleigh = all(
-        low < value < high for value, (low, high) in ((ratio, RAYLEIGH_RATIO), (skewness, RAYLEIGH_SKEWNESS))
-    )
-    return float(np.sqrt(np.mean(np.square(dark, dtype=np.float64)) / 2)) if looks_rayleigh else 0.0
-
-
-def _rician_curve() -> tuple[np.ndarray, np.ndarray]:
-    """(mean, standard deviation) of Rician magnitudes for signals of 0 to 20, sigma 1; constant from there on."""
-    from scipy.special import i0e, i1e
-
-    quarter = np.linspace(0, 20, 401) ** 2 / 4
-    mean = np.sqrt(np.pi / 2) * ((1 + 2 * quarter) * i0e(quarter) + 2 * quarter * i1e(quarter))
-    return mean, np.sqrt(2 + 4 * quarter - mean**2)

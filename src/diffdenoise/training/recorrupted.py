@@ -53,5 +53,5 @@ class RecorruptedStage(Stage):
 
     def _noise(self, x_noisy: Tensor, scan: int, generator: torch.Generator) -> Tensor:
         level = self.levels[scan]
-        deviation = torch.from_numpy(level.variance(brightness(x_noisy).numpy())).sqrt()
-        return alive(x_noisy) * draw_like(deviation, level.width, generator)
+        variance = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy())
+        return alive(x_noisy) * draw_like(torch.from_numpy(variance).sqrt(), level.width, generator)

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as lightning
@@ -22,12 +22,14 @@ from torch.utils.data import DataLoader
 from diffdenoise.config import Loss, StageSettings
 from diffdenoise.device import precision
 from diffdenoise.errors import RunError
+from diffdenoise.training.pace import Pace, Pacer, steadily
 
 Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 
 WARM_UP = 50  # steps of rising learning rate
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT = "last.ckpt"
+ENDLESS = 2**31  # steps of an epoch: one is enough, however many there will be
 
 
 class Stage(lightning.LightningModule):
@@ -40,7 +42,7 @@ class Stage(lightning.LightningModule):
     def __init__(self, network: nn.Module, settings: StageSettings, seed: int) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.pace = settings, seed, Pace.even(settings.steps)
 
     def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
         """Training loss at a step; the generator is fresh for the step and lives on the CPU."""
@@ -54,11 +56,13 @@ class Stage(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate rises for `WARM_UP` steps, then falls to zero along a cosine."""
-        steps = self.settings.steps
         optimizer = torch.optim.AdamW(self.network.parameters(), self.settings.learning_rate, betas=(0.9, 0.99))
-        rate = lambda step: min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))  # noqa: E731
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step, as a share of the peak."""
+        return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * self.pace.progress(step)))
 
     def place(self, x: Tensor) -> Tensor:
         """A batch on this module's device, channels last."""
@@ -91,16 +95,38 @@ class _Checkpoint(Callback):
         self.saved = time.monotonic()
 
 
+class _Pacing(Callback):
+    """Asks after each step whether the training is to be shorter or longer."""
+
+    def __init__(self, pacer: Pacer) -> None:
+        self.pacer = pacer
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, stage: lightning.LightningModule, *_: Any) -> None:
+        stage = cast(Stage, stage)
+        stage.pace = self.pacer(trainer.global_step, stage.pace)
+        trainer.fit_loop.epoch_loop.max_steps = stage.pace.steps
+
+
 class _Report(Callback):
-    def __init__(self, name: str, steps: int, progress: Progress) -> None:
-        self.name, self.steps, self.progress = name, steps, progress
+    def __init__(self, name: str, progress: Progress) -> None:
+        self.name, self.progress = name, progress
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        self.progress(self.name, trainer.global_step, self.steps)
+    def on_train_batch_end(self, trainer: lightning.Trainer, stage: lightning.LightningModule, *_: Any) -> None:
+        self.progress(self.name, trainer.global_step, cast(Stage, stage).pace.steps)
 
 
-def train(stage: Stage, name: str, folder: Path, device: str, progress: Progress, ema: float | None = None) -> None:
+def train(
+    stage: Stage,
+    name: str,
+    folder: Path,
+    device: str,
+    progress: Progress,
+    ema: float | None = None,
+    pacer: Pacer = steadily,
+) -> None:
     """Train a stage to its last step, from the checkpoint in the folder if one is there.
+
+    pacer: asked after each step; may change how many are still to come.
 
     Leaves the loss curve in `log/` in the folder. Checkpoints are read as plain tensors, never code.
     Raises RunError if the training diverged.
@@ -108,7 +134,7 @@ def train(stage: Stage, name: str, folder: Path, device: str, progress: Progress
     from pytorch_lightning.callbacks import EMAWeightAveraging
 
     folder.mkdir(parents=True, exist_ok=True)
-    steps, checkpoint = stage.settings.steps, folder / CHECKPOINT
+    checkpoint = folder / CHECKPOINT
     averaging = [EMAWeightAveraging(decay=ema)] if ema else []
     seconds = float(os.environ.get("DIFFDENOISE_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS))
     quiet_lightning()
@@ -116,19 +142,19 @@ def train(stage: Stage, name: str, folder: Path, device: str, progress: Progress
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=1,
         precision=precision(device),
-        max_steps=steps,
+        max_steps=stage.pace.steps,
         max_epochs=-1,
         gradient_clip_val=1.0,
         logger=CSVLogger(folder, name="log"),
         log_every_n_steps=20,
-        callbacks=[_Checkpoint(checkpoint, seconds), _Report(name, steps, progress), *averaging],
+        callbacks=[_Pacing(pacer), _Checkpoint(checkpoint, seconds), _Report(name, progress), *averaging],
         default_root_dir=folder,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     resume = str(checkpoint) if checkpoint.exists() else None
-    counter: Any = DataLoader(range(steps), batch_size=None)  # type: ignore[arg-type]
+    counter: Any = DataLoader(range(ENDLESS), batch_size=None)  # type: ignore[arg-type]
     try:
         trainer.fit(stage, counter, ckpt_path=resume, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C

@@ -1,0 +1,85 @@
+"""Study l: recorruption where the noise is not Gaussian."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.ablations.i_kinds import KindTask
+from benchmarks.ablations.k_recorruption import Supervised, denoised
+from benchmarks.ablations.lab import Lab, as_array
+from benchmarks.writing import markdown, panels
+from diffdenoise.config import StudentSettings
+from diffdenoise.diagnosis import diagnose
+from diffdenoise.noise.rician import without_floor
+from diffdenoise.quality.reference import psnr
+from diffdenoise.run_folder import key_of
+from diffdenoise.training.recorrupted import RecorruptedStage
+
+TITLE = "A student without a teacher, where the noise is skewed"
+QUESTION = """Recorruption is exact for Gaussian noise. Rician, multiplicative and counting noise are skewed: a student
+that is drawn Gaussian noise of the right level at each brightness can take a parabola of the noise for signal (for the
+Rayleigh noise of a dark background, theory says 0.42 of its standard deviation). *Its kind* draws z with the variance
+that each noisy pixel shows for itself (`NoiseLevel.variance_of`). *Floor off*: and takes the bias of Rician noise off
+the result. Kind and level are as a fit finds them in the noisy slices. PSNR in the head and in the whole image;
+*background* is the standard deviation, in units of 1/255, of the result where there is nothing."""
+FINDING = ""
+KINDS = ("gaussian 25/255", "poisson, 100 counts", "gamma, 30 looks", "rician 25/255")
+WAYS = ("noisy", "supervised", "level alone", "its kind", "floor off")
+NOTHING = 0.02  # brightness
+
+
+def run(lab: Lab) -> dict[str, Any]:
+    """A row for each kind of noise and way."""
+    rows = []
+    for kind in KINDS:
+        for way in WAYS if kind.startswith("rician") else WAYS[:-1]:
+            row = lab.cell(f"skewed-{kind}-{way}", partial(measure, lab, kind, way), kind, way)
+            rows.append({"kind": kind, "way": way} | row)
+    return {"rows": rows}
+
+
+def measure(lab: Lab, kind: str, way: str) -> dict[str, Any]:
+    """PSNR in the head and of the whole image, and what is left in the background."""
+    task = KindTask(kind=kind)
+    image = task.noisy[1] if way == "noisy" else _student(lab, task, way)
+    if way == "floor off":
+        image = without_floor(image, diagnose(task.noisy[1]).trend.sigma)
+    left = image[(task.clean < NOTHING) & ~task.mask]
+    return {"psnr": task.psnr(image), "whole": psnr(image, task.clean, 1.0), "background": 255 * float(left.std())}
+
+
+def _student(lab: Lab, task: KindTask, way: str) -> np.ndarray:
+    settings: StudentSettings = lab.settings("student", recorruption=0.2)
+    found = diagnose(task.noisy[0]).level
+    level = replace(found, skewness=()) if way == "level alone" else found
+    stage = Supervised if way == "supervised" else RecorruptedStage
+    key = key_of(stage.__name__, task.name, settings.model_dump(), vars(level))
+    return as_array(denoised(lab, stage, task, settings, level, key))
+
+
+def tables(result: dict[str, Any]) -> str:
+    """One table."""
+    body = [
+        [row["kind"], row["way"], *(f"{row[name]:.2f}" for name in ("psnr", "whole", "background"))]
+        for row in result["rows"]
+    ]
+    return markdown(["noise", "student", "PSNR", "PSNR, whole image", "background"], body)
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """How far below the supervised student."""
+    bound = {row["kind"]: row["psnr"] for row in result["rows"] if row["way"] == "supervised"}
+    with panels(path, width=6) as axis:
+        for number, way in enumerate(WAYS[2:]):
+            rows = [row for row in result["rows"] if row["way"] == way]
+            places = [KINDS.index(row["kind"]) + 0.25 * (number - 1) for row in rows]
+            axis.bar(places, [row["psnr"] - bound[row["kind"]] for row in rows], 0.25, label=way)
+        axis.set_xticks(range(len(KINDS)), [kind.split()[0].strip(",") for kind in KINDS])
+        axis.axhline(0, color="0.6", linewidth=0.8)
+        axis.set_ylabel("PSNR over supervised, dB")
+        axis.legend()
