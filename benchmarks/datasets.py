@@ -64,9 +64,15 @@ def mr_3t(folder: Path) -> Split:
 
 def colin27(folder: Path) -> Split:
     """Axial slices of the mean of 27 scans of one head: 60 for training, ten from 10 mm above for testing."""
-    volume = _volume(folder / "mri_colin27" / "colin27_ch2.nii.gz")[:, ::-1] / np.float32(255)
+    volume = _colin(folder)
     test = [Images(f"slice {number}", volume[number : number + 1].copy()) for number in range(110, 150, 4)]
     return Split([Images("Colin", volume[40:100].copy())], test, True)
+
+
+def colin27_volume(folder: Path) -> Split:
+    """The same, with all 40 slices from 10 mm above for testing, as one volume."""
+    volume = _colin(folder)
+    return Split([Images("Colin", volume[40:100].copy())], [Images("Colin, above", volume[110:150].copy())], True)
 
 
 def philips_b0(folder: Path) -> Split:
@@ -115,6 +121,7 @@ def low_field(folder: Path) -> Split:
 
 DATASETS: dict[str, Callable[[Path], Split]] = {
     "colin27": colin27,
+    "colin27 volume": colin27_volume,
     "xray": chest_xrays,
     "mr3t": mr_3t,
     "b0": philips_b0,
@@ -140,6 +147,10 @@ def own_folder(folder: Path) -> Split:
     held = patients[-max(1, len(patients) // 3) :]
     test = [scan for scan in scans if scan.patient in held]
     return Split([scan for scan in scans if scan.patient not in held], test, True)
+
+
+def _colin(folder: Path) -> Array:
+    return _volume(folder / "mri_colin27" / "colin27_ch2.nii.gz")[:, ::-1] / np.float32(255)
 
 
 def _png(folder: Path, name: str) -> Array:

@@ -78,10 +78,12 @@ CORE = (
     Task("b0", None, "transductive"),
 )
 MEASURED = tuple(Task(data, None, "transductive") for data in ("bold", "ct", "phantoms", "lowfield"))
+VOLUMES = tuple(Task("colin27 volume", noise) for noise in ("gaussian-25", "correlated-1.2", "rician-15"))
 FULL = tuple(
     dict.fromkeys(
         CORE
         + MEASURED
+        + VOLUMES
         + tuple(
             Task(data, noise, protocol)
             for data in ("colin27", "xray", "mr3t")

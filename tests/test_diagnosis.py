@@ -1,45 +1,59 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from diffdenoise.diagnosis import choose, diagnose, settle, told, with_sigma
+from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told, with_sigma
+from diffdenoise.noise.estimate import constant_level
 from diffdenoise.noise.models import correlated, gaussian, poisson, rician
-from diffdenoise.noise.trend import Kind
+from diffdenoise.noise.trend import Kind, Trend
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import PRESETS, make_config
 
 
+def chosen(kinds: list[Kind], reaches: list[int], neighbours: int = 0) -> Choice:
+    """For scans of which so many have neighbours that help."""
+    pairs = enumerate(zip(kinds, reaches, strict=True))
+    level = constant_level(1)
+    return choose(
+        [
+            Diagnosis(replace(level, reach=reach), Trend(kind), (), neighbours=n < neighbours)
+            for n, (kind, reach) in pairs
+        ]
+    )
+
+
 def test_the_patch_reaches_past_the_correlation() -> None:
-    assert [choose(["gaussian"], [reach]).patch for reach in (0, 1, 4)] == [1, 3, 9]
-    assert choose(["gaussian"] * 3, [0, 1, 1]).patch == 3
+    assert [chosen(["gaussian"], [reach]).patch for reach in (0, 1, 4)] == [1, 3, 9]
+    assert chosen(["gaussian"] * 3, [0, 1, 1]).patch == 3
 
 
 @pytest.mark.parametrize(
     ("kind", "loss"), [("gaussian", "l1"), ("poisson", "l2"), ("gamma", "l2"), ("rician", "l2"), ("unknown", "l2")]
 )
-def test_the_loss_follows_the_kind(kind: str, loss: str) -> None:
-    choice = choose([kind, kind, "unknown"], [0, 0, 0])  # type: ignore[list-item]
+def test_the_loss_follows_the_kind(kind: Kind, loss: str) -> None:
+    choice = chosen([kind, kind, "unknown"], [0, 0, 0])
     assert choice.loss == loss
     assert loss.upper() in choice.why["blind_spot.loss"]
 
 
 def test_reasons_are_told_for_what_the_config_leaves_open_and_for_nothing_else() -> None:
-    choice = choose(["poisson"], [2])
+    choice = chosen(["poisson"], [2])
     everything = told(make_config("cpu", {"blind_spot": {"loss": None}}), choice)
     assert [re.findall(r"setting ([\w.]+)\)", sentence) for sentence in everything] == [
         [], ["blind_spot.patch"], ["blind_spot.loss"], ["stabilise"],
     ]  # fmt: skip
-    assert "noise_floor" in " ".join(told(make_config("fast"), choose(["rician"], [0])))
-    assert "noise_floor" not in " ".join(told(make_config("fast", {"noise_floor": "keep"}), choose(["rician"], [0])))
+    assert "noise_floor" in " ".join(told(make_config("fast"), chosen(["rician"], [0])))
+    assert "noise_floor" not in " ".join(told(make_config("fast", {"noise_floor": "keep"}), chosen(["rician"], [0])))
     said = make_config("cpu", {"blind_spot": {"patch": 1, "loss": "l1"}, "stabilise": True})
     assert told(said, choice) == [choice.noise]
     assert "correlated over 2 pixels" in choice.noise
 
 
 def test_what_a_config_says_is_kept_and_only_gaps_are_filled() -> None:
-    choice = choose(["poisson"], [2])
+    choice = chosen(["poisson"], [2])
     open_ = settle(make_config("cpu", {"blind_spot": {"loss": None}}), choice)
     assert (open_.blind_spot.patch, open_.blind_spot.loss) == (5, "l2")
     said = settle(make_config("cpu", {"blind_spot": {"patch": 1, "loss": "l1"}}), choice)
@@ -56,7 +70,23 @@ def test_what_a_config_says_is_kept_and_only_gaps_are_filled() -> None:
     ],
 )
 def test_the_floor_is_taken_off_where_there_is_one(said: str, kind: Kind, settled: str) -> None:
-    assert settle(make_config("fast", {"noise_floor": said}), choose([kind], [0])).noise_floor == settled
+    assert settle(make_config("fast", {"noise_floor": said}), chosen([kind], [0])).noise_floor == settled
+
+
+def test_neighbours_are_seen_where_they_help_in_most_scans_and_nothing_else_is_said() -> None:
+    most, half = (chosen(3 * ["gaussian"], 3 * [0], count) for count in (2, 1))
+    assert [settle(PRESETS["fast"], choice).student.neighbours for choice in (most, half)] == [1, 0]
+    assert settle(make_config("fast", {"student": {"neighbours": 0}}), most).student.neighbours == 0
+    assert settle(PRESETS["cpu"], most).student.neighbours == 0
+    assert "slices above and below" in " ".join(told(PRESETS["fast"], most))
+    assert "slices above and below" not in " ".join(told(PRESETS["cpu"], most))
+
+
+def test_neighbours_of_a_series_are_looked_for_within_a_volume() -> None:
+    clean, generator = torch.from_numpy(mni_slices(60, 6, 1)), torch.Generator().manual_seed(0)
+    noisy = gaussian(clean, 0.1, generator).numpy()
+    assert diagnose(noisy).neighbours
+    assert not diagnose(noisy, frames=3).neighbours  # two slices a volume
 
 
 def test_a_given_sigma_replaces_the_level_but_not_what_the_noise_is_like() -> None:
@@ -71,10 +101,10 @@ def test_a_given_sigma_replaces_the_level_but_not_what_the_noise_is_like() -> No
 
 def test_where_the_noise_is_correlated_the_paper_takes_another_network() -> None:
     paper = PRESETS["paper"]
-    assert settle(paper, choose(["gaussian"], [0])).blind_spot.network == "puca"
-    correlated_ = settle(paper, choose(["gaussian"], [2])).blind_spot
+    assert settle(paper, chosen(["gaussian"], [0])).blind_spot.network == "puca"
+    correlated_ = settle(paper, chosen(["gaussian"], [2])).blind_spot
     assert (correlated_.network, correlated_.patch) == ("local_global", 5)
-    assert settle(PRESETS["cpu"], choose(["gaussian"], [2])).blind_spot.network == "patch_blind"
+    assert settle(PRESETS["cpu"], chosen(["gaussian"], [2])).blind_spot.network == "patch_blind"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +119,7 @@ def test_from_the_scan_to_the_choice(noise: str, kind: str, patch: int) -> None:
     }
     found = diagnose(simulate[noise]().numpy())
     assert found.trend.kind == kind
-    assert choose([found.trend.kind], [found.level.reach]).patch == patch
+    assert choose([found]).patch == patch
     assert found.faults == ()
 
 

@@ -105,3 +105,21 @@ def test_the_floor_of_rician_noise_goes_where_the_fit_has_decided_so(model: Mode
         (without_floor(masked, 30.0) if wanted == "remove" else masked).mean(),
         rtol=0.01,
     )
+
+
+class Above(nn.Module):
+    """The slice before."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 1:2]
+
+
+@pytest.mark.parametrize(("frames", "before"), [(1, [0, 0, 1, 2, 3, 4]), (2, [0, 0, 1, 3, 3, 4])])
+def test_a_student_is_shown_the_slices_beside(model: Model, frames: int, before: list[int]) -> None:
+    seeing = make_config("fast", {"student": {"neighbours": 1}, "sigma": 0.1})
+    shown = replace(model, rounds=(Round(None, Above()),), config=seeing)
+    pixels = noisy_disks(slices=6)
+    result = denoise_slices(shown, pixels, frames=frames).pixels
+    limits = [(image.min(), image.max()) for image in pixels]
+    expected = np.stack([pixels[number].clip(*limit) for number, limit in zip(before, limits, strict=True)])
+    np.testing.assert_allclose(result, expected, atol=1e-5)

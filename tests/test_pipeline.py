@@ -187,6 +187,21 @@ def test_a_student_without_a_teacher(tmp_path: Path) -> None:
     assert set(json.loads((tmp_path / "plan.json").read_text())["decisions"]) == {"student 1"}
 
 
+def test_slices_with_noise_of_their_own_help_each_other(tmp_path: Path) -> None:
+    """The same disks in every slice, each with noise of its own."""
+    clean = np.repeat(noisy_disks(slices=1, sigma=0), 16, axis=0)
+    noisy = clean + 0.2 * np.random.default_rng(0).standard_normal(clean.shape).astype(np.float32)
+    errors = []
+    for neighbours in (None, 0):
+        alone = {"learns_from": "recorrupted", "steps": 300, "learning_rate": 3e-3, "neighbours": neighbours}
+        scan = Source("volume", lambda: Scan(noisy, "volume", "npy"))
+        folder = tmp_path / str(neighbours)
+        model = fit([scan], make_config("smoke", {"student": alone}), folder, "cpu").model
+        assert model.config.student.neighbours == (1 if neighbours is None else 0)
+        errors.append(np.square(denoise_slices(load_model(folder / "model.safetensors"), noisy).pixels - clean).mean())
+    assert errors[0] < 0.8 * errors[1]
+
+
 def test_a_masked_background_teaches_it_nothing_wrong(tmp_path: Path) -> None:
     alone = {"learns_from": "recorrupted", "steps": 300, "learning_rate": 3e-3}
     noisy, clean = noisy_disks(slices=6), noisy_disks(slices=6, sigma=0)

@@ -90,7 +90,7 @@ def run(lab: Lab) -> dict[str, Any]:
 def chosen_for(kind: str) -> str:
     """What a fit would do about this noise."""
     found = diagnose(KindTask(kind=kind).raw[0])
-    choice = choose([found.trend.kind], [found.level.reach])
+    choice = choose([found])
     return choice.loss.upper()
 
 

@@ -8,7 +8,7 @@ measures its time and memory. Heavy packages are imported inside the functions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -74,7 +74,7 @@ METHODS: dict[str, Method] = {
     "nlm": classical("non-local means", "non_local_means"),
     "dipy-nlm": classical("DIPY nlmeans", "dipy_nlmeans", core=False),
     "mppca": classical("MP-PCA (series)", "mp_pca", core=False),
-    "bm3d": classical("BM3D, level estimated", "bm3d"),
+    "bm3d": replace(classical("BM3D, noise estimated", "bm3d"), revision=2),
     "bm3d-true": classical("BM3D, noise told", "bm3d_told", "noise"),
     "n2v": Method("Noise2Void", "noise2void:noise2void", "self-supervised"),
     "ne2ne": Method("Neighbor2Neighbor", "learned:neighbor2neighbor", "self-supervised"),
@@ -88,7 +88,7 @@ METHODS: dict[str, Method] = {
     "paper-srds": Method("paper preset, SRDS (at this budget not the paper)", "ours:paper_srds", "ours", core=False),
     "paper": Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours"),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours"),
-    "ours": Method("diffdenoise", "ours:default", "ours", revision=2),
+    "ours": Method("diffdenoise", "ours:default", "ours", revision=3),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
     "supervised-long": Method("supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False),
 }

@@ -12,6 +12,8 @@ from benchmarks.methods import Denoise, Given, NotApplicableError
 from benchmarks.methods.levels import estimated
 from benchmarks.noises import Noise
 from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.looked import look
+from diffdenoise.noise.rician import rician_sigma, without_floor
 from diffdenoise.noise.stabilise import stabilise
 
 POINTS = 256  # of a noise level over brightness
@@ -51,10 +53,18 @@ def total_variation(given: Given) -> Denoise:
 
 
 def bm3d(given: Given) -> Denoise:
-    """BM3D (Mäkinen et al. 2020) with the estimated level, taken as white and the same everywhere."""
+    """BM3D (Mäkinen et al. 2020) with the estimated level, taken as white and the same everywhere.
+
+    Where the background shows Rician noise its floor is taken off, as this project's methods do.
+    """
     from bm3d import bm3d as run
 
-    return _each_slice(run)
+    def scan(pixels: np.ndarray, sigma: float) -> np.ndarray:
+        result = np.stack([run(image, sigma) for image in pixels])
+        channel = rician_sigma(look(pixels))
+        return without_floor(result, channel) if channel else result
+
+    return _each_scan(scan)
 
 
 def bm3d_told(given: Given) -> Denoise:

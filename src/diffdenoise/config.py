@@ -99,6 +99,8 @@ class StudentSettings(StageSettings):
 
     learns_from: the teacher's images, by `loss`; or the noisy images themselves, recorrupted, by L2, without any
     teacher: stages 1 and 2 are left out then, and there is nothing to sample from. recorruption: its alpha.
+    neighbours: so many slices on each side are seen, too, where there is no teacher; None: one, if the scans are
+    volumes whose slices look alike and have noise of their own.
     """
 
     width: int = 16
@@ -108,6 +110,13 @@ class StudentSettings(StageSettings):
     loss: Loss = "l1"
     learns_from: Literal["teacher", "recorrupted"] = "teacher"
     recorruption: float = Field(default=0.2, gt=0)
+    neighbours: int | None = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> StudentSettings:
+        if self.neighbours and self.learns_from == "teacher":
+            raise ValueError('neighbours are seen with learns_from = "recorrupted" alone; set neighbours = 0')
+        return self
 
 
 class Config(Settings):

@@ -42,11 +42,11 @@ def _is_run(path: Path) -> bool:
 
 
 def _scan_facts(scan: Scan) -> dict[str, Any]:
-    found = diagnose(scan.pixels, np.split(scan.pixels, scan.frames))
+    found = diagnose(scan.pixels, np.split(scan.pixels, scan.frames), scan.frames)
     level, trend = found.level, found.trend
     slices, rows, columns = scan.pixels.shape
     weak, strong = min(level.sigma), max(level.sigma)
-    said, *reasons = told(PRESETS["cpu"], choose([trend.kind], [level.reach], found.repeated))
+    said, *reasons = told(PRESETS["cpu"], choose([found]))
     facts = {
         "format": scan.format.replace("_", " "),
         "files": len(scan.paths),
@@ -57,6 +57,7 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         "noise level": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness)",
         "noise kind": trend.kind,
         "noise": said,
+        "neighbouring slices": "help: alike, and each with noise of its own" if found.neighbours else "do not help",
         "with three stages": "\n".join(reasons),
     }
     return {**facts, "warning": "\n".join(found.faults)} if found.faults else facts

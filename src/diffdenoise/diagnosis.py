@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from diffdenoise.config import BlindNetwork, Config, Loss
+from diffdenoise.noise.across import neighbours_help
 from diffdenoise.noise.assumptions import check_noise
 from diffdenoise.noise.estimate import NoiseLevel, estimate_noise
 from diffdenoise.noise.repetition import repetitions
@@ -30,13 +31,14 @@ IN_WORDS: dict[Kind, str] = {
 class Diagnosis:
     """Level and trend in the scan's own units; faults: assumptions that do not hold, one message each.
 
-    repeated: it was measured on repetitions of the same object.
+    repeated: it was measured on repetitions of the same object. neighbours: whether neighbouring slices help.
     """
 
     level: NoiseLevel
     trend: Trend
     faults: tuple[str, ...]
     repeated: bool = False
+    neighbours: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Choice:
     """What a fit does about the noise, where its config leaves it open.
 
     noise: the noise in a sentence; why: a sentence for each setting, by its name; floor: whether the noise lifts the
-    dark, as Rician noise does.
+    dark, as Rician noise does; neighbours: so many slices on each side are worth to be seen.
     """
 
     patch: int
@@ -52,15 +54,20 @@ class Choice:
     noise: str
     why: dict[str, str]
     floor: bool = False
+    neighbours: int = 0
 
 
-def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = ()) -> Diagnosis:
-    """The noise of (slices, rows, columns); stacks: images of the same shape that may be repetitions, in order."""
+def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int = 1) -> Diagnosis:
+    """The noise of (slices, rows, columns).
+
+    stacks: images of the same shape that may be repetitions, in order. frames: so many volumes are in the slices.
+    """
     first, again = repetitions(stacks) or (slices, None)
     level = estimate_noise(first, again=again)
     faults = tuple(finding.message for finding in check_noise(first, level, again))
     trend = classify_noise(slices, level)
-    return Diagnosis(as_its_kind(level, trend), trend, faults, again is not None)
+    neighbours = neighbours_help(slices[: len(slices) // frames])
+    return Diagnosis(as_its_kind(level, trend), trend, faults, again is not None, neighbours)
 
 
 def with_sigma(found: Diagnosis, sigma: float) -> NoiseLevel:
@@ -70,12 +77,11 @@ def with_sigma(found: Diagnosis, sigma: float) -> NoiseLevel:
     return replace(found.level, knots=(0.0,), sigma=(sigma,), skewness=())
 
 
-def choose(kinds: Sequence[Kind], reaches: Sequence[int], repeated: bool = False) -> Choice:
-    """For scans with these kinds of noise and reaches of its correlation: those of most of them count.
-
-    repeated: they were measured on repetitions.
-    """
-    kind, reach = Counter(kinds).most_common(1)[0][0], int(np.median(reaches))
+def choose(found: Sequence[Diagnosis]) -> Choice:
+    """For scans with these diagnoses: what most of them have counts."""
+    kind = Counter(one.trend.kind for one in found).most_common(1)[0][0]
+    reach = int(np.median([one.level.reach for one in found]))
+    neighbours = sum(one.neighbours for one in found) > len(found) / 2
     patch = 2 * reach + 1
     loss: Loss = "l1" if kind == "gaussian" else "l2"
     pixels = f"correlated over {reach} pixel{'s' * (reach > 1)}" if reach else "independent between pixels"
@@ -86,14 +92,16 @@ def choose(kinds: Sequence[Kind], reaches: Sequence[int], repeated: bool = False
         else "Each pixel alone is hidden, for its noise is its own.",
         "blind_spot.loss": f"The loss is {loss.upper()}: {aim}.",
     }
+    if neighbours:
+        why["student.neighbours"] = "The slices above and below are looked at, too, for their noise is their own."
     if kind in GROWING:
         why["stabilise"] = "Its level is not evened out: where we measured that, it gained nothing."
     noise = f"The noise looks {pixels}, and {IN_WORDS[kind]}."
     if kind == "rician":
         why["noise_floor"] = "What the noise adds to dark places, its floor, is taken off the result."
-    if repeated:
+    if any(one.repeated for one in found):
         noise += " It was measured where the same object was imaged again, on the differences."
-    return Choice(patch, loss, noise, why, floor=kind == "rician")
+    return Choice(patch, loss, noise, why, kind == "rician", int(neighbours))
 
 
 def told(config: Config, choice: Choice) -> list[str]:
@@ -104,6 +112,7 @@ def told(config: Config, choice: Choice) -> list[str]:
         "blind_spot.loss": spot.loss is None and config.has_teacher,
         "stabilise": not config.stabilise,
         "noise_floor": config.noise_floor == "auto",
+        "student.neighbours": config.student.neighbours is None,
     }
     reasons = (f"{why[:-1]} (setting {name})." for name, why in choice.why.items() if left_open[name])
     return [choice.noise, *reasons]
@@ -116,5 +125,9 @@ def settle(config: Config, choice: Choice) -> Config:
     network = FOR_LARGER_PATCHES.get(spot.network, spot.network) if patch > 1 else spot.network
     floor = ("remove" if choice.floor else "keep") if config.noise_floor == "auto" else config.noise_floor
     blind_spot = {**spot.model_dump(), "patch": patch, "loss": loss, "network": network}
-    changes = {"blind_spot": blind_spot, "noise_floor": floor}
+    neighbours = config.student.neighbours
+    if neighbours is None:
+        neighbours = 0 if config.has_teacher else choice.neighbours
+    student = {**config.student.model_dump(), "neighbours": neighbours}
+    changes = {"blind_spot": blind_spot, "noise_floor": floor, "student": student}
     return Config.model_validate({**config.model_dump(), **changes})

@@ -17,6 +17,8 @@ from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.rician import rician_sigma
 from diffdenoise.rounds import image_seed, sample_slice
 from diffdenoise.tiling import tiled
+from diffdenoise.training.slices import neighbour
+from diffdenoise.training.student import offsets
 
 Sampler = Literal["student", "srds"]
 
@@ -42,7 +44,8 @@ def denoise_slices(
 
     frames: so many volumes of the same places, one after the other.
 
-    Each slice of the result stays within the range of its own noisy pixels.
+    A student that sees neighbouring slices is given them where there are some, and the slice itself where not. Each
+    slice of the result stays within the range of its own noisy pixels.
     """
     if pixels.min() == pixels.max():  # nothing there to denoise, and no range to normalise by
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None)
@@ -50,11 +53,13 @@ def denoise_slices(
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
     for index, image in enumerate(pixels):
-        x_noisy = torch.from_numpy(domain.into(image))[None, None].to(device)
         if spread is None:
+            seen = [index, *_beside(index, len(pixels), frames, model.config.student.neighbours or 0)]
+            x_noisy = torch.from_numpy(np.stack([domain.into(pixels[number]) for number in seen]))[None].to(device)
             with torch.no_grad():
                 clean = tiled(model.student, x_noisy)
         else:
+            x_noisy = torch.from_numpy(domain.into(image))[None, None].to(device)
             sampled = sample_slice(model, x_noisy, domain.level, [image_seed(seed, image)])
             clean = sampled.fused
             spread[index] = domain.spread_back(sampled.spread[0, 0].cpu().numpy(), clean[0, 0].cpu().numpy())
@@ -62,6 +67,12 @@ def denoise_slices(
         result[index] = domain.back(clean[0, 0].cpu().numpy()).clip(image.min(), image.max())
         progress(index + 1, len(pixels))
     return Denoised(result, spread)
+
+
+def _beside(index: int, slices: int, frames: int, neighbours: int) -> list[int]:
+    """The numbers of the slices seen beside one."""
+    there = (neighbour(index, offset, slices, frames) for offset in offsets(neighbours))
+    return [index if number is None else number for number in there]
 
 
 def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:

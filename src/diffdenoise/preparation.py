@@ -65,7 +65,8 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     choice = Choice(**index["choice"])
     _tell(told(config, choice), index["faults"])
     settled = settle(config, choice)
-    return Slices(key, SliceStore(to), levels, Normalisation(**index["normalisation"]), settled, index["skipped"])
+    store = SliceStore(to, index.get("frames"))
+    return Slices(key, store, levels, Normalisation(**index["normalisation"]), settled, index["skipped"])
 
 
 def _tell(sentences: list[str], faults: list[list[str]]) -> None:
@@ -84,8 +85,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
     if mode == "auto":
         mode = "fixed" if set(units) == {"absolute"} else "scan"
     rule = fit_normalisation(ranges, mode)
-    kinds, reaches = [found.trend.kind for found in diagnoses], [found.level.reach for found in diagnoses]
-    choice = choose(kinds, reaches, any(found.repeated for found in diagnoses))
+    choice = choose(diagnoses)
     stabilise = config.stabilise and config.sigma is None
     levels = []
     for path, own, found in zip(paths, ranges, diagnoses, strict=True):
@@ -102,6 +102,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
         folder / "index.json",
         {
             "levels": [vars(level) for level in levels],
+            "frames": frames,
             "normalisation": vars(rule),
             "choice": vars(choice),
             "faults": [found.faults for found in diagnoses],
@@ -136,6 +137,6 @@ def _diagnoses(scans: list[np.ndarray], frames: list[int], progress: Progress) -
     volumes = [np.split(scan, count) for scan, count in zip(scans, frames, strict=True)]
     found = []
     for number, (scan, stacks) in enumerate(zip(scans, candidates(volumes), strict=True)):
-        found.append(diagnose(scan, stacks))
+        found.append(diagnose(scan, stacks, frames[number]))
         progress(MEASURING, number + 1, len(scans))
     return found

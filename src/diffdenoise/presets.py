@@ -29,7 +29,9 @@ FAST = Config(
     blind_spot=BlindSpotSettings(steps=1, batch=4, crop=64, learning_rate=3e-3),  # not trained
     diffusion=DiffusionSettings(steps=1, batch=4, crop=64, learning_rate=1e-3),  # not trained
     teacher=TeacherSettings(),  # none
-    student=StudentSettings(steps=10_000, batch=4, crop=64, learning_rate=2e-3, learns_from="recorrupted"),
+    student=StudentSettings(
+        steps=10_000, batch=4, crop=64, learning_rate=2e-3, learns_from="recorrupted", neighbours=None
+    ),
 )
 
 CPU = Config(
@@ -95,6 +97,7 @@ PAPER = Config(
     ),
     student=StudentSettings(
         learns_from="teacher",  # [P]
+        neighbours=0,  # [P] single slices
         loss="l1",  # [P]
         width=32,  # [O] NAFNet [P], at the size of its own paper
         encoder=(2, 2, 4, 8),  # [O] as above

@@ -7,7 +7,7 @@ import torch
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.presets import make_config
 from diffdenoise.training.recorrupted import LEAST, RecorruptedStage
-from diffdenoise.training.slices import SliceStore, write_scan_slices
+from diffdenoise.training.slices import SliceStore, draw_boxes, write_scan_slices
 from diffdenoise.training.stage import step_generator
 
 
@@ -81,3 +81,40 @@ def test_each_scan_has_its_own_noise(tmp_path: Path) -> None:
     z = made._noise(x, 1, torch.Generator())
     assert z.std() == pytest.approx(2, rel=0.2)
     assert (z[..., 1:] * z[..., :-1]).mean() > 0.5 * z.var()
+
+
+class Spy(torch.nn.Module):
+    """Notes what it sees."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen = x
+        return x[:, :1]
+
+
+def test_neighbours_are_seen_as_they_are_and_what_is_missing_never_tells_z(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(0)
+    volume = draw.standard_normal((6, 1, 48, 48)).astype(np.float32)
+    write_scan_slices(tmp_path, 0, volume)
+    settings = make_config("fast", {"student": {"neighbours": 1, "crop": 48, "batch": 8}}).student
+    made = RecorruptedStage(settings, SliceStore(tmp_path, [2]), [constant_level(1.0)], seed=0)
+    made.network = Spy()
+    kinds = set()
+    for left_out in (0.0, 1.0):
+        monkeypatch.setattr("diffdenoise.training.recorrupted.LEFT_OUT", left_out)
+        for step in range(10):
+            boxes = draw_boxes(made.noisy.shapes, 0, step, 4, 48)
+            made.loss_at(step, step_generator(0, step))
+            plain = made.noisy.crops(boxes).repeat(2, 1, 1, 1)
+            given = made.network.seen[:, :1]
+            assert not torch.isclose(given, plain).flatten(1).all(1).any()
+            for channel, offset in ((1, -1), (2, 1)):
+                shown = made.network.seen[:, channel : channel + 1]
+                for number, box in enumerate(2 * boxes):
+                    there = made.noisy.neighbour(box, offset)
+                    missing = there is None or left_out == 1
+                    expected = given[number] if missing else made.noisy.crops([there])[0]
+                    assert torch.equal(shown[number], expected)
+                    kinds.add(missing)
+    assert kinds == {True, False}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdenoise.errors import ConfigError
-from diffdenoise.training.slices import SliceStore, draw_boxes, fill_store, write_scan_slices
+from diffdenoise.training.slices import Box, SliceStore, draw_boxes, fill_store, neighbour, write_scan_slices
 
 
 def store_of(folder: Path, *shapes: tuple[int, int, int]) -> SliceStore:
@@ -77,3 +77,21 @@ def test_a_store_is_filled_and_goes_on_where_it_was_interrupted(tmp_path: Path) 
     assert (store.slice(0, 2) == 2).all()
     assert (store.slice(1, 1) == 11).all()
     assert store.slice(0, 1).isnan().all()
+
+
+@given(frames=st.integers(1, 4), size=st.integers(1, 6), offset=st.integers(-3, 3))
+def test_neighbours_stay_within_their_volume(frames: int, size: int, offset: int) -> None:
+    for number in range(frames * size):
+        there = neighbour(number, offset, frames * size, frames)
+        inside = 0 <= number % size + offset < size
+        assert there == (number + offset if inside else None)
+
+
+def test_a_neighbour_is_the_same_place_of_another_slice(tmp_path: Path) -> None:
+    store_of(tmp_path, (6, 20, 20))
+    store = SliceStore(tmp_path, [2])
+    box = Box(0, 1, 2, 3, 16, 5)
+    there = store.neighbour(box, 1)
+    assert there == Box(0, 2, 2, 3, 16, 5)
+    assert torch.equal(store.crops([there]), store.crops([box]) + 400)
+    assert store.neighbour(there, 1) is None

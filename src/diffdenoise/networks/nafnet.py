@@ -79,14 +79,15 @@ class NAFBlock(nn.Module):
 class NAFNet(nn.Module):
     """Noisy image in, clean image out, as a correction to the input.
 
-    width: channels at full resolution, doubled at each level; encoder, decoder: blocks per level; middle: blocks at the
-    bottom; crop: side of the training crops in pixels, which sets the windows of the channel attention.
+    seen: images that come in as channels; the first is the one that is cleaned, the others help. width: channels at
+    full resolution, doubled at each level; encoder, decoder: blocks per level; middle: blocks at the bottom; crop: side
+    of the training crops in pixels, which sets the windows of the channel attention.
     Any image size: it pads at the bottom and the right by reflection where it can, and crops.
     """
 
     def __init__(
         self,
-        channels: int = 1,
+        seen: int = 1,
         width: int = 16,
         encoder: tuple[int, ...] = (1, 1),
         middle: int = 1,
@@ -101,8 +102,8 @@ class NAFNet(nn.Module):
         windows = [int(1.5 * crop) >> level for level in range(levels + 1)]
         stack = lambda count, level: nn.Sequential(*(NAFBlock(widths[level], windows[level]) for _ in range(count)))  # noqa: E731
         self.stride = 2**levels
-        self.head = nn.Conv2d(channels, width, 3, padding=1)
-        self.tail = nn.Conv2d(width, channels, 3, padding=1)
+        self.head = nn.Conv2d(seen, width, 3, padding=1)
+        self.tail = nn.Conv2d(width, 1, 3, padding=1)
         self.encoders = nn.ModuleList(stack(count, level) for level, count in enumerate(encoder))
         self.middle = stack(middle, levels)
         self.decoders = nn.ModuleList(stack(count, level) for level, count in enumerate(decoder))
@@ -113,7 +114,7 @@ class NAFNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W), normalised -> (N, C, H, W)."""
+        """(N, seen, H, W), normalised -> (N, 1, H, W)."""
         height, width = x.shape[-2:]
         padded = pad_to_multiple(x, self.stride)
         y = self.head(padded)
@@ -125,4 +126,4 @@ class NAFNet(nn.Module):
         y = self.middle(y)
         for level in reversed(range(len(skips))):
             y = self.decoders[level](self.ups[level](y) + skips[level])
-        return (padded + self.tail(y))[..., :height, :width]
+        return (padded[:, :1] + self.tail(y))[..., :height, :width]

@@ -49,16 +49,26 @@ def is_repetition(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two stacks (slices, rows, columns) show the same object, each with noise of its own."""
     if min(a.shape[1:]) < 2 * BLOCK or np.array_equal(a, b):
         return False
-    means = _block_means(a), _block_means(b)
+    means = block_means(a), block_means(b)
     if (means[0] - means[1]).std() >= UNLIKE * min(of_one.std() for of_one in means):
         return False
+    return max(own_noise(a, b), default=0.0) > OWN
+
+
+def own_noise(a: np.ndarray, b: np.ndarray) -> list[float]:
+    """Noise in the difference of two stacks over noise in their sum, at each of a few brightnesses.
+
+    1 where each has noise of its own, sqrt((1 - rho) / (1 + rho)) where it correlates by rho, less where there is no
+    flat place: anatomy, which they share, passes for noise there.
+    """
     between = replace(look(a, again=b), pure=False)  # looked at like the sum, where there is anatomy
     both = replace(between, x=look(a).x + look(b).x)
     shown = zip(flat_sigmas(between, 1, BINS), flat_sigmas(both, 1, BINS), strict=False)
-    return max((math.sqrt(2) * one.sigma / two.sigma for one, two in shown if two.sigma > 0), default=0.0) > OWN
+    return [math.sqrt(2) * one.sigma / two.sigma for one, two in shown if two.sigma > 0]
 
 
-def _block_means(stack: np.ndarray) -> np.ndarray:
+def block_means(stack: np.ndarray) -> np.ndarray:
+    """Of a stack (slices, rows, columns): the means of squares of BLOCK pixels, in a row."""
     slices, rows, columns = stack.shape[0], *(side // BLOCK for side in stack.shape[1:])
     whole = stack[:, : rows * BLOCK, : columns * BLOCK].reshape(slices, rows, BLOCK, columns, BLOCK)
     return whole.mean((2, 4), dtype=np.float64).ravel()

@@ -7,6 +7,9 @@ good denoiser, and on the mean never negative for the best one, E[x | x_noisy], 
 where the mean over a square of pixels is negative it is pushed back, harder than z pulls. Of a level that is too high
 only as much is believed as the images bear out, each place for itself; one that is too low is followed. (UNSURE,
 Tachella et al. 2025, needs no level, for it holds the mean over all pixels at zero; here zero is a bound, and local.)
+
+Neighbouring slices whose noise is their own are seen as they are: nothing of a slice's noise can be told from them.
+Where there is none the recorrupted slice itself stands in. (As it is it would tell z, and so what is wanted.)
 """
 
 from __future__ import annotations
@@ -18,11 +21,12 @@ from torch import Tensor
 from diffdenoise.config import StudentSettings
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.recorruption import alive, brightness, draw_like, let_through, recorrupt
-from diffdenoise.training.slices import SliceStore, draw_boxes
+from diffdenoise.training.slices import Box, SliceStore, draw_boxes
 from diffdenoise.training.stage import Stage
-from diffdenoise.training.student import make_student
+from diffdenoise.training.student import make_student, offsets
 
 LEAST = 0.01  # of the typical noise variance: crops with less, of a mask, weigh no more than with this
+LEFT_OUT = 0.1  # of the neighbours, so that slices are known that have none
 WINDOW = 32  # pixels; smaller squares show more of chance, larger ones less of where the level is wrong
 
 
@@ -45,11 +49,27 @@ class RecorruptedStage(Stage):
         drawn = [self._noise(crop[None], box.scan, generator) for crop, box in zip(crops, boxes, strict=True)]
         x_noisy, z = self.place(crops), self.place(torch.cat(drawn))
         given, wanted = recorrupt(torch.cat([x_noisy, x_noisy]), torch.cat([z, -z]), alpha)
-        result = self.network(given.contiguous(memory_format=torch.channels_last)).float()
+        seen = torch.cat([given, *self._neighbours(boxes, given, generator)], dim=1)
+        result = self.network(seen.contiguous(memory_format=torch.channels_last)).float()
         plus, minus = result.chunk(2)
         upside_down = torch.relu(-let_through(plus, minus, z, alpha, WINDOW))
         loss = ((result - wanted) ** 2).mean() + 2 * self.push * upside_down.mean()
         return loss * alpha**2 / (z**2).mean().clamp(min=self.least)
+
+    def _neighbours(self, boxes: list[Box], given: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """The crops beside those of the boxes, each (2 N, 1, H, W) for both of the pairs `given`."""
+        found = []
+        for offset in offsets(self.settings.neighbours or 0):
+            left_out = torch.rand(len(boxes), generator=generator) < LEFT_OUT
+            there = [self.noisy.neighbour(box, offset) for box in boxes]
+            missing = left_out | torch.tensor([box is None for box in there])
+            crops = self.place(self.noisy.crops([other or box for other, box in zip(there, boxes, strict=True)]))
+            found.append(
+                torch.where(
+                    self.place(missing[:, None, None, None]).repeat(2, 1, 1, 1), given, crops.repeat(2, 1, 1, 1)
+                )
+            )
+        return found
 
     def _noise(self, x_noisy: Tensor, scan: int, generator: torch.Generator) -> Tensor:
         level = self.levels[scan]

@@ -7,7 +7,7 @@ sees is a function of (seed, step) alone, so that a resumed training equals an u
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +33,16 @@ class Box:
 
 
 class SliceStore:
-    """Reads a folder of scans; `shapes` are (slices, channels, rows, columns) per scan."""
+    """Reads a folder of scans; `shapes` are (slices, channels, rows, columns) per scan.
 
-    def __init__(self, folder: Path) -> None:
+    frames: of each scan, so many volumes lie one after the other; one each if not given.
+    """
+
+    def __init__(self, folder: Path, frames: list[int] | None = None) -> None:
         self.folder = folder
         self.arrays = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
         self.shapes = [array.shape for array in self.arrays]
+        self.frames = frames or [1] * len(self.shapes)
 
     def slice(self, scan: int, index: int) -> Tensor:
         """One slice, (channels, rows, columns)."""
@@ -47,6 +51,17 @@ class SliceStore:
     def crops(self, boxes: list[Box]) -> Tensor:
         """(len(boxes), channels, side, side), contiguous."""
         return torch.from_numpy(np.stack([cut(self.arrays[box.scan][box.slice], box) for box in boxes]))
+
+    def neighbour(self, box: Box, offset: int) -> Box | None:
+        """The same place so many slices further on, None beyond the ends of the volume."""
+        there = neighbour(box.slice, offset, self.shapes[box.scan][0], self.frames[box.scan])
+        return None if there is None else replace(box, slice=there)
+
+
+def neighbour(number: int, offset: int, slices: int, frames: int) -> int | None:
+    """The slice so many further on in the same of several volumes that lie one after the other, None if none is."""
+    there, size = number + offset, slices // frames
+    return there if 0 <= there < slices and there // size == number // size else None
 
 
 def cut(image: np.ndarray, box: Box) -> np.ndarray:

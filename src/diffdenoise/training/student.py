@@ -12,8 +12,14 @@ from diffdenoise.training.stage import Stage, pixel_loss
 
 
 def make_student(settings: StudentSettings) -> nn.Module:
-    """The network of stage 3: (N, 1, H, W) -> (N, 1, H, W)."""
-    return NAFNet(1, settings.width, settings.encoder, settings.middle, settings.decoder, settings.crop)
+    """The network of stage 3: (N, 1, H, W) -> (N, 1, H, W); with neighbours, they come in as further channels."""
+    seen = 1 + 2 * (settings.neighbours or 0)
+    return NAFNet(seen, settings.width, settings.encoder, settings.middle, settings.decoder, settings.crop)
+
+
+def offsets(neighbours: int) -> list[int]:
+    """Which slices the channels after the first one are, counted from it: -1, 1, -2, 2, ..."""
+    return [side * far for far in range(1, neighbours + 1) for side in (-1, 1)]
 
 
 class StudentStage(Stage):

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+import torch
+
+from diffdenoise.noise.across import neighbours_help
+from diffdenoise.noise.models import correlated, gaussian, rician
+from diffdenoise.phantom import mni_slices
+
+
+@pytest.fixture(scope="module")
+def volume() -> torch.Tensor:
+    return torch.from_numpy(mni_slices(60, 24, 1))
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("sigma", [6, 25, 50])
+def test_slices_with_noise_of_their_own_help(volume: torch.Tensor, sigma: float) -> None:
+    assert neighbours_help(gaussian(volume, sigma / 255, generator()).numpy())
+    assert neighbours_help(correlated(volume, sigma / 255, 1.2, generator()).numpy())
+    assert neighbours_help(rician(volume, sigma / 255, generator()).numpy())
+
+
+@pytest.mark.parametrize("weight", [0.2, 0.5, 1.0])
+def test_slices_that_share_noise_do_not(volume: torch.Tensor, weight: float) -> None:
+    """As interpolation along the slices makes it; the correlation between neighbours is 0.37 to 0.67."""
+    white = torch.randn(len(volume) + 2, *volume.shape[1:], generator=generator())
+    shared = weight * white[:-2] + white[1:-1] + weight * white[2:]
+    assert not neighbours_help((volume + 0.1 * shared / shared.std()).numpy())
+
+
+def test_unrelated_images_do_not_nor_too_few_or_too_small_ones(volume: torch.Tensor) -> None:
+    noisy = gaussian(volume, 0.1, generator()).numpy()
+    turned = np.stack([np.roll(image, 60 * number, axis=(0, 1)) for number, image in enumerate(noisy)])
+    assert not neighbours_help(turned)
+    assert not neighbours_help(noisy[:2])
+    assert not neighbours_help(noisy[:, :12, :12])
+    assert not neighbours_help(np.zeros((5, 64, 64), np.float32))
