@@ -29,9 +29,8 @@ def main(
     work = to / "work"
     work.mkdir()
     truth = load(Path(clean)) if clean else None
-    given = Given(
-        load(Path(noisy) / "train"), float(seconds), device, int(seed), work, NOISES[noise] if noise else None, truth
-    )
+    told, single = NOISES[noise] if noise else None, all(len(scan) == 1 for scan in test)
+    given = Given(load(Path(noisy) / "train"), float(seconds), device, int(seed), work, told, truth, single)
     make = METHODS[method].load()
     try:
         start, used = time.perf_counter(), _used()

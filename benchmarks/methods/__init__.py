@@ -22,7 +22,10 @@ Denoise = Callable[[Scans], Scans]
 
 @dataclass(frozen=True)
 class Given:
-    """What a method gets. noise: told to those that are marked so; clean: to the supervised bound alone."""
+    """What a method gets. noise: told to those that are marked so; clean: to the supervised bound alone.
+
+    single: whether what it will denoise are single slices, whatever it trains on.
+    """
 
     train: Scans
     seconds: float
@@ -31,6 +34,7 @@ class Given:
     work: Path  # an empty folder for its own files
     noise: Noise | None = None
     clean: Scans | None = None
+    single: bool = False
 
 
 class NotApplicableError(Exception):
@@ -77,11 +81,11 @@ METHODS: dict[str, Method] = {
     "bm3d": replace(classical("BM3D, noise estimated", "bm3d"), revision=2),
     "bm3d-true": classical("BM3D, noise told", "bm3d_told", "noise"),
     "n2v": Method("Noise2Void", "noise2void:noise2void", "self-supervised"),
-    "ne2ne": Method("Neighbor2Neighbor", "learned:neighbor2neighbor", "self-supervised"),
-    "r2r": Method("R2R / GR2R", "learned:r2r", "self-supervised"),
-    "sure": Method("SURE", "learned:sure", "self-supervised"),
-    "unsure": Method("UNSURE", "learned:unsure", "self-supervised", core=False),
-    "n2self": Method("Noise2Self", "learned:noise2self", "self-supervised", core=False),
+    "ne2ne": Method("Neighbor2Neighbor", "learned:neighbor2neighbor", "self-supervised", revision=2),
+    "r2r": Method("R2R / GR2R", "learned:r2r", "self-supervised", revision=2),
+    "sure": Method("SURE", "learned:sure", "self-supervised", revision=2),
+    "unsure": Method("UNSURE", "learned:unsure", "self-supervised", core=False, revision=2),
+    "n2self": Method("Noise2Self", "learned:noise2self", "self-supervised", core=False, revision=2),
     "zsn2n": Method("ZS-N2N", "zero_shot:zs_n2n", "self-supervised", "each image", core=False),
     "puca": Method("PUCA alone", "ours:puca", "self-supervised", core=False),
     "laine": Method("Laine with posterior", "ours:laine", "self-supervised", core=False),
@@ -89,6 +93,8 @@ METHODS: dict[str, Method] = {
     "paper": Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours"),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours"),
     "ours": Method("diffdenoise", "ours:default", "ours", revision=3),
-    "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
-    "supervised-long": Method("supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False),
+    "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean", revision=2),
+    "supervised-long": Method(
+        "supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False, revision=2
+    ),
 }

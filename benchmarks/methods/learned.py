@@ -21,6 +21,7 @@ from diffdenoise.noise.trend import Trend, classify_noise
 from diffdenoise.presets import PRESETS
 from diffdenoise.tiling import tiled
 from diffdenoise.training.slices import Box, cut, draw_boxes
+from diffdenoise.training.stage import WARM_UP
 from diffdenoise.training.student import make_student
 
 GRID = 4  # pixels; of Noise2Self's masks, as in its authors' code
@@ -127,11 +128,11 @@ def _hide(y: Tensor, number: int) -> tuple[Tensor, Tensor]:
 def train(
     given: Given, loss: Loss, adapt: Callable[[nn.Module], nn.Module] = lambda model: model, exact: bool = False
 ) -> Denoise:
-    """Train for the time given, the learning rate falling to zero along a cosine of the time spent.
+    """Train as the default is trained: its learning rate rises, then falls to zero along a cosine of the time spent.
 
     exact: in fp32; else in bf16 where the device has it, as this project trains.
     """
-    settings = PRESETS["gpu" if given.device == "cuda" else "cpu"].student
+    settings = PRESETS["gpu" if given.device == "cuda" else "fast"].student
     torch.manual_seed(given.seed)
     network = make_student(settings).to(given.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = adapt(Restorer(network)).train()
@@ -140,7 +141,8 @@ def train(
     shapes = [(len(scan), 1, *scan.shape[1:]) for scan in given.train]
     start, number, spent = time.perf_counter(), 0, 0.0
     while spent < 1:
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * spent))
+        rate = min(1.0, (number + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * spent))
+        optimizer.param_groups[0]["lr"] = rate * settings.learning_rate
         boxes = draw_boxes(shapes, given.seed, number, settings.batch, settings.crop)
         batch = tuple(_crops(scans, boxes, given.device) for scans in (given.train, given.clean or given.train))
         with torch.autocast(given.device, torch.bfloat16, enabled=low):

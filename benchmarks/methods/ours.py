@@ -23,8 +23,8 @@ from diffdenoise.training.stage import train
 
 
 def default(given: Given) -> Denoise:
-    """What `diffdenoise fit --budget` and `diffdenoise denoise` do."""
-    return _preset(given, None, "student")
+    """What `diffdenoise fit --budget` and `diffdenoise denoise` do; for single slices without neighbours, as advised."""
+    return _preset(given, None, "student", {"student": {"neighbours": 0}} if given.single else {})
 
 
 def three_stages(given: Given) -> Denoise:
@@ -52,9 +52,9 @@ def laine(given: Given) -> Denoise:
     return _blind(given, network="half_plane", loss="l2", fused=True)
 
 
-def _preset(given: Given, preset: str | None, sampler: Any) -> Denoise:
+def _preset(given: Given, preset: str | None, sampler: Any, overrides: dict[str, Any] | None = None) -> Denoise:
     options: dict[str, Any] = {"preset": preset, "seed": given.seed, "device": given.device, "folder": given.work}
-    denoiser = Denoiser.fit(given.train, budget=given.seconds, **options)
+    denoiser = Denoiser.fit(given.train, budget=given.seconds, overrides=overrides, **options)
     return lambda scans: [denoiser.denoise(scan, sampler=sampler) for scan in scans]
 
 

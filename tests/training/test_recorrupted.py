@@ -102,7 +102,8 @@ def test_neighbours_are_seen_as_they_are_and_what_is_missing_never_tells_z(
     made.network = Spy()
     kinds = set()
     for left_out in (0.0, 1.0):
-        monkeypatch.setattr("diffdenoise.training.recorrupted.LEFT_OUT", left_out)
+        monkeypatch.setattr("diffdenoise.training.recorrupted.ALONE", left_out)
+        monkeypatch.setattr("diffdenoise.training.recorrupted.ONE_SIDED", 0.0)
         for step in range(10):
             boxes = draw_boxes(made.noisy.shapes, 0, step, 4, 48)
             made.loss_at(step, step_generator(0, step))

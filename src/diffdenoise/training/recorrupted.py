@@ -26,7 +26,7 @@ from diffdenoise.training.stage import Stage
 from diffdenoise.training.student import make_student, offsets
 
 LEAST = 0.01  # of the typical noise variance: crops with less, of a mask, weigh no more than with this
-LEFT_OUT = 0.1  # of the neighbours, so that slices are known that have none
+ALONE, ONE_SIDED = 0.25, 0.1  # share of the crops without any neighbours; of the others' neighbours, left out
 WINDOW = 32  # pixels; smaller squares show more of chance, larger ones less of where the level is wrong
 
 
@@ -58,17 +58,14 @@ class RecorruptedStage(Stage):
 
     def _neighbours(self, boxes: list[Box], given: Tensor, generator: torch.Generator) -> list[Tensor]:
         """The crops beside those of the boxes, each (2 N, 1, H, W) for both of the pairs `given`."""
-        found = []
+        found, alone = [], torch.rand(len(boxes), generator=generator) < ALONE
         for offset in offsets(self.settings.neighbours or 0):
-            left_out = torch.rand(len(boxes), generator=generator) < LEFT_OUT
+            left_out = alone | (torch.rand(len(boxes), generator=generator) < ONE_SIDED)
             there = [self.noisy.neighbour(box, offset) for box in boxes]
             missing = left_out | torch.tensor([box is None for box in there])
-            crops = self.place(self.noisy.crops([other or box for other, box in zip(there, boxes, strict=True)]))
-            found.append(
-                torch.where(
-                    self.place(missing[:, None, None, None]).repeat(2, 1, 1, 1), given, crops.repeat(2, 1, 1, 1)
-                )
-            )
+            crops = self.noisy.crops([other or box for other, box in zip(there, boxes, strict=True)])
+            shown, absent = (self.place(torch.cat([x, x])) for x in (crops, missing[:, None, None, None]))
+            found.append(torch.where(absent, given, shown))
         return found
 
     def _noise(self, x_noisy: Tensor, scan: int, generator: torch.Generator) -> Tensor:
