@@ -23,7 +23,7 @@ from diffdenoise.training.stage import train
 
 
 def default(given: Given) -> Denoise:
-    """What `diffdenoise fit --budget` and `diffdenoise denoise` do; for single slices without neighbours, as advised."""
+    """What `diffdenoise fit --budget` and `diffdenoise denoise` do; where single slices come, without neighbours."""
     return _preset(given, None, "student", {"student": {"neighbours": 0}} if given.single else {})
 
 
