@@ -164,3 +164,12 @@ def test_the_command_line_offers_the_presets_there_are() -> None:
 
     choices = get_args(get_args(get_args(Preset)[0])[0])
     assert set(choices) == set(PRESETS)
+
+
+def test_the_command_line_offers_the_samplers_there_are() -> None:
+    from typing import get_args
+
+    from diffdenoise.cli import SamplerChoice
+    from diffdenoise.inference import Sampler
+
+    assert get_args(get_args(SamplerChoice)[0]) == get_args(Sampler)

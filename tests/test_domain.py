@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,15 +39,6 @@ def test_left_as_it_is_the_level_keeps_its_shape() -> None:
 
 def test_a_scan_without_noise_has_nothing_to_even_out() -> None:
     assert Domain.of(0, 1, constant_level(0), even=True).stabilisation is None
-
-
-def test_the_floor_of_rician_noise_is_taken_off_on_the_way_back() -> None:
-    domain = Domain.of(10, 100, constant_level(20), even=False)
-    there = domain.into(np.array([25.0, 500.0], np.float32))
-    np.testing.assert_allclose(domain.back(there), [25, 500], rtol=1e-5)
-    dark, bright = replace(domain, floor=20.0).back(there)
-    assert dark == 0  # 1.253 sigma is what a magnitude is without any signal
-    assert bright == pytest.approx(500 - 20**2 / (2 * 500), abs=0.02)
 
 
 def test_a_spread_is_scaled_by_the_local_slope() -> None:

@@ -107,6 +107,15 @@ def test_the_floor_of_rician_noise_goes_where_the_fit_has_decided_so(model: Mode
     )
 
 
+def test_the_ensemble_sees_a_slice_and_the_slice_turned_alike(model: Model) -> None:
+    pixels = noisy_disks(slices=2, rows=48, columns=48)
+    turned = np.ascontiguousarray(np.rot90(pixels, axes=(1, 2)))
+    one, other = (denoise_slices(model, image, "ensemble").pixels for image in (pixels, turned))
+    np.testing.assert_allclose(np.rot90(one, axes=(1, 2)), other, atol=1e-4)
+    plain, plain_turned = (denoise_slices(model, image).pixels for image in (pixels, turned))
+    assert np.abs(np.rot90(plain, axes=(1, 2)) - plain_turned).max() > 1e-3
+
+
 class Above(nn.Module):
     """The slice before."""
 

@@ -92,6 +92,7 @@ METHODS: dict[str, Method] = {
     "paper-srds": Method("paper preset, SRDS (at this budget not the paper)", "ours:paper_srds", "ours", core=False),
     "paper": Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours"),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours"),
+    "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False),
     "ours": Method("diffdenoise", "ours:default", "ours", revision=3),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean", revision=2),
     "supervised-long": Method(

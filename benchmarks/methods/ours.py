@@ -27,6 +27,11 @@ def default(given: Given) -> Denoise:
     return _preset(given, None, "student", {"student": {"neighbours": 0}} if given.single else {})
 
 
+def ensemble(given: Given) -> Denoise:
+    """The same with `--sampler ensemble`."""
+    return _preset(given, None, "ensemble", {"student": {"neighbours": 0}} if given.single else {})
+
+
 def three_stages(given: Given) -> Denoise:
     """The preset with blind-spot network, diffusion and student."""
     return _preset(given, "gpu" if given.device == "cuda" else "cpu", "student")

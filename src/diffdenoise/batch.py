@@ -95,7 +95,8 @@ def _denoise_one(
     scan = read_scan(item)
     inner: Progress = lambda _, done, total: progress(f"  {item.name}", done, total)  # noqa: E731
     result = denoiser.denoise_slices(scan.pixels, wanted.sampler, wanted.seed, inner, scan.frames)
-    if (bias := worst_bias(scan.pixels, result.pixels)) > WORRYING_BIAS:
+    as_bright = result.pixels if result.magnitude is None else result.magnitude
+    if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:
         log.warning(
             "%s: the result is brighter or darker than the scan, by %.1f times the removed noise. The model is trained "
             "too little or for other scans: look at --removed, and fit with more time or on these scans.",
@@ -117,8 +118,11 @@ def _denoise_one(
 
 def _settings(denoiser: Denoiser, wanted: Wanted) -> dict[str, Any]:
     """Everything besides the model that decides the pixels."""
-    settings: dict[str, Any] = {"sampler": wanted.sampler, "preset": denoiser.model.config.preset}
+    config = denoiser.model.config
+    settings: dict[str, Any] = {"sampler": wanted.sampler, "preset": config.preset}
+    if config.noise_floor == "remove":
+        settings["noise_floor"] = "removed where the background shows it"
     if wanted.sampler == "srds" or wanted.spread:
-        teacher = denoiser.model.config.teacher
+        teacher = config.teacher
         settings.update(seed=wanted.seed, steps=teacher.steps, pairs=teacher.pairs, fused=teacher.fuse)
     return settings

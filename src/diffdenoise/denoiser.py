@@ -80,7 +80,8 @@ class Denoiser:
     def denoise(self, image: np.ndarray | Scan, *, sampler: Sampler = "student", seed: int = 0) -> Any:
         """The denoised image: array in, array out, Scan in, Scan out; same shape, units and (for arrays) dtype.
 
-        Integer arrays are rounded and saturated. sampler "student" is one forward pass; "srds" samples and fuses.
+        Integer arrays are rounded and saturated. sampler "student" is one forward pass; "ensemble" the mean of eight,
+        of the slice turned and mirrored; "srds" samples and fuses.
         """
         if isinstance(image, Scan):
             return image.with_pixels(self.denoise_slices(image.pixels, sampler, seed, frames=image.frames).pixels)

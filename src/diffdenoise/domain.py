@@ -1,7 +1,4 @@
-"""From a scan's own units to those that the networks work in, and back.
-
-There: normalised, and stabilised if wanted. Back: without the floor of Rician noise, if wanted.
-"""
+"""From a scan's own units to those that the networks work in, and back: normalised, and stabilised if wanted."""
 
 from __future__ import annotations
 
@@ -10,24 +7,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
-from diffdenoise.noise.rician import without_floor
 from diffdenoise.noise.stabilise import Stabilisation, stabilise
 from diffdenoise.normalisation import normalise, restore
 
 
 @dataclass(frozen=True)
 class Domain:
-    """The way of one scan.
-
-    level: of its noise as the networks see it. floor: sigma of the Rician noise whose floor is taken off on the way
-    back, in the scan's units; 0 takes nothing off.
-    """
+    """The way of one scan; level: of its noise as the networks see it."""
 
     offset: float
     scale: float
     level: NoiseLevel
     stabilisation: Stabilisation | None = None
-    floor: float = 0.0
 
     @classmethod
     def of(cls, offset: float, scale: float, level: NoiseLevel, even: bool) -> Domain:
@@ -47,8 +38,7 @@ class Domain:
     def back(self, denoised: np.ndarray) -> np.ndarray:
         """Denoised pixels in the scan's units, float32; unbiased where the noise was evened out."""
         normalised = self.stabilisation.inverse(denoised) if self.stabilisation else denoised
-        restored = restore(normalised, self.offset, self.scale)
-        return without_floor(restored, self.floor) if self.floor else restored
+        return restore(normalised, self.offset, self.scale)
 
     def spread_back(self, spread: np.ndarray, denoised: np.ndarray) -> np.ndarray:
         """A spread around denoised pixels (both as the networks see them) in the scan's units, float32."""

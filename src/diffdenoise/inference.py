@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -14,21 +15,26 @@ from diffdenoise.model_file import Model
 from diffdenoise.noise.estimate import constant_level, estimate_noise
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
-from diffdenoise.noise.rician import rician_sigma
+from diffdenoise.noise.rician import rician_sigma, without_floor
 from diffdenoise.rounds import image_seed, sample_slice
+from diffdenoise.symmetry import over_symmetries
 from diffdenoise.tiling import tiled
 from diffdenoise.training.slices import neighbour
 from diffdenoise.training.student import offsets
 
-Sampler = Literal["student", "srds"]
+Sampler = Literal["student", "ensemble", "srds"]
 
 
 @dataclass(frozen=True)
 class Denoised:
-    """A result in the units of the input, (slices, rows, columns); spread only where a sampler gave one."""
+    """A result in the units of the input, (slices, rows, columns).
+
+    spread: only where a sampler gave one. magnitude: the same with the floor of Rician noise, where that was taken off.
+    """
 
     pixels: np.ndarray
     spread: np.ndarray | None
+    magnitude: np.ndarray | None = None
 
 
 def denoise_slices(
@@ -40,9 +46,10 @@ def denoise_slices(
     progress: Callable[[int, int], None] = lambda done, total: None,
     frames: int = 1,
 ) -> Denoised:
-    """Denoise one scan, float (slices, rows, columns) in its own units. The spread comes with sampler "srds" alone.
+    """Denoise one scan, float (slices, rows, columns) in its own units.
 
-    frames: so many volumes of the same places, one after the other.
+    sampler: "student" is one pass; "ensemble" the mean of its passes over the eight symmetries of each slice; "srds"
+    samples and fuses, and alone gives a spread. frames: so many volumes of the same places, one after the other.
 
     A student that sees neighbouring slices is given them where there are some, and the slice itself where not. Each
     slice of the result stays within the range of its own noisy pixels.
@@ -52,12 +59,13 @@ def denoise_slices(
     domain = domain_of(model, pixels, frames)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
+    student = partial(over_symmetries, model.student) if sampler == "ensemble" else model.student
     for index, image in enumerate(pixels):
         if spread is None:
             seen = [index, *_beside(index, len(pixels), frames, model.config.student.neighbours or 0)]
             x_noisy = torch.from_numpy(np.stack([domain.into(pixels[number]) for number in seen]))[None].to(device)
             with torch.no_grad():
-                clean = tiled(model.student, x_noisy)
+                clean = tiled(student, x_noisy)
         else:
             x_noisy = torch.from_numpy(domain.into(image))[None, None].to(device)
             sampled = sample_slice(model, x_noisy, domain.level, [image_seed(seed, image)])
@@ -66,7 +74,11 @@ def denoise_slices(
         # Magnitudes stay positive, stored ranges suffice. No bias: the noisy extremes lie outside the clean ones.
         result[index] = domain.back(clean[0, 0].cpu().numpy()).clip(image.min(), image.max())
         progress(index + 1, len(pixels))
-    return Denoised(result, spread)
+    floor = _floor(model, pixels)
+    if not floor:
+        return Denoised(result, spread)
+    lowest = pixels.min((1, 2), keepdims=True)  # stored ranges suffice
+    return Denoised(np.maximum(without_floor(result, floor), lowest), spread, magnitude=result)
 
 
 def _beside(index: int, slices: int, frames: int, neighbours: int) -> list[int]:
@@ -78,14 +90,22 @@ def _beside(index: int, slices: int, frames: int, neighbours: int) -> list[int]:
 def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     """The way of a scan (slices, rows, columns) into the model's domain, by the model's rule and the scan's own noise.
 
-    The noise level is the one the user gave, or estimated for the model's hidden patch. The floor of Rician noise is
-    taken off by the sigma that the scan's own dark background shows; without such a background it stays.
+    The noise level is the one the user gave, or estimated for the model's hidden patch.
     """
     config = model.config
     offset, scale = model.normalisation.range_of(pixels)
-    floor = (config.sigma or rician_sigma(look(pixels))) if config.noise_floor == "remove" else 0.0
     if config.sigma is not None:
-        return replace(Domain.of(offset, scale, constant_level(config.sigma), even=False), floor=floor)
+        return Domain.of(offset, scale, constant_level(config.sigma), even=False)
     first, again = repetitions(np.split(pixels, frames)) or (pixels, None)
     level = estimate_noise(first, (config.blind_spot.patch or 1) // 2, again=again)
-    return replace(Domain.of(offset, scale, level, config.stabilise), floor=floor)
+    return Domain.of(offset, scale, level, config.stabilise)
+
+
+def _floor(model: Model, pixels: np.ndarray) -> float:
+    """Sigma of the noise whose floor is to be taken off: as given, or as the scan's own dark background shows it.
+
+    0 if it is to stay, or there is no such background.
+    """
+    if model.config.noise_floor != "remove":
+        return 0.0
+    return model.config.sigma or rician_sigma(look(pixels))

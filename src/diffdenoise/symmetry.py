@@ -1,0 +1,26 @@
+"""The eight symmetries of the square: a network that learned from crops turned and mirrored has eight opinions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+SYMMETRIES = 8
+
+
+def turned(x: Tensor, turn: int) -> Tensor:
+    """(N, C, H, W) by so many quarters, and mirrored from the fourth on."""
+    x = torch.rot90(x, turn % 4, (2, 3))
+    return (x.flip(-1) if turn >= 4 else x).contiguous()
+
+
+def turned_back(x: Tensor, turn: int) -> Tensor:
+    """The inverse of `turned`."""
+    return torch.rot90(x.flip(-1) if turn >= 4 else x, -(turn % 4), (2, 3)).contiguous()
+
+
+def over_symmetries(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Mean of what a function of images makes of all eight, each turned back (self-ensemble, Timofte et al. 2016)."""
+    return torch.stack([turned_back(function(turned(x, turn)), turn) for turn in range(SYMMETRIES)]).mean(0)

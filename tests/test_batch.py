@@ -1,0 +1,45 @@
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from diffdenoise.batch import Wanted, denoise_scans
+from diffdenoise.denoiser import Denoiser
+from diffdenoise.model_file import Round, load_model
+from diffdenoise.noise.models import rician
+from diffdenoise.phantom import mni_slices
+from diffdenoise.presets import make_config
+from diffdenoise.scans.files import find
+
+
+class Scaled(nn.Module):
+    """Everything let through, brighter."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * x
+
+
+@pytest.mark.parametrize("floor", ["remove", "keep"])
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_a_wrong_brightness_is_told_and_a_floor_that_was_taken_off_is_not_one(
+    smoke_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, floor: str, factor: float
+) -> None:
+    clean = torch.from_numpy(mni_slices(60, 2, 10))
+    np.save(tmp_path / "scan.npy", 500 * rician(clean, 0.06, torch.Generator().manual_seed(0)).numpy())
+    config = make_config("fast", {"noise_floor": floor})
+    model = replace(load_model(smoke_model), rounds=(Round(None, Scaled(factor)),), config=config)
+    found, _ = find([tmp_path / "scan.npy"])
+    with caplog.at_level(logging.WARNING, logger="diffdenoise"):
+        denoise_scans(Denoiser(model, "cpu"), found, tmp_path / "out", Wanted(), lambda what, done, total: None)
+    assert ("brighter or darker" in caplog.text) == (factor > 1)
+    sidecar = json.loads((tmp_path / "out" / "scan.npy.json").read_text())
+    assert ("noise_floor" in sidecar["settings"]) == (floor == "remove")
