@@ -9,6 +9,7 @@ import pytest
 from benchmarks.methods import METHODS, Given, NotApplicableError
 from benchmarks.methods.classical import _spectrum, _stabilised
 from benchmarks.noises import NOISES
+from diffdenoise.model_file import load_model
 from tests.conftest import noisy_disks
 
 NEEDS = {
@@ -54,6 +55,14 @@ def test_a_method_takes_noise_off_and_keeps_shapes(name: str, tmp_path: Path) ->
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_can_be_found(name: str) -> None:
     assert callable(METHODS[name].load())
+
+
+@pytest.mark.parametrize(("single", "wanted"), [(True, 0), (False, 1)])
+def test_where_single_slices_come_the_default_looks_at_no_neighbours(tmp_path: Path, single: bool, wanted: int) -> None:
+    clean = np.repeat(noisy_disks(slices=1, sigma=0), 6, axis=0)
+    noisy = clean + SIGMA * np.random.default_rng(0).standard_normal(clean.shape).astype(np.float32)
+    METHODS["ours"].load()(Given([noisy], 1.0, "cpu", 0, tmp_path / "run", single=single))
+    assert load_model(tmp_path / "run" / "model.safetensors").config.student.neighbours == wanted
 
 
 def test_noise2self_never_sees_the_pixel_it_predicts(tmp_path: Path) -> None:

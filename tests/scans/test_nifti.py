@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.files import write_scan
-from diffdenoise.scans.nifti import _as_slices, _from_slices
+from diffdenoise.scans.planes import as_slices, from_slices
 from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
 
 VOLUMES = st.sampled_from(["u1", "i2", "u2", "i4", "f4", "f8"]).flatmap(
@@ -67,7 +67,7 @@ def test_identity_to_the_last_byte(stored: np.ndarray, order: str, suffix: str, 
 @given(hnp.array_shapes(min_dims=3, max_dims=5, max_side=4), st.integers(0, 2))
 def test_slices_can_be_put_back(shape: tuple[int, ...], axis: int) -> None:
     stored = np.arange(np.prod(shape)).reshape(shape)
-    np.testing.assert_array_equal(_from_slices(_as_slices(stored, axis), shape, axis), stored)
+    np.testing.assert_array_equal(from_slices(as_slices(stored, axis), shape, axis), stored)
 
 
 def test_slices_follow_each_other_in_space_then_time(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from diffdenoise.scans import dicom, nifti, npy, png, tiff
+from diffdenoise.scans import dicom, itk, nifti, npy, png, tiff
 from diffdenoise.scans.scan import Provenance, Scan
 
 
@@ -27,6 +27,7 @@ FORMATS: dict[str, Format] = {
     "nifti": nifti,
     "dicom": dicom,  # a series of files; its result is a folder
     "dicom_file": dicom,  # one file; its result is a file
+    "itk": itk,
     "png": png,
     "tiff": tiff,
     "npy": npy,
@@ -52,4 +53,7 @@ def format_of(path: Path) -> str | None:
 
 def describe_formats() -> str:
     """The supported formats in words, for error messages."""
-    return "NIfTI (.nii, .nii.gz), DICOM (any name), PNG (.png), TIFF (.tif, .tiff), NumPy (.npy)"
+    return (
+        "NIfTI (.nii, .nii.gz), DICOM (any name), MetaImage (.mha), NRRD (.nrrd), PNG (.png), TIFF (.tif, .tiff), "
+        "NumPy (.npy)"
+    )

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from diffdenoise.errors import ScanError
+from diffdenoise.scans.planes import as_slices, from_slices, slice_axis
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored
 
@@ -35,7 +36,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one NIfTI file: scaled values, slices of all time points one after the other."""
     volume = _load(paths[0])
     with reading(paths[0], "NIfTI"):
-        pixels = to_physical(_as_slices(volume.stored, volume.axis), volume.slope, volume.intercept)
+        pixels = to_physical(as_slices(volume.stored, volume.axis), volume.slope, volume.intercept)
     return Scan(pixels, name, "nifti", paths, "arbitrary", math.prod(volume.stored.shape[3:]))
 
 
@@ -45,14 +46,14 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     volume = _load(path)
     with _open(path, "rb") as file:
         head = file.read(volume.offset)
-    original = _as_slices(volume.stored, volume.axis)
+    original = as_slices(volume.stored, volume.axis)
     if provenance.quantity == "denoised":
         result = to_stored(scan.pixels, original, volume.slope, volume.intercept)
     else:
         result = to_float32(scan.pixels, original)
         head, dtype = _float32_head(head, volume.header_type)
         result = result.astype(dtype)
-    back = _from_slices(result, volume.stored.shape, volume.axis)
+    back = from_slices(result, volume.stored.shape, volume.axis)
     with _open(target, "wb") as file:
         file.write(head)
         file.write(back.tobytes(order="F"))
@@ -72,39 +73,10 @@ def _load(path: Path) -> _Volume:
         proxy: Any = image.dataobj
         if not np.isfinite([proxy.slope, proxy.inter]).all() or proxy.slope == 0:
             raise ScanError(path, f"has an unusable scale (slope {proxy.slope})", "Mend scl_slope in its header.")
-        axis = _slice_axis(image.shape, image.header.get_zooms())
+        axis = slice_axis(image.shape, image.header.get_zooms())
         return _Volume(
             proxy.get_unscaled(), float(proxy.slope), float(proxy.inter), axis, int(proxy.offset), type(image.header)
         )
-
-
-def _slice_axis(shape: tuple[int, ...], zooms: tuple[float, ...]) -> int:
-    """The spatial axis with the largest voxels; of equals the last; a single-slice axis comes first."""
-    # An axis of length 1 must be the slice axis: any other choice cuts a flat image into strips one pixel wide.
-    sizes = [round(abs(float(zoom)), 3) if np.isfinite(zoom) else 0.0 for zoom in zooms[:3]]
-    if len(shape) < 3:
-        return 2
-    return max(range(3), key=lambda axis: (shape[axis] == 1, sizes[axis], axis))
-
-
-def _as_slices(stored: np.ndarray, axis: int) -> np.ndarray:
-    """(x, y[, z, t, c]) -> (c * t * z, rows, columns), z the fastest of the three where z is the slice axis."""
-    spread = _slices_first(stored, axis)
-    return spread.reshape(-1, *spread.shape[-2:])
-
-
-def _from_slices(slices: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
-    # the same rearrangement of an array of indices would be slow: undo its two steps instead
-    template = _slices_first(np.broadcast_to(np.int8(0), shape), axis)
-    full = slices.reshape(template.shape)
-    if len(shape) > 2:
-        full = np.moveaxis(full, -3, len(shape) - 1 - axis)
-    return full.T
-
-
-def _slices_first(stored: np.ndarray, axis: int) -> np.ndarray:
-    flipped = stored.T  # NIfTI's first axis is the fastest in memory: now columns come last
-    return flipped if stored.ndim < 3 else np.moveaxis(flipped, stored.ndim - 1 - axis, -3)
 
 
 def _float32_head(head: bytes, header_type: Any) -> tuple[bytes, np.dtype]:
