@@ -21,7 +21,6 @@ from diffdenoise.noise.trend import Trend, classify_noise
 from diffdenoise.presets import PRESETS
 from diffdenoise.tiling import tiled
 from diffdenoise.training.slices import Box, cut, draw_boxes
-from diffdenoise.training.stage import WARM_UP
 from diffdenoise.training.student import make_student
 
 GRID = 4  # pixels; of Noise2Self's masks, as in its authors' code
@@ -128,7 +127,7 @@ def _hide(y: Tensor, number: int) -> tuple[Tensor, Tensor]:
 def train(
     given: Given, loss: Loss, adapt: Callable[[nn.Module], nn.Module] = lambda model: model, exact: bool = False
 ) -> Denoise:
-    """Train as the default is trained: its learning rate rises, then falls to zero along a cosine of the time spent.
+    """Train for the time given, the learning rate falling to zero along a cosine of the time spent.
 
     exact: in fp32; else in bf16 where the device has it, as this project trains.
     """
@@ -141,8 +140,7 @@ def train(
     shapes = [(len(scan), 1, *scan.shape[1:]) for scan in given.train]
     start, number, spent = time.perf_counter(), 0, 0.0
     while spent < 1:
-        rate = min(1.0, (number + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * spent))
-        optimizer.param_groups[0]["lr"] = rate * settings.learning_rate
+        optimizer.param_groups[0]["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * spent))
         boxes = draw_boxes(shapes, given.seed, number, settings.batch, settings.crop)
         batch = tuple(_crops(scans, boxes, given.device) for scans in (given.train, given.clean or given.train))
         with torch.autocast(given.device, torch.bfloat16, enabled=low):

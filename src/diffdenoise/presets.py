@@ -30,7 +30,7 @@ FAST = Config(
     diffusion=DiffusionSettings(steps=1, batch=4, crop=64, learning_rate=1e-3),  # not trained
     teacher=TeacherSettings(),  # none
     student=StudentSettings(
-        steps=10_000, batch=4, crop=64, learning_rate=6e-3, learns_from="recorrupted", neighbours=None
+        steps=10_000, batch=4, crop=64, learning_rate=2e-3, learns_from="recorrupted", neighbours=None
     ),
 )
 
