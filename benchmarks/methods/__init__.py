@@ -95,7 +95,5 @@ METHODS: dict[str, Method] = {
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False),
     "ours": Method("diffdenoise", "ours:default", "ours", revision=3),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
-    "supervised-long": Method(
-        "supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False, revision=2
-    ),
+    "supervised-long": Method("supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False),
 }
