@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from diffdenoise.scans import dicom, itk, nifti, npy, png, tiff
+from diffdenoise.scans import dicom, hdf5, itk, nifti, npy, png, tiff
 from diffdenoise.scans.scan import Provenance, Scan
 
 
@@ -28,6 +28,7 @@ FORMATS: dict[str, Format] = {
     "dicom": dicom,  # a series of files; its result is a folder
     "dicom_file": dicom,  # one file; its result is a file
     "itk": itk,
+    "hdf5": hdf5,
     "png": png,
     "tiff": tiff,
     "npy": npy,
@@ -55,5 +56,5 @@ def describe_formats() -> str:
     """The supported formats in words, for error messages."""
     return (
         "NIfTI (.nii, .nii.gz), DICOM (any name), MetaImage (.mha), NRRD (.nrrd), PNG (.png), TIFF (.tif, .tiff), "
-        "NumPy (.npy)"
+        "NumPy (.npy), HDF5 (.h5, .hdf5)"
     )

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from diffdenoise.errors import ScanError
+from diffdenoise.scans.files import write_scan
+from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
+
+VOLUMES = st.sampled_from(["u1", "i2", "u2", "i4", "f4", "f8"]).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=2, max_dims=4, max_side=5))
+)
+
+
+def save(path: Path, image: np.ndarray, name: str = "reconstruction_rss") -> None:
+    """As fastMRI's files are: image, k-space, header, attributes."""
+    with h5py.File(path, "w") as file:
+        stored = file.create_dataset(name, data=image, compression="gzip")
+        stored.attrs["unit"] = "arbitrary"
+        file.create_dataset("kspace", data=np.zeros((2, 3, 4, 4), np.complex64))
+        file.create_dataset("ismrmrd_header", data="<ismrmrdHeader/>")
+        file.create_dataset("more/mask", data=np.ones(4, bool))
+        file.attrs["acquisition"] = "CORPD_FBK"
+        file.attrs["max"] = 1.5
+
+
+@settings(deadline=None, max_examples=40)
+@given(VOLUMES, st.sampled_from(["reconstruction_rss", "somewhere/volume"]))
+def test_written_back_unchanged_it_is_the_same_without_kspace(image: np.ndarray, name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.h5"
+        save(path, image, name)
+        with h5py.File(round_trip(path, Path(folder) / "out")) as result:
+            assert result[name].dtype == image.dtype
+            assert result[name].compression == "gzip"
+            assert result[name].attrs["unit"] == "arbitrary"
+            np.testing.assert_array_equal(result[name][()], image)
+            assert result["ismrmrd_header"][()] == b"<ismrmrdHeader/>"
+            assert result["more/mask"].shape == (4,)
+            assert dict(result.attrs) == {"acquisition": "CORPD_FBK", "max": 1.5}
+            assert "kspace" not in result
+
+
+def test_the_named_image_is_taken_and_volumes_are_kept_apart(tmp_path: Path) -> None:
+    image = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    save(tmp_path / "a.h5", image)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["reconstruction_esc"] = np.zeros((3, 4, 5))
+    scan = read(tmp_path / "a.h5")
+    assert (scan.pixels.shape, scan.frames) == ((6, 4, 5), 2)
+    removed = write_scan(scan.with_pixels(scan.pixels * 0 - 0.5), tmp_path / "out", REMOVED)
+    with h5py.File(removed) as result:
+        assert (result["reconstruction_rss"][()] == -0.5).all()
+    written = write_scan(scan.with_pixels(scan.pixels + 1), tmp_path / "out", PROVENANCE)
+    with h5py.File(written) as result:
+        np.testing.assert_array_equal(result["reconstruction_rss"][()], image + 1)
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file["kspace"] = np.zeros((2, 4, 4), np.complex64)
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["a"], file["b"] = np.zeros((4, 4)), np.zeros((4, 4))
+    save(tmp_path / "cut.h5", np.zeros((30, 40, 40)))
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "cut.h5").read_bytes()[:2500])
+    (tmp_path / "text.h5").write_text("not an image")
+    (tmp_path / "empty.h5").touch()
+    save(tmp_path / "mask.h5", np.zeros((4, 4), bool))
+    for name, word in {
+        "raw.h5": "no images.*reconstructed first",
+        "two.h5": r"holds 2 images .*/a \(4, 4\), /b",
+        "cut.h5": "cannot be read",
+        "text.h5": "cannot be read",
+        "empty.h5": "empty",
+        "mask.h5": "mask",
+    }.items():
+        with pytest.raises(ScanError, match=word):
+            read(tmp_path / name)
