@@ -10,7 +10,7 @@ from diffdenoise.errors import ScanError
 from diffdenoise.scans import sidecar
 from diffdenoise.scans.atomic import atomic_file, atomic_folder
 from diffdenoise.scans.find import Found, find
-from diffdenoise.scans.formats import FOLDERS, FORMATS, suffix_of
+from diffdenoise.scans.formats import FOLDERS, FORMATS, OTHER_SUFFIX, suffix_of
 from diffdenoise.scans.scan import Provenance, Scan
 
 __all__ = ["FORMATS", "Found", "check_target", "find", "is_done", "read_scan", "result_path", "write_scan"]
@@ -25,13 +25,10 @@ def read_scan(found: Found) -> Scan:
 
 def result_path(scan: Scan | Found, folder: Path, quantity: str = "denoised") -> Path:
     """Where the result goes: ``folder/name``, with ``_spread`` or ``_removed`` before the suffix for those."""
-    if quantity == "denoised":
-        return folder / scan.name
     pure = PurePosixPath(scan.name)
     suffix = "" if scan.format in FOLDERS else suffix_of(pure.name)
-    stem = pure.name.removesuffix(suffix)
-    # PNG cannot hold signed or fractional numbers
-    return folder / pure.with_name(f"{stem}_{quantity}{'.tiff' if scan.format == 'png' else suffix}")
+    stem, marked = pure.name.removesuffix(suffix), "" if quantity == "denoised" else f"_{quantity}"
+    return folder / pure.with_name(f"{stem}{marked}{OTHER_SUFFIX.get((scan.format, quantity), suffix)}")
 
 
 def is_done(scan: Scan | Found, folder: Path, provenance: Provenance) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from diffdenoise.scans import dicom, hdf5, itk, nifti, npy, png, tiff
+from diffdenoise.scans import dicom, foreign, hdf5, itk, nifti, npy, png, tiff
 from diffdenoise.scans.scan import Provenance, Scan
 
 
@@ -32,8 +32,14 @@ FORMATS: dict[str, Format] = {
     "png": png,
     "tiff": tiff,
     "npy": npy,
+    "foreign": foreign,
 }
 
+# PNG cannot hold signed or fractional numbers; formats that are read alone give NIfTI
+OTHER_SUFFIX = {("png", "spread"): ".tiff", ("png", "removed"): ".tiff"}
+OTHER_SUFFIX |= dict.fromkeys(
+    (("foreign", "denoised"), ("foreign", "spread"), ("foreign", "removed")), foreign.RESULT_SUFFIX
+)
 FOLDERS = frozenset({"dicom"})  # formats whose result is a folder
 
 
@@ -56,5 +62,5 @@ def describe_formats() -> str:
     """The supported formats in words, for error messages."""
     return (
         "NIfTI (.nii, .nii.gz), DICOM (any name), MetaImage (.mha), NRRD (.nrrd), PNG (.png), TIFF (.tif, .tiff), "
-        "NumPy (.npy), HDF5 (.h5, .hdf5)"
+        "NumPy (.npy), HDF5 (.h5, .hdf5), and to read alone Philips PAR/REC, MINC (.mnc), AFNI (.HEAD)"
     )

@@ -1,0 +1,60 @@
+"""Volumes that are read alone, through nibabel: Philips PAR/REC, MINC, AFNI. Their results are NIfTI, float32.
+
+Slices are taken as from NIfTI volumes; the affine is nibabel's.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffdenoise.errors import ScanError
+from diffdenoise.scans.planes import as_slices, from_slices, slice_axis
+from diffdenoise.scans.scan import Provenance, Scan
+from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical
+
+SUFFIXES: tuple[str, ...] = (".par", ".mnc", ".head")
+RESULT_SUFFIX = ".nii.gz"
+PIXELS_BESIDE = {".par": ".rec", ".head": ".brik"}  # of AFNI's, the name may go on with .gz
+
+
+def read(paths: tuple[Path, ...], name: str) -> Scan:
+    """The scan in one file (and the one beside it that holds its pixels): scaled values, all time points in a row."""
+    image = _load(paths[0])
+    with reading(paths[0], "a volume"):
+        scaled = np.asarray(image.dataobj)
+        pixels = to_physical(as_slices(scaled, slice_axis(scaled.shape, image.header.get_zooms())))
+    return Scan(pixels, name, "foreign", paths, "arbitrary", math.prod(scaled.shape[3:]))
+
+
+def write(scan: Scan, target: Path, provenance: Provenance) -> None:
+    """A NIfTI file with the same affine and voxel sizes."""
+    import nibabel
+
+    image = _load(scan.paths[0])
+    scaled = np.asarray(image.dataobj)
+    axis = slice_axis(scaled.shape, image.header.get_zooms())
+    back = from_slices(to_float32(scan.pixels, as_slices(scaled, axis)), scaled.shape, axis)
+    result = nibabel.Nifti1Image(back, image.affine)
+    result.header.set_zooms([float(size) or 1.0 for size in image.header.get_zooms()[: back.ndim]])
+    result.header.set_xyzt_units("mm")
+    nibabel.save(result, target)
+
+
+def _load(path: Path) -> Any:
+    import nibabel
+
+    beside = PIXELS_BESIDE.get(path.suffix.lower())
+    if beside and not any(other.name.lower().startswith(path.stem.lower() + beside) for other in path.parent.iterdir()):
+        raise ScanError(path, f"has no {beside.upper()} file beside it, which holds the pixels", "Copy both.")
+    with reading(path, "a volume"):
+        image: Any = nibabel.load(path)
+        check_numeric(path, np.dtype(image.get_data_dtype()))
+        check_size(path, image.shape)
+        if not 2 <= len(image.shape) <= (3 if path.suffix.lower() == ".mnc" else 5):
+            remedy = "Convert it to NIfTI." if path.suffix.lower() != ".mnc" else "Convert it to NIfTI (mnc2nii)."
+            raise ScanError(path, f"has {len(image.shape)} dimensions", remedy)
+    return image

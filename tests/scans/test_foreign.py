@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+
+from diffdenoise.errors import ScanError
+from diffdenoise.scans.files import find, read_scan, write_scan
+from tests.scans.format_checks import PROVENANCE, REMOVED, read
+
+NIBABELS_OWN = Path(nibabel.__file__).parent / "tests" / "data"  # its wheel carries small files of most formats
+PHANTOM, MINC, AFNI = "phantom_EPI_asc_CLEAR_2_1", "minc2_1_scale.mnc", "example4d+orig"
+
+
+def copied(folder: Path, *names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        shutil.copy(NIBABELS_OWN / name, folder)
+    return folder / names[0]
+
+
+@pytest.fixture(params=[(f"{PHANTOM}.PAR", f"{PHANTOM}.REC"), (MINC,), (f"{AFNI}.HEAD", f"{AFNI}.BRIK.gz")])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    if not all((NIBABELS_OWN / name).exists() for name in request.param):
+        pytest.skip("nibabel came without its data")
+    return copied(tmp_path / "in", *request.param)
+
+
+def test_it_becomes_nifti_in_the_same_place(source: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in source.parent.iterdir()}
+    scan, original = read(source), nibabel.load(source)
+    assert scan.frames == (original.shape[3] if len(original.shape) > 3 else 1)
+    stem = source.name.removesuffix(source.suffix)
+    for provenance, name in ((PROVENANCE, f"{stem}.nii.gz"), (REMOVED, f"{stem}_removed.nii.gz")):
+        written = write_scan(scan.with_pixels(scan.pixels + 1), tmp_path / "out", provenance)
+        result = nibabel.load(written)
+        assert written.name == name
+        np.testing.assert_allclose(result.affine, original.affine, rtol=1e-6, atol=1e-5)
+        np.testing.assert_allclose(result.get_fdata(), original.get_fdata() + 1, rtol=1e-6, atol=1e-6)
+        zooms = original.header.get_zooms()
+        assert result.header.get_zooms() == pytest.approx([float(size) for size in zooms], rel=1e-6)
+    assert {path: path.read_bytes() for path in source.parent.iterdir()} == before
+
+
+def test_a_folder_of_them_is_found_once_each(source: Path) -> None:
+    found, errors = find([source.parent])
+    assert not errors
+    assert [item.name for item in found] == [source.name]
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    lonely = tmp_path / "lonely.PAR"
+    lonely.write_text("# header without pixels")
+    with pytest.raises(ScanError, match=r"no \.REC file beside it"):
+        read(lonely)
+    with h5py.File(tmp_path / "broken.mnc", "w"):
+        pass
+    found, _ = find([tmp_path / "broken.mnc"])
+    with pytest.raises(ScanError, match="cannot be read"):
+        read_scan(found[0])
