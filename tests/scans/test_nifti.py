@@ -63,6 +63,35 @@ def test_identity_to_the_last_byte(stored: np.ndarray, order: str, suffix: str, 
         assert content(round_trip(path, Path(folder) / "out")) == content(path)
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    hnp.arrays(st.sampled_from(["c8", "c16"]), hnp.array_shapes(min_dims=2, max_dims=4, max_side=4)),
+    st.sampled_from("<>"),
+)
+def test_complex_images_are_two_real_ones_and_come_back_to_the_last_byte(stored: np.ndarray, order: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.nii.gz"
+        save(path, stored, scale=(0, 0), order=order)
+        assert content(round_trip(path, Path(folder) / "out")) == content(path)
+        scan = read(path)
+        assert scan.frames == 2 * (stored.shape[3] if stored.ndim > 3 else 1)
+        real, imaginary = np.split(scan.pixels, 2)
+        assert (real.size, imaginary.size) == (stored.size, stored.size)
+
+
+def test_new_complex_pixels_and_what_was_removed(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    stored = (random.normal(size=(4, 5, 6)) + 1j * random.normal(size=(4, 5, 6))).astype(np.complex64)
+    save(tmp_path / "a.nii", stored, zooms=(1, 1, 2), scale=(0, 0))
+    scan = read(tmp_path / "a.nii")
+    np.testing.assert_array_equal(scan.pixels[8], stored[:, :, 2].imag.T)
+    doubled = nibabel.load(write_scan(scan.with_pixels(2 * scan.pixels), tmp_path / "out", PROVENANCE))
+    np.testing.assert_array_equal(np.asarray(doubled.dataobj), 2 * stored)
+    removed = nibabel.load(write_scan(scan.with_pixels(scan.pixels), tmp_path / "out", REMOVED))
+    assert removed.get_data_dtype() == np.complex64
+    np.testing.assert_array_equal(np.asarray(removed.dataobj), stored)
+
+
 @settings(deadline=None, max_examples=60)
 @given(hnp.array_shapes(min_dims=3, max_dims=5, max_side=4), st.integers(0, 2))
 def test_slices_can_be_put_back(shape: tuple[int, ...], axis: int) -> None:
@@ -149,7 +178,7 @@ def test_removed_part_is_float32_in_the_same_place(tmp_path: Path, order: str) -
 @pytest.mark.parametrize(
     ("data", "word"),
     [
-        (np.zeros((2, 2, 2), np.complex64), "complex"),
+        (np.zeros((2, 2, 2, 1, 2), np.complex64), "5 dimensions"),
         (np.zeros((2, 2, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "several values"),
         (np.zeros((2, 2, 2, 1, 1, 2), np.int16), "6 dimensions"),
         (np.zeros((4,), np.int16), "1 dimensions"),

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from diffdenoise.errors import ScanError
-from diffdenoise.scans.planes import as_slices, from_slices, slice_axis
+from diffdenoise.scans.planes import as_parts, as_slices, from_parts, from_slices, slice_axis
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored
 
@@ -24,7 +24,9 @@ SUFFIXES: tuple[str, ...] = (".nii.gz", ".nii")
 
 @dataclass(frozen=True)
 class _Volume:
-    stored: np.ndarray  # shape (x, y[, z[, t[, c]]]), as in the file
+    stored: np.ndarray  # shape (x, y[, z[, t[, c]]]), as in the file; complex ones as two volumes
+    shape: tuple[int, ...]  # in the file
+    dtype: np.dtype  # in the file
     slope: float
     intercept: float
     axis: int  # across which the slices are taken
@@ -41,7 +43,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
-    """Same header, dtype and scaling; float32 without scaling for quantities other than "denoised"."""
+    """Same header, dtype and scaling; float32 without scaling (complex64) for quantities other than "denoised"."""
     path = scan.paths[0]
     volume = _load(path)
     with _open(path, "rb") as file:
@@ -51,9 +53,11 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
         result = to_stored(scan.pixels, original, volume.slope, volume.intercept)
     else:
         result = to_float32(scan.pixels, original)
-        head, dtype = _float32_head(head, volume.header_type)
-        result = result.astype(dtype)
+        head = _float32_head(head, volume.header_type, volume.dtype.kind == "c")
     back = from_slices(result, volume.stored.shape, volume.axis)
+    if volume.dtype.kind == "c":
+        back = from_parts(back, volume.shape)
+    back = back.astype(volume.header_type(head[: volume.header_type.sizeof_hdr], check=False).get_data_dtype())
     with _open(target, "wb") as file:
         file.write(head)
         file.write(back.tobytes(order="F"))
@@ -66,28 +70,29 @@ def _load(path: Path) -> _Volume:
         image = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Image):  # Nifti2Image is a kind of Nifti1Image
             raise ScanError(path, f"is not NIfTI but {type(image).__name__}", "Convert it to NIfTI.")
-        check_numeric(path, image.header.get_data_dtype())
+        dtype = image.header.get_data_dtype()
+        most = 4 if dtype.kind == "c" else 5
+        check_numeric(path, dtype, complex_too=True)
         check_size(path, image.shape)
-        if not 2 <= image.ndim <= 5:
-            raise ScanError(path, f"has {image.ndim} dimensions", "Give an image of 2 to 5 dimensions.")
+        if not 2 <= image.ndim <= most:
+            raise ScanError(path, f"has {image.ndim} dimensions", f"Give an image of 2 to {most} dimensions.")
         proxy: Any = image.dataobj
         if not np.isfinite([proxy.slope, proxy.inter]).all() or proxy.slope == 0:
             raise ScanError(path, f"has an unusable scale (slope {proxy.slope})", "Mend scl_slope in its header.")
         axis = slice_axis(image.shape, image.header.get_zooms())
-        return _Volume(
-            proxy.get_unscaled(), float(proxy.slope), float(proxy.inter), axis, int(proxy.offset), type(image.header)
-        )
+        stored = as_parts(proxy.get_unscaled())
+        scale = float(proxy.slope), float(proxy.inter)
+        return _Volume(stored, image.shape, dtype, *scale, axis, int(proxy.offset), type(image.header))
 
 
-def _float32_head(head: bytes, header_type: Any) -> tuple[bytes, np.dtype]:
-    """The same leading bytes but for dtype, scaling and display range; and float32 in the file's byte order."""
+def _float32_head(head: bytes, header_type: Any, complex_: bool) -> bytes:
+    """The same leading bytes but for dtype, scaling and display range."""
     size = header_type.sizeof_hdr
     header = header_type(head[:size], check=False)
-    dtype = np.dtype(np.float32).newbyteorder(header.endianness)
-    header.set_data_dtype(dtype)
+    header.set_data_dtype(np.complex64 if complex_ else np.float32)
     for field, value in {"scl_slope": 1, "scl_inter": 0, "cal_min": 0, "cal_max": 0}.items():
         header[field] = value
-    return header.binaryblock + head[size:], dtype
+    return header.binaryblock + head[size:]
 
 
 def _open(path: Path, mode: str) -> BinaryIO:

@@ -36,9 +36,9 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise ScanError(path, f"cannot be read as {kind} ({reason})", remedy) from error
 
 
-def check_numeric(path: Path, dtype: np.dtype) -> None:
-    """ScanError unless the stored numbers are integers or real floats."""
-    if dtype.kind not in "iuf":
+def check_numeric(path: Path, dtype: np.dtype, complex_too: bool = False) -> None:
+    """ScanError unless the stored numbers are integers or floats, real ones if not complex_too."""
+    if dtype.kind not in ("iufc" if complex_too else "iuf"):
         words = {"c": "complex numbers", "b": "truth values (a mask)", "V": "several values a pixel (such as RGB)"}
         fault = f"holds {words.get(dtype.kind, f'values of type {dtype}')}, which are not supported"
         raise ScanError(path, fault, "Export one real-valued channel, such as the magnitude.")
