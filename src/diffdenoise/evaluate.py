@@ -11,7 +11,7 @@ from rich.table import Table
 from diffdenoise.errors import ConfigError, ScanError
 from diffdenoise.quality.reference import data_range as choose_range
 from diffdenoise.quality.reference import foreground, noise_kept, scores
-from diffdenoise.scans.files import Found, find, read_scan
+from diffdenoise.scans.files import Found, find, read_scan, result_path
 
 Row = dict[str, Any]
 
@@ -21,7 +21,8 @@ def evaluate_scans(
 ) -> tuple[list[Row], list[ScanError]]:
     """One row of figures per result that has a reference, and what went wrong with the others.
 
-    Folders are matched by the scans' relative names; two single files are taken as a pair whatever their names.
+    Folders are matched by the relative names that the scans' results have; two single files are taken as a pair
+    whatever their names.
     Raises ScanError if results or references are missing altogether.
     """
     found, errors = _found(results)
@@ -30,9 +31,10 @@ def evaluate_scans(
     rows = []
     for item in found:
         try:
-            if item.name not in references:
+            name = _matched(item)
+            if name not in references:
                 raise ScanError(item.paths[0], "has no reference of the same name", f"Put one into {reference}.")
-            rows.append(_evaluate(item, references[item.name], inputs.get(item.name), convention))
+            rows.append(_evaluate(item, references[name], inputs.get(name), convention))
         except ScanError as error:
             errors.append(error)
         except ConfigError as error:
@@ -50,8 +52,13 @@ def _found(path: Path) -> tuple[list[Found], list[ScanError]]:
 def _by_name(path: Path, wanted: list[Found]) -> dict[str, Found]:
     found, _ = _found(path)
     if len(found) == len(wanted) == 1:
-        return {wanted[0].name: found[0]}
-    return {item.name: item for item in found}
+        return {_matched(wanted[0]): found[0]}
+    return {_matched(item): item for item in found}
+
+
+def _matched(item: Found) -> str:
+    """Formats that are read alone have results of another."""
+    return result_path(item, Path()).as_posix()
 
 
 def _evaluate(item: Found, reference: Found, noisy: Found | None, convention: Literal["fastMRI", "unit"]) -> Row:

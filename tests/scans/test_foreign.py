@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from diffdenoise.errors import ScanError
+from diffdenoise.evaluate import evaluate_scans
 from diffdenoise.scans.files import find, read_scan, write_scan
 from tests.scans.format_checks import PROVENANCE, REMOVED, read
 
@@ -62,3 +63,13 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     found, _ = find([tmp_path / "broken.mnc"])
     with pytest.raises(ScanError, match="cannot be read"):
         read_scan(found[0])
+
+
+def test_results_are_evaluated_against_references_in_the_format_they_came_in(source: Path, tmp_path: Path) -> None:
+    np.save(source.parent / "other.npy", np.random.default_rng(0).random((2, 20, 20)))
+    found, _ = find([source.parent])
+    for item in found:
+        write_scan(read_scan(item), tmp_path / "out", PROVENANCE)
+    rows, errors = evaluate_scans(tmp_path / "out", source.parent, None, "fastMRI")
+    assert not errors
+    assert len(rows) == 2
