@@ -28,7 +28,7 @@ that each noisy pixel shows for itself (`NoiseLevel.variance_of`). *Floor off*: 
 the result. Kind and level are as a fit finds them in the noisy slices. PSNR in the head and in the whole image;
 *background* is the standard deviation, in units of 1/255, of the result where there is nothing."""
 FINDING = ""
-KINDS = ("gaussian 25/255", "poisson, 100 counts", "gamma, 30 looks", "rician 25/255")
+KINDS = ("poisson, 100 counts", "gamma, 30 looks", "rician 25/255")
 WAYS = ("noisy", "supervised", "level alone", "its kind", "floor off")
 NOTHING = 0.02  # brightness
 

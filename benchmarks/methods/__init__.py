@@ -90,7 +90,7 @@ METHODS: dict[str, Method] = {
     "puca": Method("PUCA alone", "ours:puca", "self-supervised", core=False),
     "laine": Method("Laine with posterior", "ours:laine", "self-supervised", core=False),
     "paper-srds": Method("paper preset, SRDS (at this budget not the paper)", "ours:paper_srds", "ours", core=False),
-    "paper": Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours"),
+    "paper": Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours", core=False),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours"),
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False),
     "ours": Method("diffdenoise", "ours:default", "ours", revision=3),
