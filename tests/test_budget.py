@@ -93,6 +93,16 @@ def test_corrected_on_the_way_it_ends_when_its_budget_does(budget: float, slower
         assert clock.fit(clock.planner(Path(folder) / "plan.json", budget)) == first  # resumed, whatever the speed
 
 
+def test_where_no_time_is_left_a_few_steps_are_taken_all_the_same(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        clock = Clock(patch, 0.1, 1.0)
+        clock.corrected = True
+        planner = clock.planner(tmp_path / "plan.json", 0.1)
+        clock.now = 5.0  # preparing took longer than all of it
+        taken = clock.fit(planner)
+    assert all(taken[stage] == budgets.FEWEST_STEPS for stage in ("blind_spot", "diffusion", "student"))
+
+
 def test_a_resumed_fit_takes_the_recorded_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, 0.05, 1.0)
     first = clock.fit(clock.planner(tmp_path / "plan.json", 300))

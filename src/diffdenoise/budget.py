@@ -101,12 +101,12 @@ class Planner:
 
     def _corrected(self, name: str, moments: list[float], done: int, pace: Pace) -> Pace:
         """With as many steps as the planned time has room for, whenever one of the moments (of that time) is past."""
-        planned, passed = self.decisions[name]["planned"], time.monotonic() - self.clock
+        planned, passed = self.decisions[name]["planned"], max(1e-9, time.monotonic() - self.clock)
         if not moments or passed < moments[0] * planned or done >= pace.steps:
             return pace
         while moments and passed >= moments[0] * planned:
             moments.pop(0)
-        pace = pace.ending_at(int(done * planned / passed), done)
+        pace = pace.ending_at(max(FEWEST_STEPS, int(done * planned / passed)), done)
         self._record(name, {**self.decisions[name], "pace": pace.knots})
         return pace
 
