@@ -131,6 +131,22 @@ def test_without_positions_the_instance_number_orders(tmp_path: Path) -> None:
     assert read_scan(find([folder])[0][0]).pixels[:, 0, 0].tolist() == [3, 2, 1]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_places_imaged_again_are_volumes_one_after_the_other(tmp_path: Path, whole: bool) -> None:
+    folder = series(tmp_path / "in", {"a0": 0, "b0": 1, "c0": 2})
+    for number, name in enumerate(("a1", "b1", "c1") if whole else ("a1", "b1")):
+        first = pydicom.dcmread(folder / f"{name[0]}0")
+        pixels, uid = (first.pixel_array + 10).tobytes(), f"1.2.3.9{number}"
+        later = {"PixelData": pixels, "SOPInstanceUID": uid, "InstanceNumber": 2000 + number}
+        changed_copy(folder / f"{name[0]}0", folder / name, **later)
+    (found,), _ = find([folder])
+    scan = read_scan(found)
+    assert scan.frames == (2 if whole else 1)
+    assert scan.pixels[:, 0, 0].tolist() == ([0, 1, 2, 10, 11, 12] if whole else [0, 10, 1, 11, 2])
+    written = write_scan(scan.with_pixels(scan.pixels + 100), tmp_path / "out", PROVENANCE)
+    assert int(pydicom.dcmread(written / "b1").pixel_array[0, 0]) == 111
+
+
 def test_mixed_folder_is_split_by_series_shape_and_orientation(tmp_path: Path) -> None:
     folder = series(tmp_path / "in", {"a1": 1, "a2": 2}, SeriesDescription="T1 sag", SeriesNumber=3)
     series(folder, {"b1": 1, "b2": 2}, SeriesInstanceUID="1.2.9", SeriesDescription="T1 sag", SeriesNumber=3)

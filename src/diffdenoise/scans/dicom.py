@@ -31,7 +31,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     CT and PET are "absolute" in units. Raises ScanError with the reason for what is no plain greyscale image.
     """
     with reading(paths[0], "DICOM"):
-        ordered = in_slice_order(paths) if len(paths) > 1 else paths
+        ordered, volumes = in_slice_order(paths) if len(paths) > 1 else (paths, 1)
     frames: list[np.ndarray] = []
     for path in ordered:
         with reading(path, "DICOM"), _quiet():
@@ -44,7 +44,9 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         units = "absolute" if dataset.get("Modality") in _ABSOLUTE else "arbitrary"
     counts = tuple(len(pixels) for pixels in frames)
     stack = frames[0] if len(frames) == 1 else np.concatenate(frames)
-    return Scan(stack, name, "dicom_file" if len(paths) == 1 else "dicom", ordered, units, source=counts)
+    volumes = volumes if set(counts) == {1} else 1
+    kind = "dicom_file" if len(paths) == 1 else "dicom"
+    return Scan(stack, name, kind, ordered, units, volumes, source=counts)
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

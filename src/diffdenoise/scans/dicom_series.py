@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,12 @@ def header_of(path: Path) -> Any:
     return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_KEYS))
 
 
-def in_slice_order(paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """By position along the slices' normal, else by instance number, else by file name (numbers as numbers)."""
+def in_slice_order(paths: tuple[Path, ...]) -> tuple[tuple[Path, ...], int]:
+    """(the files in order, of how many volumes).
+
+    By position along the slices' normal, else by instance number, else by file name (numbers as numbers). Where every
+    position was imaged equally often (over time, in several directions) volume by volume.
+    """
     headers = {path: header_of(path) for path in paths}
     positions = {path: _position(header) for path, header in headers.items()}
     numbers = {path: header.get("InstanceNumber") for path, header in headers.items()}
@@ -80,7 +85,11 @@ def in_slice_order(paths: tuple[Path, ...]) -> tuple[Path, ...]:
         number = int(numbers[path]) if by_number else 0
         return (position, number, natural(path.name), str(path))
 
-    return tuple(sorted(paths, key=key))
+    ordered = sorted(paths, key=key)
+    places = [list(group) for _, group in groupby(ordered, key=positions.get)] if by_position else []
+    if len(places) > 1 and len({len(place) for place in places}) == 1:
+        return tuple(path for volume in zip(*places, strict=True) for path in volume), len(places[0])
+    return tuple(ordered), 1
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
