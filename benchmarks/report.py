@@ -73,8 +73,8 @@ Two rows need a word. SURE is given one level for white noise: where noise is co
 (Rician), it subtracts more than there is and diverges. Noise2Void has 27.1 dB on colin27 at 25/255 after 20 seconds,
 26.1 after three minutes and 29.0 after 16, which are about the 100 epochs of its tutorials (the plot at the end): on
 the way it shifts the brightness, by 12 of 255 after three minutes and 4 after 16. Still to come: six cells of R2R, and
-by name (`python -m benchmarks.run unsure n2self zsn2n puca laine paper paper-srds`) the rows that would make a few hours
-of `make bench` most of a day; longer budgets; a GPU.
+by name (`python -m benchmarks.run unsure n2self zsn2n puca laine paper paper-srds`) the rows that would make of a few
+hours of `make bench` most of a day; longer budgets; a GPU.
 """
 
 
