@@ -121,7 +121,7 @@ def _settings(denoiser: Denoiser, wanted: Wanted) -> dict[str, Any]:
     config = denoiser.model.config
     settings: dict[str, Any] = {"sampler": wanted.sampler, "preset": config.preset}
     if config.noise_floor == "remove":
-        settings["noise_floor"] = "removed where the background shows it"
+        settings["noise_floor"] = "removed"
     if wanted.sampler == "srds" or wanted.spread:
         teacher = config.teacher
         settings.update(seed=wanted.seed, steps=teacher.steps, pairs=teacher.pairs, fused=teacher.fuse)

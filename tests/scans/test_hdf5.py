@@ -63,6 +63,20 @@ def test_the_named_image_is_taken_and_volumes_are_kept_apart(tmp_path: Path) -> 
         np.testing.assert_array_equal(result["reconstruction_rss"][()], image + 1)
 
 
+def test_a_result_that_cannot_be_written_is_not_blamed_on_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "a.h5", np.zeros((3, 4, 5), np.float32))
+    scan = read(tmp_path / "a.h5")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("diffdenoise.scans.hdf5._copy", full)
+    with pytest.raises(ScanError, match=r"cannot be written.*No space left"):
+        write_scan(scan, tmp_path / "out", PROVENANCE)
+
+
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "raw.h5", "w") as file:
         file["kspace"] = np.zeros((2, 4, 4), np.complex64)

@@ -54,7 +54,8 @@ def _load(path: Path) -> Any:
         image: Any = nibabel.load(path)
         check_numeric(path, np.dtype(image.get_data_dtype()))
         check_size(path, image.shape)
-        if not 2 <= len(image.shape) <= (3 if path.suffix.lower() == ".mnc" else 5):
-            remedy = "Convert it to NIfTI." if path.suffix.lower() != ".mnc" else "Convert it to NIfTI (mnc2nii)."
-            raise ScanError(path, f"has {len(image.shape)} dimensions", remedy)
+        most = 3 if path.suffix.lower() == ".mnc" else 5  # nibabel has MINC's time axis first
+        if not 2 <= len(image.shape) <= most:
+            fault = f"has {len(image.shape)} dimensions, 2 to {most} are read"
+            raise ScanError(path, fault, "Convert it to NIfTI (MINC: with mnc2nii).")
     return image

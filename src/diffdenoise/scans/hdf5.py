@@ -24,7 +24,7 @@ RAW = "kspace"
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one file; ScanError unless it is clear which data set is the image."""
-    with _opened(paths[0]) as (_, image):
+    with _opened(paths[0]) as (_, image), reading(paths[0], "HDF5"):
         stored = image[()]
         pixels = to_physical(_as_slices(stored))
     return Scan(pixels, name, "hdf5", paths, units_of(stored.dtype), math.prod(stored.shape[:-3]))
@@ -50,8 +50,12 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """(file, the data set that is the image)."""
     import h5py
 
-    with reading(path, "HDF5"), h5py.File(path, "r") as file:
-        yield file, _image(path, file)
+    with reading(path, "HDF5"):
+        file = h5py.File(path, "r")
+    with file:
+        with reading(path, "HDF5"):
+            image = _image(path, file)
+        yield file, image  # what goes wrong with a result is not this file's fault
 
 
 def _image(path: Path, file: Any) -> Any:
