@@ -30,10 +30,28 @@ def test_one_bright_spot_on_a_flat_ground_has_a_range() -> None:
 
 
 def test_fixed_numbers_serve_all_scans_and_scan_numbers_each() -> None:
-    fixed = fit_normalisation([(0, 10), (2, 30), (4, 20)], "fixed")
-    pixels = np.arange(100, dtype=np.float32).reshape(1, 10, 10)
-    assert fixed.range_of(pixels) == (2, 20)
-    assert fit_normalisation([(0, 10)], "scan").range_of(pixels) == measure_range(pixels)
+    ranges, sigmas = [(0, 10), (2, 30), (4, 20)], [1, 1, 1]
+    assert fit_normalisation(ranges, sigmas, "fixed").apply((7, 70), 1) == (2, 20)
+    assert fit_normalisation(ranges, sigmas, "scan").apply((7, 70), 1) == (7, 70)
+
+
+@given(ranges=st.lists(st.floats(1, 1e4), min_size=1, max_size=6), sigma=st.floats(1e-3, 1e3))
+def test_by_noise_equally_noisy_scans_are_scaled_alike(ranges: list[float], sigma: float) -> None:
+    rule = fit_normalisation([(0, scale) for scale in ranges], [sigma] * len(ranges), "noise")
+    scales = [rule.apply((3, scale), sigma)[1] for scale in ranges]
+    assert scales == pytest.approx([np.median(ranges)] * len(ranges))
+    assert rule.apply((3, 7 * ranges[0]), 7 * sigma) == (3, pytest.approx(7 * scales[0]))  # in any unit
+
+
+def test_by_noise_no_scan_is_scaled_much_further_from_its_range_than_the_training_scans() -> None:
+    rule = fit_normalisation([(0, 10), (0, 30)], [1, 2], "noise")
+    assert rule.apply((0, 10), 100)[1] == pytest.approx(10 * rule.most)
+    assert rule.apply((0, 10), 0)[1] == pytest.approx(10 * rule.least)
+    assert 0.3 < rule.least < 1 < rule.most < 3
+
+
+def test_scans_without_noise_take_their_own_range() -> None:
+    assert fit_normalisation([(0, 10), (2, 30)], [0, 0], "noise").apply((2, 30), 0) == (2, 30)
 
 
 def test_padding_far_below_the_image_does_not_squeeze_it() -> None:

@@ -122,18 +122,18 @@ class StudentSettings(StageSettings):
 class Config(Settings):
     """A whole fit.
 
-    normalisation: "scan" brings each scan to its own range, "fixed" all to a common one; "auto" takes "fixed" where
-    the scans have absolute units (HU, 8-bit grey). sigma: noise standard deviation in the scans' units, None to
-    estimate it from each scan. stabilise: even out a noise level that depends on brightness before training,
-    and undo that after it. noise_floor: what Rician noise adds to the dark; "auto" takes it off the results where the
-    noise is found to be Rician, by the sigma that each scan's own background shows. rounds: times that diffusion,
-    teacher and student are trained; from the second on the condition is the round before's `feedback`: its student's
-    image, its x_hat or its fused image.
+    normalisation: "noise" brings each scan's noise to the same strength, "scan" each scan to its own range, "fixed" all
+    to a common one; "auto" takes "fixed" where the scans have absolute units (HU, 8-bit grey), and else "noise". sigma:
+    noise standard deviation in the scans' units, None to estimate it from each scan. stabilise: even out a noise level
+    that depends on brightness before training, and undo that after it. noise_floor: what Rician noise adds to the dark;
+    "auto" takes it off the results where the noise is found to be Rician, by the sigma that each scan's own background
+    shows. rounds: times that diffusion, teacher and student are trained; from the second on the condition is the round
+    before's `feedback`: its student's image, its x_hat or its fused image.
     """
 
     preset: str
     seed: int = 0
-    normalisation: Literal["auto", "scan", "fixed"] = "auto"
+    normalisation: Literal["auto", "noise", "scan", "fixed"] = "auto"
     sigma: float | None = Field(default=None, gt=0)
     stabilise: bool = False
     noise_floor: Literal["auto", "remove", "keep"] = "auto"

@@ -11,9 +11,10 @@ import numpy as np
 from diffdenoise.config import BlindNetwork, Config, Loss
 from diffdenoise.noise.across import neighbours_help
 from diffdenoise.noise.assumptions import check_noise
-from diffdenoise.noise.estimate import NoiseLevel, estimate_noise
+from diffdenoise.noise.estimate import NoiseLevel, level_of
+from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
-from diffdenoise.noise.trend import Kind, Trend, as_its_kind, classify_noise, rician_level
+from diffdenoise.noise.trend import Kind, Trend, as_its_kind, rician_level, trend_of
 
 # For a larger patch than one pixel, the paper changes PUCA for LG-BPN.
 FOR_LARGER_PATCHES: dict[BlindNetwork, BlindNetwork] = {"puca": "local_global"}
@@ -31,12 +32,14 @@ IN_WORDS: dict[Kind, str] = {
 class Diagnosis:
     """Level and trend in the scan's own units; faults: assumptions that do not hold, one message each.
 
-    repeated: it was measured on repetitions of the same object. neighbours: whether neighbouring slices help.
+    loudest: of the level as it was measured, before it was made that of its kind. repeated: it was measured on
+    repetitions of the same object. neighbours: whether neighbouring slices help.
     """
 
     level: NoiseLevel
     trend: Trend
     faults: tuple[str, ...]
+    loudest: float = 0.0
     repeated: bool = False
     neighbours: bool = False
 
@@ -63,11 +66,12 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
     stacks: images of the same shape that may be repetitions, in order. frames: so many volumes are in the slices.
     """
     first, again = repetitions(stacks) or (slices, None)
-    level = estimate_noise(first, again=again)
-    faults = tuple(finding.message for finding in check_noise(first, level, again))
-    trend = classify_noise(slices, level)
+    looked = look(first, again)
+    level = level_of(looked)
+    faults = tuple(finding.message for finding in check_noise(first, level, looked))
+    trend = trend_of(look(slices) if looked.pure else looked, level)
     neighbours = neighbours_help(slices[: len(slices) // frames])
-    return Diagnosis(as_its_kind(level, trend), trend, faults, again is not None, neighbours)
+    return Diagnosis(as_its_kind(level, trend), trend, faults, level.loudest, again is not None, neighbours)
 
 
 def with_sigma(found: Diagnosis, sigma: float) -> NoiseLevel:

@@ -16,6 +16,7 @@ from diffdenoise.noise.estimate import constant_level, estimate_noise
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.rician import rician_sigma, without_floor
+from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
 from diffdenoise.symmetry import over_symmetries
 from diffdenoise.tiling import tiled
@@ -90,15 +91,17 @@ def _beside(index: int, slices: int, frames: int, neighbours: int) -> list[int]:
 def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     """The way of a scan (slices, rows, columns) into the model's domain, by the model's rule and the scan's own noise.
 
-    The noise level is the one the user gave, or estimated for the model's hidden patch.
+    The noise level is the one the user gave, or estimated for the model's hidden patch, or 0 where nothing asks for it.
     """
-    config = model.config
-    offset, scale = model.normalisation.range_of(pixels)
+    config, rule = model.config, model.normalisation
+    own = measure_range(pixels)
     if config.sigma is not None:
-        return Domain.of(offset, scale, constant_level(config.sigma), even=False)
-    first, again = repetitions(np.split(pixels, frames)) or (pixels, None)
-    level = estimate_noise(first, (config.blind_spot.patch or 1) // 2, again=again)
-    return Domain.of(offset, scale, level, config.stabilise)
+        return Domain.of(*rule.apply(own, config.sigma), constant_level(config.sigma), even=False)
+    level = constant_level(0.0)
+    if rule.mode == "noise" or config.stabilise or config.has_teacher:
+        first, again = repetitions(np.split(pixels, frames)) or (pixels, None)
+        level = estimate_noise(first, (config.blind_spot.patch or 1) // 2, again=again)
+    return Domain.of(*rule.apply(own, level.loudest), level, config.stabilise)
 
 
 def _floor(model: Model, pixels: np.ndarray) -> float:

@@ -10,23 +10,33 @@ import numpy as np
 
 LOW, HIGH = 0.5, 99.5  # percentiles that become 0 and 1
 MOST_PIXELS = 2_000_000
+SLACK = 1.5  # a scan may be scaled by so much more or less than any training scan, before its noise is disbelieved
 
 
 @dataclass(frozen=True)
 class Normalisation:
     """The rule a model was trained with; kept in the model file.
 
-    mode: "scan" measures each scan's own range, as arbitrary units (MR) need; "fixed" uses the numbers of the training
-    scans for all, so that equal values stay equal (HU, 8-bit grey).
+    mode: "noise" brings each scan's noise to the same strength, so that a network need not find it out, by a scale of
+    `scale` sigma, though not to less than `least` or more than `most` times the scan's own range. "scan" takes that
+    range. "fixed" uses the numbers of the training scans for all, so that equal values stay equal (HU, 8-bit grey).
     """
 
-    mode: Literal["scan", "fixed"]
+    mode: Literal["noise", "scan", "fixed"]
     offset: float = 0.0
     scale: float = 1.0
+    least: float = 1.0
+    most: float = 1.0
 
-    def range_of(self, pixels: np.ndarray) -> tuple[float, float]:
-        """(offset, scale) for a scan, in its units; scale > 0."""
-        return (self.offset, self.scale) if self.mode == "fixed" else measure_range(pixels)
+    def apply(self, own: tuple[float, float], sigma: float) -> tuple[float, float]:
+        """(offset, scale > 0) for a scan, in its units; own: its range (see `measure_range`); sigma: of its noise."""
+        if self.mode == "fixed":
+            return self.offset, self.scale
+        offset, scale = own
+        return offset, scale if self.mode == "scan" else scale * self._share(sigma / scale)
+
+    def _share(self, noise: float) -> float:
+        return min(max(self.scale * noise, self.least), self.most)
 
 
 def measure_range(pixels: np.ndarray) -> tuple[float, float]:
@@ -43,12 +53,22 @@ def measure_range(pixels: np.ndarray) -> tuple[float, float]:
     return float(low), float(high - low) if high > low else 1.0
 
 
-def fit_normalisation(ranges: Sequence[tuple[float, float]], mode: Literal["scan", "fixed"]) -> Normalisation:
-    """The rule for scans with these ranges (see `measure_range`): for "fixed" the median over them."""
-    if mode == "scan":
+def fit_normalisation(
+    ranges: Sequence[tuple[float, float]], sigmas: Sequence[float], mode: Literal["noise", "scan", "fixed"]
+) -> Normalisation:
+    """The rule for scans with these ranges (see `measure_range`) and noise; both in each scan's own units.
+
+    The median over them becomes [0, 1]: of the ranges, for "fixed"; of the ranges in units of the noise, for "noise".
+    """
+    if mode == "fixed":
+        offset, scale = np.median(ranges, axis=0)
+        return Normalisation("fixed", float(offset), float(scale))
+    noisy = [(scale, sigma) for (_, scale), sigma in zip(ranges, sigmas, strict=True) if sigma > 0]
+    if mode == "scan" or not noisy:
         return Normalisation("scan")
-    offset, scale = np.median(ranges, axis=0)
-    return Normalisation("fixed", float(offset), float(scale))
+    unit = float(np.median([scale / sigma for scale, sigma in noisy]))
+    shares = [unit * sigma / scale for scale, sigma in noisy]
+    return Normalisation("noise", scale=unit, least=min(shares) / SLACK, most=max(shares) * SLACK)
 
 
 def normalise(pixels: np.ndarray, offset: float, scale: float) -> np.ndarray:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
+MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,14 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
     diagnoses = _diagnoses([np.load(path, mmap_mode="r")[:, 0] for path in paths], frames, progress)
     mode = config.normalisation
     if mode == "auto":
-        mode = "fixed" if set(units) == {"absolute"} else "scan"
-    rule = fit_normalisation(ranges, mode)
+        mode = "fixed" if set(units) == {"absolute"} else "noise"
+    sigmas = [config.sigma or found.loudest for found in diagnoses]
+    rule = fit_normalisation(ranges, sigmas, mode)
     choice = choose(diagnoses)
     stabilise = config.stabilise and config.sigma is None
     levels = []
-    for path, own, found in zip(paths, ranges, diagnoses, strict=True):
-        offset, scale = own if mode == "scan" else (rule.offset, rule.scale)
+    for path, own, sigma, found in zip(paths, ranges, sigmas, diagnoses, strict=True):
+        offset, scale = rule.apply(own, sigma)
         level = found.level
         if config.sigma:
             level = with_sigma(found, config.sigma)
@@ -136,7 +140,8 @@ def _read(
 def _diagnoses(scans: list[np.ndarray], frames: list[int], progress: Progress) -> list[Diagnosis]:
     volumes = [np.split(scan, count) for scan, count in zip(scans, frames, strict=True)]
     found = []
-    for number, (scan, stacks) in enumerate(zip(scans, candidates(volumes), strict=True)):
-        found.append(diagnose(scan, stacks, frames[number]))
-        progress(MEASURING, number + 1, len(scans))
+    with ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1)) as pool:  # NumPy's sorting lets others run
+        for one in pool.map(diagnose, scans, candidates(volumes), frames):
+            found.append(one)
+            progress(MEASURING, len(found), len(scans))
     return found

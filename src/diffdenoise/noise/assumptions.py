@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from diffdenoise.noise.estimate import LONGEST_REACH, NoiseLevel, estimate_noise
-from diffdenoise.noise.looked import MOST_PIXELS, look
+from diffdenoise.noise.estimate import LONGEST_REACH, NoiseLevel, level_of
+from diffdenoise.noise.looked import MOST_PIXELS, Looked, look
 from diffdenoise.noise.reach import reach_of
 from diffdenoise.normalisation import measure_range
 
@@ -29,19 +29,20 @@ class Finding:
     message: str
 
 
-def check_noise(slices: np.ndarray, level: NoiseLevel, again: np.ndarray | None = None) -> list[Finding]:
+def check_noise(slices: np.ndarray, level: NoiseLevel, looked: Looked | None = None) -> list[Finding]:
     """What is wrong with the noise of (slices, rows, columns); level: as estimated from them, in the same units.
 
-    again: a repetition, if there is one.
+    looked: what was looked at of them for the level, where it is at hand.
     """
+    looked = looked or look(slices)
     _, scale = measure_range(slices)
     limit = max(NOISE_FREE * scale, OF_A_STEP * _step(slices))
     # The finest differences see least anatomy. In a scan without noise that is all the level, further out, sees.
-    finest = estimate_noise(slices, reach=0, again=again).typical if level.reach else level.typical
+    finest = level_of(looked, reach=0).typical if level.reach else level.typical
     if level.typical < limit or (finest < limit and level.typical < ANATOMY * limit):
         return [Finding("noise_free", _noise_free(min(finest, level.typical), scale))]
     findings = []
-    if reach_of(look(slices, again)) > LONGEST_REACH:
+    if level.reach == LONGEST_REACH and reach_of(looked) > LONGEST_REACH:
         findings.append(Finding("correlated_far", _correlated_far()))
     clipped = _clipped_share(slices, max(level.typical / 2, 1.01 * _step(slices)))
     if clipped > FEWEST_CLIPPED:

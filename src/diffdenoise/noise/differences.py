@@ -94,7 +94,13 @@ def _deviation(detail: np.ndarray) -> float:
 
 
 def _places(looked: Looked, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(D_h, brightness, mean D_h^2 in the ring) at all places outside masks, flat arrays."""
+    """(D_h, brightness, mean D_h^2 in the ring) at all places outside masks, flat arrays; made once."""
+    if spacing not in looked.places:
+        looked.places[spacing] = _measure_places(looked, spacing)
+    return looked.places[spacing]
+
+
+def _measure_places(looked: Looked, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if min(looked.x.shape[1:]) <= spacing:
         return (np.empty(0, np.float32),) * 3
     a, b, c, e = _corners(looked.x, spacing)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffdenoise.noise.differences import flat_sigmas
-from diffdenoise.noise.looked import look
+from diffdenoise.noise.looked import Looked, look
 from diffdenoise.noise.reach import FAINT, LONGEST_REACH, estimate_reach, kernel_width, plateau, reach_of
 
-__all__ = ["LONGEST_REACH", "NoiseLevel", "constant_level", "estimate_noise", "estimate_reach"]
+__all__ = ["LONGEST_REACH", "NoiseLevel", "constant_level", "estimate_noise", "estimate_reach", "level_of"]
 
 STANDS_OUT = 1.03  # over the rising or falling curve; more, beyond chance, is anatomy
 
@@ -59,6 +59,11 @@ class NoiseLevel:
         """One figure: the median over the brightness bins."""
         return float(np.median(self.sigma))
 
+    @property
+    def loudest(self) -> float:
+        """Another one, which does not depend on how much of the image is a quiet background."""
+        return max(self.sigma)
+
 
 def constant_level(sigma: float) -> NoiseLevel:
     """A level that does not depend on brightness, of white noise."""
@@ -74,7 +79,11 @@ def estimate_noise(
     Places without any variation (a background set to a constant) carry no noise and do not count; sigma is 0 if
     nothing else is left. Images of few grey levels are fine: the levels' width counts as part of the noise.
     """
-    looked = look(slices, again)
+    return level_of(look(slices, again), reach, bins)
+
+
+def level_of(looked: Looked, reach: int | None = None, bins: int = 12) -> NoiseLevel:
+    """As `estimate_noise`, of what is looked at."""
     if reach is None:
         reach = min(LONGEST_REACH, reach_of(looked))
     # Correlated noise makes the rings themselves uncertain: there the flattest places alone are the better choice.
@@ -84,7 +93,7 @@ def estimate_noise(
     sigmas = np.array([flat.sigma for flat in bins_found])
     counts = np.array([flat.number for flat in bins_found])
     sigmas = sigmas / plateau(looked, reach, sigmas)
-    if again is None:
+    if not looked.pure:
         sigmas = _without_anatomy(sigmas, 1.2 / np.sqrt(counts))
     width = kernel_width(looked, sigmas) if reach else 0.0
     return NoiseLevel(tuple(flat.brightness for flat in bins_found), tuple(map(float, sigmas)), reach, width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,13 +16,14 @@ CONSTANT = 5  # pixels; a square of this side without any variation is a mask, n
 class Looked:
     """What of a scan is looked at, each (slices, rows, columns): pixels, their brightness, where they are no mask.
 
-    pure: x is a difference of repetitions, noise and no anatomy.
+    pure: x is a difference of repetitions, noise and no anatomy. places: kept by `differences`, for each spacing.
     """
 
     x: np.ndarray
     brightness: np.ndarray
     alive: np.ndarray
     pure: bool = False
+    places: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
 
 
 def look(slices: np.ndarray, again: np.ndarray | None = None) -> Looked:

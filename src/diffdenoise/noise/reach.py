@@ -6,9 +6,6 @@ stops rising is the correlation's reach. Anatomy makes it rise, too, but not at 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-
 import numpy as np
 
 from diffdenoise.noise.differences import flat_sigmas
@@ -33,10 +30,16 @@ def estimate_reach(slices: np.ndarray) -> int:
 def reach_of(looked: Looked) -> int:
     """As `estimate_reach`, but LONGEST_REACH + 1 if sigma goes on rising to the last spacing."""
     last = min(LONGEST_REACH + 2, min(looked.x.shape[1:]) // 4)
-    levels = [[flat.sigma for flat in flat_sigmas(looked, spacing, BINS)] for spacing in range(1, last + 1)]
-    bins = list(zip(*levels, strict=False))
-    loudest = max((sigmas[0] for sigmas in bins), default=0.0)
-    return min((_stops_rising(sigmas) for sigmas in bins if sigmas[0] >= FAINT * loudest > 0), default=0)
+    sigmas = lambda spacing: [flat.sigma for flat in flat_sigmas(looked, spacing, BINS)]  # noqa: E731
+    here = sigmas(1) if last > 0 else []
+    loud = [number for number, sigma in enumerate(here) if sigma >= FAINT * max(here) > 0]
+    if not loud:
+        return 0
+    for spacing in range(2, last + 1):
+        before, here = here, sigmas(spacing)
+        if any(here[number] <= STILL_RISING * before[number] for number in loud if number < len(here)):
+            return spacing - 2
+    return last - 1
 
 
 def plateau(looked: Looked, reach: int, sigmas: np.ndarray) -> float:
@@ -67,9 +70,3 @@ def kernel_width(looked: Looked, sigmas: np.ndarray) -> float:
     shown = float(np.median(near[loud] / sigmas[loud]))  # 1 - rho_1
     widths = np.linspace(0.2, LONGEST_REACH, 381)
     return float(np.interp(-shown, [neighbours(width) - 1 for width in widths], widths))
-
-
-def _stops_rising(sigmas: Sequence[float]) -> int:
-    """Index of the first sigma that the next one exceeds by less than a tenth; the last one if there is none."""
-    pairs = enumerate(pairwise(sigmas))
-    return next((index for index, (here, further) in pairs if further <= STILL_RISING * here), len(sigmas) - 1)

@@ -21,7 +21,7 @@ import numpy as np
 
 from diffdenoise.noise.differences import evenly_spaced_sigmas, flat_sigmas
 from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.noise.looked import look
+from diffdenoise.noise.looked import Looked, look
 from diffdenoise.noise.reach import plateau
 from diffdenoise.noise.rician import deviation_at, moments, rician_sigma, skewness_at
 
@@ -67,11 +67,15 @@ class Trend:
 
 
 def classify_noise(slices: np.ndarray, level: NoiseLevel) -> Trend:
-    """The kind of noise of (slices, rows, columns) in their own units, not normalised; level: as estimated from them.
+    """The kind of noise of (slices, rows, columns) in their own units, not normalised; level: estimated from them."""
+    return trend_of(look(slices), level)
+
+
+def trend_of(looked: Looked, level: NoiseLevel) -> Trend:
+    """As `classify_noise`, of what is looked at; no repetition's differences.
 
     The level's bins hold as many pixels each, most of them background; here they are measured anew, each as wide.
     """
-    looked = look(slices)
     found = evenly_spaced_sigmas(looked, level.reach + 1, BINS)
     found = [flat for flat in found if flat.sigma > 0]
     if len(found) < FEWEST_BINS:
