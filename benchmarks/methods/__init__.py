@@ -93,7 +93,8 @@ METHODS: dict[str, Method] = {
     "paper": Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours", core=False),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours"),
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False),
-    "ours": Method("diffdenoise", "ours:default", "ours", revision=3),
+    "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours"),
+    "ours": Method("diffdenoise", "ours:default", "ours", revision=4),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
     "supervised-long": Method("supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False),
 }

@@ -27,6 +27,12 @@ def default(given: Given) -> Denoise:
     return _preset(given, None, "student", {"student": {"neighbours": 0}} if given.single else {})
 
 
+def scratch(given: Given) -> Denoise:
+    """The same from random weights, with the learning rate that those need."""
+    random = {"start": "random", "learning_rate": 2e-3}
+    return _preset(given, None, "student", {"student": random | ({"neighbours": 0} if given.single else {})})
+
+
 def ensemble(given: Given) -> Denoise:
     """The same with `--sampler ensemble`."""
     return _preset(given, None, "ensemble", {"student": {"neighbours": 0}} if given.single else {})

@@ -100,7 +100,8 @@ class StudentSettings(StageSettings):
     learns_from: the teacher's images, by `loss`; or the noisy images themselves, recorrupted, by L2, without any
     teacher: stages 1 and 2 are left out then, and there is nothing to sample from. recorruption: its alpha.
     neighbours: so many slices on each side are seen, too, where there is no teacher; None: one, if the scans are
-    volumes whose slices look alike and have noise of their own.
+    volumes whose slices look alike and have noise of their own. start: the weights before the first step, random or
+    those that ship with this package, of a network of the default size that learned from synthetic images.
     """
 
     width: int = 16
@@ -111,9 +112,17 @@ class StudentSettings(StageSettings):
     learns_from: Literal["teacher", "recorrupted"] = "teacher"
     recorruption: float = Field(default=0.2, gt=0)
     neighbours: int | None = Field(default=0, ge=0)
+    start: Literal["random", "synthetic"] = "random"
 
     @model_validator(mode="after")
     def _possible(self) -> StudentSettings:
+        if self.start == "synthetic" and (self.width, self.encoder, self.middle, self.decoder) != (
+            16,
+            (1, 1),
+            1,
+            (1, 1),
+        ):
+            raise ValueError('there are no weights to start from for a network of this size; set start = "random"')
         if self.neighbours and self.learns_from == "teacher":
             raise ValueError('neighbours are seen with learns_from = "recorrupted" alone; set neighbours = 0')
         return self

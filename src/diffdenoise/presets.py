@@ -30,7 +30,13 @@ FAST = Config(
     diffusion=DiffusionSettings(steps=1, batch=4, crop=64, learning_rate=1e-3),  # not trained
     teacher=TeacherSettings(),  # none
     student=StudentSettings(
-        steps=10_000, batch=4, crop=64, learning_rate=2e-3, learns_from="recorrupted", neighbours=None
+        steps=10_000,
+        batch=4,
+        crop=64,
+        learning_rate=1e-3,  # 2e-3 from random weights
+        learns_from="recorrupted",
+        neighbours=None,
+        start="synthetic",
     ),
 )
 
@@ -107,6 +113,7 @@ PAPER = Config(
         batch=8,  # [O]
         crop=256,  # [O]
         learning_rate=1e-3,  # [O] NAFNet's
+        start="random",  # [O] not heard of
     ),
 )
 

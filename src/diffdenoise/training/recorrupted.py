@@ -23,6 +23,7 @@ from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.recorruption import alive, brightness, draw_like, let_through, recorrupt
 from diffdenoise.training.slices import Box, SliceStore, draw_boxes
 from diffdenoise.training.stage import Stage
+from diffdenoise.training.start import load_start
 from diffdenoise.training.student import make_student, offsets
 
 LEAST = 0.01  # of the typical noise variance: crops with less, of a mask, weigh no more than with this
@@ -38,6 +39,8 @@ class RecorruptedStage(Stage):
 
     def __init__(self, settings: StudentSettings, noisy: SliceStore, levels: list[NoiseLevel], seed: int) -> None:
         super().__init__(make_student(settings), settings, seed)
+        if settings.start == "synthetic":
+            load_start(self.network)
         self.noisy, self.levels = noisy, levels
         self.least = max(1e-12, LEAST * float(np.median([level.typical for level in levels])) ** 2)
 
