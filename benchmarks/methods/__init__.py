@@ -96,5 +96,8 @@ METHODS: dict[str, Method] = {
     "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours"),
     "ours": Method("diffdenoise", "ours:default", "ours", revision=4),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
+    "supervised-start": Method(
+        "supervised, from our start", "learned:supervised_started", "bound", told="clean", core=False
+    ),
     "supervised-long": Method("supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False),
 }

@@ -21,10 +21,12 @@ from diffdenoise.noise.trend import Trend, classify_noise
 from diffdenoise.presets import PRESETS
 from diffdenoise.tiling import tiled
 from diffdenoise.training.slices import Box, cut, draw_boxes
+from diffdenoise.training.start import load_start
 from diffdenoise.training.student import make_student
 
 GRID = 4  # pixels; of Noise2Self's masks, as in its authors' code
 LONG = 10  # budgets; the converged supervised training
+FROM_RANDOM = 2e-3  # learning rate of the preset's network from random weights; the preset itself starts better
 
 Batch = tuple[Tensor, Tensor]  # noisy crops and, for the supervised bound, clean ones (else the noisy ones again)
 Loss = Callable[[nn.Module, Batch, int], Tensor]
@@ -50,6 +52,11 @@ def supervised(given: Given) -> Denoise:
 def supervised_long(given: Given) -> Denoise:
     """The bound once more, after ten budgets."""
     return supervised(replace(given, seconds=LONG * given.seconds))
+
+
+def supervised_started(given: Given) -> Denoise:
+    """The bound from the weights that this project's default starts from, at its learning rate."""
+    return train(given, lambda model, batch, _: (model(batch[0]).float() - batch[1]).abs().mean(), started=True)
 
 
 def neighbor2neighbor(given: Given) -> Denoise:
@@ -125,22 +132,31 @@ def _hide(y: Tensor, number: int) -> tuple[Tensor, Tensor]:
 
 
 def train(
-    given: Given, loss: Loss, adapt: Callable[[nn.Module], nn.Module] = lambda model: model, exact: bool = False
+    given: Given,
+    loss: Loss,
+    adapt: Callable[[nn.Module], nn.Module] = lambda model: model,
+    exact: bool = False,
+    started: bool = False,
 ) -> Denoise:
     """Train for the time given, the learning rate falling to zero along a cosine of the time spent.
 
-    exact: in fp32; else in bf16 where the device has it, as this project trains.
+    exact: in fp32; else in bf16 where the device has it, as this project trains. started: from the weights that ship
+    with this project.
     """
     settings = PRESETS["gpu" if given.device == "cuda" else "fast"].student
+    peak = settings.learning_rate if started or settings.start == "random" else FROM_RANDOM
     torch.manual_seed(given.seed)
-    network = make_student(settings).to(given.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = make_student(settings)
+    if started:
+        load_start(network)
+    network = network.to(given.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = adapt(Restorer(network)).train()
-    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(network.parameters(), peak, betas=(0.9, 0.99))
     low = precision(given.device) == "bf16-mixed" and not exact
     shapes = [(len(scan), 1, *scan.shape[1:]) for scan in given.train]
     start, number, spent = time.perf_counter(), 0, 0.0
     while spent < 1:
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * spent))
+        optimizer.param_groups[0]["lr"] = peak * 0.5 * (1 + math.cos(math.pi * spent))
         boxes = draw_boxes(shapes, given.seed, number, settings.batch, settings.crop)
         batch = tuple(_crops(scans, boxes, given.device) for scans in (given.train, given.clean or given.train))
         with torch.autocast(given.device, torch.bfloat16, enabled=low):

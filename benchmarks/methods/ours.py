@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.methods import Denoise, Given
+from benchmarks.methods.learned import FROM_RANDOM
 from benchmarks.methods.levels import estimated
 from diffdenoise.config import BlindSpotSettings
 from diffdenoise.denoiser import Denoiser
@@ -29,7 +30,7 @@ def default(given: Given) -> Denoise:
 
 def scratch(given: Given) -> Denoise:
     """The same from random weights, with the learning rate that those need."""
-    random = {"start": "random", "learning_rate": 2e-3}
+    random = {"start": "random", "learning_rate": FROM_RANDOM}
     return _preset(given, None, "student", {"student": random | ({"neighbours": 0} if given.single else {})})
 
 
