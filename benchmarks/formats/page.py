@@ -45,15 +45,18 @@ alone: their results are NIfTI.
 ## Derived DICOM
 
 A denoised image keeps class, stored type, scale and padding of its source, and all tags but those that say that it is
-derived, of what, and how (PS3.3 C.7.6.1.1.2). The spread and the removed noise are signed fractions. They are written as
-images of the source's class, too: signed 16 bits with a slope of their own, marked DERIVED\\SECONDARY\\SPREAD (or REMOVED).
-A Parametric Map would hold floats, but it is another class that most archives' viewers do not show, and one made from
-classic images leaves the series' geometry for functional groups. The slope is the finest on which nothing saturates, so
-that the loss is less than 1/65000 of the largest value; where a source holds floats, so does the map.
+derived, of what, and how (PS3.3 C.7.6.1.1.2). Enhanced MR images lose the tags that only original ones may have, such
+as Echo Pulse Sequence (C.8.13.4): they stand in the source, to which the result refers.
+
+The spread and the removed noise are signed fractions. They are images of the source's class, too: signed 16 bits with
+a slope of their own, and SPREAD or REMOVED in ImageType. A Parametric Map would hold floats, but it is a class of its
+own, multi-frame, that archives take and many viewers do not show; these open wherever the scan itself does, slice
+beside slice. The slope is the finest on which nothing saturates, so that rounding costs at most 1/65000 of the largest
+value; where a source holds floats, so does the map.
 
 ## BIDS
 
-A NIfTI file with a BIDS name below a `dataset_description.json` gives results with BIDS names, in the place they have in
+A NIfTI file with a BIDS name below a `dataset_description.json` gives results with BIDS names, in the place it has in
 the data set: `sub-01/anat/sub-01_desc-denoised_T1w.nii.gz` (`desc-spread`, `desc-removed`). The JSON file beside holds
 what the data set says of the source (RepetitionTime and so on, inherited entries too) and our record under the key
 `diffdenoise`; `.bval` and `.bvec` are copied beside a denoised diffusion series; the output folder becomes a derivative

@@ -28,10 +28,8 @@ _OURS = re.compile(
 
 def place_of(source: Path) -> str | None:
     """The path of a file with a BIDS name relative to its data set, or None where it is no part of one."""
-    if not _NAME.fullmatch(source.name):
-        return None
-    root = root_of(source)
-    return root and source.absolute().relative_to(root).as_posix()
+    root = root_of(source) if _NAME.fullmatch(source.name) else None
+    return None if root is None else source.absolute().relative_to(root).as_posix()
 
 
 def root_of(source: Path) -> Path | None:

@@ -39,10 +39,10 @@ def _of_class(header: Any) -> str | None:
     """The standard calls all classes of images so, but for the Parametric Map."""
     from pydicom.uid import UID
 
-    class_ = class_of(header)
+    class_ = UID(class_of(header))
     if not class_.startswith(_STANDARD):
-        return "is a private object without pixels" if class_ and header.get("Rows") is None else None
-    name = UID(class_).name
+        return "is a private object without pixels" if class_.is_valid and header.get("Rows") is None else None
+    name = class_.name
     if name == class_ or "Image Storage" in name or name == "Parametric Map Storage":
         return None
     return f"is no image, but a DICOM object of another kind ({name.removesuffix(' Storage')})"

@@ -33,20 +33,25 @@ class Rescale:
 
 @dataclass(frozen=True)
 class Table:
-    """A Modality LUT that rises or falls all the way; values: those of the stored numbers first, first + 1, ..."""
+    """A Modality LUT that rises or falls all the way; values: of the stored numbers first, first + 1, ...
+
+    Numbers before and after have the first and the last value.
+    """
 
     first: int
     values: np.ndarray
 
     def physical(self, stored: np.ndarray) -> np.ndarray:
         """Frames (n, rows, columns) in physical units, float32."""
-        return self.values[stored.astype(np.int64) - self.first].astype(np.float32)
+        places = np.clip(stored.astype(np.int64) - self.first, 0, len(self.values) - 1)
+        return self.values[places].astype(np.float32)
 
     def stored(self, pixels: np.ndarray, original: np.ndarray, limits: tuple[int, int] | None) -> np.ndarray:
         """The numbers whose values are nearest; unchanged pixels keep theirs. limits: those of the table count."""
         rising = self.values[-1] > self.values[0]
         ascending = self.values if rising else self.values[::-1]
-        place = np.searchsorted((ascending[1:] + ascending[:-1]) / 2, pixels)
+        within = np.clip(pixels, ascending[0], ascending[-1])
+        place = np.searchsorted((ascending[1:] + ascending[:-1]) / 2, within)
         nearest = self.first + (place if rising else len(ascending) - 1 - place)
         return np.where(self.physical(original) == pixels, original, nearest).astype(original.dtype)
 
@@ -112,7 +117,10 @@ def _table(dataset: Any) -> Table:
     from pydicom.pixels import apply_modality_lut
 
     low, high = limits(dataset)
-    return Table(low, apply_modality_lut(np.arange(low, high + 1, dtype=np.int32), dataset).astype(np.float64))
+    values = apply_modality_lut(np.arange(low, high + 1, dtype=np.int32), dataset).astype(np.float64)
+    inner = np.flatnonzero(np.diff(values))  # without what only repeats the first and the last value
+    start, stop = (inner[0], inner[-1] + 2) if len(inner) else (0, 1)
+    return Table(low + int(start), values[start:stop])
 
 
 def _rescale(source: Any) -> Rescale:

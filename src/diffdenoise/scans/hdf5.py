@@ -50,8 +50,7 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
         convert = to_stored if provenance.quantity == "denoised" else to_float32
         pixels = convert(scan.pixels, _as_slices(parts)).reshape(parts.shape)
         if _is_complex(image):
-            pixels = from_parts(pixels, axis=0)
-            pixels = pixels.view(_pair(image.dtype.names, pixels)) if image.dtype.names else pixels
+            pixels = _as_in_file(from_parts(pixels, axis=0, like=_real_type(image)), image)
         _copy(file, result, image)
         stored = result.create_dataset(image.name, data=pixels, compression=image.compression)
         for place, other in ((stored, image), (result, file)):
@@ -104,13 +103,18 @@ def _is_complex(item: Any) -> bool:
     return item.dtype.kind == "c" or item.dtype.names == ("real", "imag")
 
 
+def _real_type(image: Any) -> np.dtype:
+    return image.dtype["real"] if image.dtype.names else image.dtype
+
+
 def _numbers(image: Any) -> np.ndarray:
-    stored = image[()]
-    return stored.view(np.result_type(stored.dtype["real"], np.complex64)) if image.dtype.names else stored
+    stored, real = image[()], _real_type(image)
+    return stored.view(np.result_type(real, np.complex64).newbyteorder(real.byteorder)) if image.dtype.names else stored
 
 
-def _pair(names: tuple[str, str], numbers: np.ndarray) -> np.dtype:
-    return np.dtype([(name, numbers.real.dtype) for name in names])
+def _as_in_file(numbers: np.ndarray, image: Any) -> np.ndarray:
+    """Complex numbers as pairs, where the file has such."""
+    return numbers.view([(name, numbers.real.dtype) for name in image.dtype.names]) if image.dtype.names else numbers
 
 
 def _volumes(image: Any) -> int:

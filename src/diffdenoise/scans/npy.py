@@ -40,7 +40,8 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     parts = as_parts(original, axis=0)
     convert = to_stored if provenance.quantity == "denoised" else to_float32
     result = convert(scan.pixels, _as_slices(parts)).reshape(parts.shape)
-    result = from_parts(result, axis=0) if original.dtype.kind == "c" else result
+    if original.dtype.kind == "c":
+        result = from_parts(result, axis=0, like=original.dtype)
     fortran = original.flags.f_contiguous and not original.flags.c_contiguous
     result = np.asarray(result, order="F" if fortran else "C")
     if key is None:

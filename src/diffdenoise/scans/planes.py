@@ -22,10 +22,11 @@ def as_parts(stored: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.stack([stored.real, stored.imag], axis=axis) if stored.dtype.kind == "c" else stored
 
 
-def from_parts(parts: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The complex array of these parts, in their precision."""
+def from_parts(parts: np.ndarray, axis: int = -1, like: np.dtype | None = None) -> np.ndarray:
+    """The complex array of these parts, in their precision; in the byte order of `like`."""
     real, imaginary = np.moveaxis(parts, axis, 0)
-    joined = np.empty(real.shape, np.result_type(parts.dtype, np.complex64))
+    dtype = np.result_type(parts.dtype, np.complex64).newbyteorder((like or real.dtype).byteorder)
+    joined = np.empty(real.shape, dtype)
     joined.real, joined.imag = real, imaginary
     return joined
 
