@@ -134,9 +134,12 @@ def _rewrite(target: Path, result: np.ndarray, file: Any, series: Any) -> None:
         fault = "is a stack whose pages are not its slices"
         raise ScanError(file.filehandle.path, fault, "Save it uncompressed and page by page.")
     with tifffile.TiffWriter(target, bigtiff=file.is_bigtiff, byteorder=file.byteorder) as writer:
-        for page, plane in zip(series.pages, result, strict=True):
-            full = page.aspage()
-            writer.write(plane, contiguous=False, metadata=None, **_layout(full), **_tags(full, plane.dtype))
+        if file.is_imagej or file.is_shaped:  # the first page says all; readers take the others to follow it
+            pages = [(series.keyframe, result)]
+        else:
+            pages = [(page.aspage(), plane) for page, plane in zip(series.pages, result, strict=True)]
+        for page, planes in pages:
+            writer.write(planes, contiguous=False, metadata=None, **_layout(page), **_tags(page, planes.dtype))
 
 
 def _layout(page: Any) -> dict[str, Any]:
