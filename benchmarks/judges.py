@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,11 @@ def judged(found: Sequence[Found], out: Path) -> dict[str, Any]:
     if done.failed:
         raise done.failed[0]
     pairs = [pair for item in found for pair in _pairs(item, out, wanted)]
-    whole = [(_place(item), result_path(item, out, quantity)) for item in found for quantity in wanted.quantities]
+    whole = [
+        (_alone(item, out / ".originals" / str(number)), result_path(item, out, quantity))
+        for number, item in enumerate(found)
+        for quantity in wanted.quantities
+    ]
     return {
         "scans": len(found),
         "originals": sum(len(item.paths) for item in found),
@@ -72,9 +77,14 @@ def _pairs(item: Found, out: Path, wanted: Wanted) -> Pairs:
     return pairs
 
 
-def _place(item: Found) -> Path:
-    """A series is shown as its folder."""
-    return item.paths[0] if item.format == "dicom_file" else item.paths[0].parent
+def _alone(item: Found, folder: Path) -> Path:
+    """A series in a folder of its own, as a judge is shown it; a single file where it is."""
+    if item.format == "dicom_file":
+        return item.paths[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, name in zip(item.paths, output_names(item.paths), strict=True):
+        shutil.copy(path, folder / name)
+    return folder
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def _errors(said: str) -> set[str]:
 
 
 def _dcmdump(original: Path, result: Path) -> Verdict:
-    before, after = (set(_complaints(_said("dcmdump", "-q", "+E", str(path)))) for path in (original, result))
+    before, after = (set(_complaints(_said("dcmdump", "+E", str(path)))) for path in (original, result))
     return "; ".join(sorted(after - before))
 
 

@@ -75,7 +75,7 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
 def _sorted_out(files: Iterable[Path]) -> tuple[list[Path], list[LeftAlone]]:
     """The files without those that are known to be no images to denoise, and why each of these is left alone."""
     images, left = [], []
-    for path in files:
+    for path in sorted(files, key=_in_natural_order):
         try:
             if check := KINDS.get(format_of(path) or ""):
                 check(path)
@@ -123,7 +123,7 @@ def _group(files: Iterable[Path], base: Path) -> list[Found]:
     """One Found for each file, but one for all files of a DICOM series."""
     found: list[Found] = []
     series: dict[tuple[object, ...], list[Path]] = {}
-    for path in sorted(files, key=lambda path: dicom_series.natural(path.as_posix())):
+    for path in sorted(files, key=_in_natural_order):
         kind = format_of(path)
         if kind == "dicom_file":
             key = dicom_series.series_key(path)
@@ -137,6 +137,10 @@ def _group(files: Iterable[Path], base: Path) -> list[Found]:
         else:
             found.append(Found(tuple(paths), "dicom", _folder_name(paths, base)))
     return sorted(found, key=lambda item: dicom_series.natural(item.name))
+
+
+def _in_natural_order(path: Path) -> list[tuple[int, int, str]]:
+    return dicom_series.natural(path.as_posix())
 
 
 def _folder_name(paths: list[Path], base: Path) -> str:
