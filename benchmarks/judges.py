@@ -58,13 +58,23 @@ def judged(found: Sequence[Found], out: Path) -> dict[str, Any]:
 
 def _readable(found: Sequence[Found]) -> list[Found]:
     readable = []
-    for item in found:
+    for item in (one for whole in found for one in _without_copies(whole)):
         try:
             read_scan(item)
             readable.append(item)
         except ScanError as error:
             print(f"Not judged: {error}", flush=True)
     return readable
+
+
+def _without_copies(item: Found) -> list[Found]:
+    """File by file where one image was saved several times, in several encodings: that is no series."""
+    import pydicom
+
+    images = {pydicom.dcmread(path, stop_before_pixels=True, force=True).get("SOPInstanceUID") for path in item.paths}
+    if len(images) == len(item.paths):
+        return [item]
+    return [Found((path,), "dicom_file", path.name) for path in item.paths]
 
 
 def _pairs(item: Found, out: Path, wanted: Wanted) -> Pairs:

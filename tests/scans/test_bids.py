@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdenoise.errors import ScanError
+from diffdenoise.evaluate import evaluate_scans
 from diffdenoise.scans import bids
 from diffdenoise.scans.files import Found, check_target, find, is_done, read_scan, result_path, write_scan
 from diffdenoise.scans.scan import Provenance
@@ -29,7 +30,7 @@ def dataset(tmp_path: Path) -> Path:
     root = tmp_path / "dataset"
     for name, volumes in ((T1W, ()), (DWI, (3,))):
         (root / name).parent.mkdir(parents=True)
-        pixels = np.arange(60 * int(np.prod(volumes)), dtype=np.int16).reshape(3, 4, 5, *volumes)
+        pixels = np.arange(280 * int(np.prod(volumes)), dtype=np.int16).reshape(7, 8, 5, *volumes)
         nibabel.Nifti1Image(pixels, np.eye(4)).to_filename(root / f"{name}.nii.gz")
     (root / "dataset_description.json").write_text('{"Name": "Knees", "BIDSVersion": "1.8.0"}')
     (root / f"{T1W}.json").write_text('{"RepetitionTime": 2.3, "Manufacturer": "Ours"}')
@@ -108,6 +109,13 @@ def test_results_inside_the_data_set_are_not_denoised_again(dataset: Path) -> No
     assert relative([item.paths[0] for item in find([dataset])[0]], dataset) == names
     own, _ = find([out], own_results=True)
     assert [result_path(item, out) for item in own] == [item.paths[0] for item in own]
+
+
+def test_results_are_evaluated_against_the_data_set_they_came_from(dataset: Path, tmp_path: Path) -> None:
+    written(dataset, tmp_path / "out")
+    rows, errors = evaluate_scans(tmp_path / "out", dataset, None, "fastMRI")
+    assert not errors
+    assert len(rows) == 2
 
 
 def test_nothing_of_the_users_is_overwritten(dataset: Path, tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from diffdenoise.errors import ScanError
 from diffdenoise.scans import dicom_derive, dicom_pixels
 from diffdenoise.scans.dicom_kind import check_kind, other_kind
 from diffdenoise.scans.dicom_scale import SignedScale
-from diffdenoise.scans.dicom_series import has_mark, in_slice_order
+from diffdenoise.scans.dicom_series import has_mark, in_slice_order, quiet
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import reading
 
@@ -34,7 +31,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         ordered, volumes = in_slice_order(paths) if len(paths) > 1 else (paths, 1)
     frames: list[np.ndarray] = []
     for path in ordered:
-        with reading(path, "DICOM"), _quiet():
+        with reading(path, "DICOM"), quiet():
             dataset = _load(path)
             pixels = dicom_pixels.physical(dataset)
         if frames and pixels.shape[1:] != frames[0].shape[1:]:
@@ -59,7 +56,7 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     names = output_names(scan.paths)
     start = 0
     for path, name, count in zip(scan.paths, names, scan.source, strict=True):
-        with _quiet():
+        with quiet():
             dataset = _load(path)
             dicom_pixels.replace(dataset, scan.pixels[start : start + count], scale)
             dicom_derive.derive(dataset, provenance)
@@ -78,14 +75,6 @@ def output_names(paths: tuple[Path, ...]) -> list[str]:
         if len({name.lower() for name in names}) == len(names):
             break
     return names
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # pydicom remarks on values that break the standard: not ours to mend, they go back as they came
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _load(path: Path) -> Any:

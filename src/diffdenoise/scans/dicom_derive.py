@@ -112,7 +112,7 @@ def _swap_words(dataset: Any) -> None:
 
 def _describe(dataset: Any, provenance: Provenance) -> None:
     word, offset = _QUANTITIES[provenance.quantity]
-    dataset.ImageType = _image_type(dataset.get("ImageType"), word, "SharedFunctionalGroupsSequence" in dataset)
+    dataset.ImageType = _image_type(dataset.get("ImageType"), word, _is_enhanced(dataset))
     for group in _frame_types(dataset):
         group.FrameType = _image_type(group.FrameType, word, True)
     description = str(dataset.get("SeriesDescription") or "")
@@ -136,6 +136,12 @@ def _image_type(values: Any, word: str | None, enhanced: bool) -> list[str]:
     if word is None:
         return ["DERIVED", *(kept[1:] or ["SECONDARY"])]
     return ["DERIVED", kept[1] if enhanced and len(kept) > 1 else "SECONDARY", word, *kept[3:]]
+
+
+def _is_enhanced(dataset: Any) -> bool:
+    from pydicom.uid import UID
+
+    return UID(dataset.SOPClassUID).name.startswith(("Enhanced", "Parametric Map"))
 
 
 def _frame_types(dataset: Any) -> list[Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdenoise.errors import OtherKind
-from diffdenoise.scans.dicom_series import DICOMDIR, header_of
+from diffdenoise.scans.dicom_series import DICOMDIR, header_of, quiet
 from diffdenoise.scans.stored import reading
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -17,7 +17,7 @@ _REMEDY = "Leave it out, or denoise the original image it belongs to."
 
 def check_kind(path: Path) -> None:
     """OtherKind for what its header calls no image; ScanError for what cannot be parsed."""
-    with reading(path, "DICOM"):
+    with reading(path, "DICOM"), quiet():
         header = header_of(path)
         fault = None if class_of(header) == DICOMDIR else other_kind(header)  # the list of a disc says nothing new
     if fault:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,14 @@ _KEYS = (
     "InstanceNumber",
 )
 DICOMDIR = "1.2.840.10008.1.3.10"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without pydicom's remarks on values that break the standard: not ours to mend, they go back as they came."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def has_mark(path: Path) -> bool:
