@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffdenoise.errors import ScanError
@@ -164,25 +163,32 @@ def test_two_data_sets_stay_apart(dataset: Path, tmp_path: Path) -> None:
 
 
 LABEL = st.from_regex(r"[a-zA-Z0-9]{1,8}", fullmatch=True)
-
-
-@given(
-    LABEL, st.lists(st.tuples(st.sampled_from(["ses", "task", "run", "acq"]), LABEL), unique_by=lambda e: e[0]), LABEL
+ENTITIES = st.lists(
+    st.tuples(st.sampled_from(["ses", "task", "run", "acq"]), LABEL), unique_by=lambda entity: entity[0], max_size=4
 )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("names")
+    (folder / "dataset_description.json").write_text("{}")
+    return folder
+
+
+@settings(max_examples=50)
+@given(LABEL, ENTITIES, LABEL)
 def test_derived_names_parse_as_bids_and_keep_every_entity(
-    subject: str, entities: list[tuple[str, str]], suffix: str
+    root: Path, subject: str, entities: list[tuple[str, str]], suffix: str
 ) -> None:
     parts = [f"sub-{subject}", *(f"{key}-{label}" for key, label in entities)]
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "dataset_description.json").write_text("{}")
-        source = Path(folder) / f"{'_'.join([*parts, suffix])}.nii"
-        for quantity in ("denoised", "spread", "removed"):
-            name = bids.derived_name(source, source.name, quantity)
-            assert name == f"{'_'.join([*parts, f'desc-{quantity}', suffix])}.nii"
-            assert bids.ours(name)
-        preproc = bids.derived_name(source, f"sub-{subject}_desc-preproc_bold.nii", "denoised")
-        assert preproc == f"sub-{subject}_desc-preprocDenoised_bold.nii"
-        assert bids.derived_name(source, preproc, "denoised") == preproc
+    source = root / f"{'_'.join([*parts, suffix])}.nii"
+    for quantity in ("denoised", "spread", "removed"):
+        name = bids.derived_name(source, source.name, quantity)
+        assert name == f"{'_'.join([*parts, f'desc-{quantity}', suffix])}.nii"
+        assert bids.ours(name)
+    preproc = bids.derived_name(source, f"sub-{subject}_desc-preproc_bold.nii", "denoised")
+    assert preproc == f"sub-{subject}_desc-preprocDenoised_bold.nii"
+    assert bids.derived_name(source, preproc, "denoised") == preproc
 
 
 @pytest.mark.parametrize("quantity", ["denoised", "spread", "removed"])
