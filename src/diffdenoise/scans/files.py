@@ -103,7 +103,8 @@ def check_target(scan: Scan | Found, folder: Path, quantity: str = "denoised") -
     target = result_path(scan, folder, quantity)
     _refuse_source(scan, target)
     _refuse_foreign(scan, target, list(bids.companions(scan.paths[0], target, quantity)))
-    bids.metadata_of(scan.paths[0])  # raises where it cannot be read
+    if bids.is_derivative(scan.paths[0], target):
+        bids.metadata_of(scan.paths[0])  # raises where it cannot be read
 
 
 def _refuse_source(scan: Scan | Found, target: Path) -> None:
