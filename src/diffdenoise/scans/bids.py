@@ -19,11 +19,9 @@ COMPANIONS = (".bval", ".bvec")  # of a diffusion series: they are about its vol
 
 _VERSION = "1.10.0"  # of the specification
 _NAME = re.compile(
-    r"(?P<entities>sub-[a-zA-Z0-9]+(?:_[a-z]+-[a-zA-Z0-9]+)*)_(?P<suffix>[a-zA-Z0-9]+)(?P<ending>\.nii(?:\.gz)?)"
+    r"(?P<entities>sub-[a-zA-Z0-9+]+(?:_[a-z]+-[a-zA-Z0-9+]+)*)_(?P<suffix>[a-zA-Z0-9]+)(?P<ending>\.nii(?:\.gz)?)"
 )
-_OURS = re.compile(
-    r"^sub-.*_desc-[a-zA-Z0-9]*(?:denoised|spread|removed|Denoised|Spread|Removed)_[a-zA-Z0-9]+\.nii(\.gz)?$"
-)
+_OURS = re.compile(r"^sub-.*_desc-[a-zA-Z0-9+]*(denoised|spread|removed)_[a-zA-Z0-9]+\.nii(\.gz)?$", re.IGNORECASE)
 
 
 def place_of(source: Path) -> str | None:
@@ -45,9 +43,9 @@ def derived_name(source: Path, name: str, quantity: str) -> str | None:
     match = _NAME.fullmatch(name)
     if match is None or place_of(source) is None:
         return None
-    if ours(name) and quantity == "denoised":
-        return name
     entities, _, before = match["entities"].partition("_desc-")
+    if before.lower().endswith("denoised") and quantity == "denoised":
+        return name
     description = before + quantity.capitalize() if before else quantity
     return f"{entities}_desc-{description}_{match['suffix']}{match['ending']}"
 
