@@ -45,7 +45,7 @@ def judged(found: Sequence[Found], out: Path) -> dict[str, Any]:
         raise done.failed[0]
     pairs = [pair for item in found for pair in _pairs(item, out, wanted)]
     whole = [
-        (_alone(item, out / ".originals" / str(number)), result_path(item, out, quantity))
+        (_alone(item, out / ".originals" / f"{number}-{item.name.replace('/', '-')}"), result_path(item, out, quantity))
         for number, item in enumerate(found)
         for quantity in wanted.quantities
     ]

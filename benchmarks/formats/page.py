@@ -52,7 +52,8 @@ The spread and the removed noise are signed fractions. They are images of the so
 a slope of their own, and SPREAD or REMOVED in ImageType. A Parametric Map would hold floats, but it is a class of its
 own, multi-frame, that archives take and many viewers do not show; these open wherever the scan itself does, slice
 beside slice. The slope is the finest on which nothing saturates, so that rounding costs at most 1/65000 of the largest
-value; where a source holds floats, so does the map.
+value; where a source holds floats, so does the map. The class of ultrasound images allows 8 bits alone; its maps break
+that rule, for 8 bits would not hold them.
 
 ## BIDS
 
@@ -156,7 +157,7 @@ def _judges(judged: dict[str, Any]) -> str:
 
 A model of preset `smoke` was trained and applied to {judged["scans"]} scans ({judged["originals"]} files); the
 denoised images and the removed noise were then shown to others' programs, each beside its original. *Files* counts
-results of which the judge could say something, for it could read the original.
+the results (of dcm2niix: series) whose original the judge could read, *yes* those that it found no fault with.
 
 {table}
 
