@@ -8,6 +8,7 @@ import pytest
 
 from diffdenoise.cli import main
 from tests.conftest import noisy_disks
+from tests.scans.dicom_checks import no_image, series
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -73,6 +74,30 @@ def test_one_bad_file_does_not_stop_the_others(
     assert (tmp_path / "out" / "0.npy").exists()
     assert (tmp_path / "out" / "1.npy").exists()
     assert not (tmp_path / "out" / "bad.npy").exists()
+
+
+def test_what_lies_in_a_study_beside_the_images_is_told_and_is_no_failure(
+    smoke_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = series(tmp_path / "study" / "t1", {"a": 0, "b": 1}).parent
+    for number in range(5):
+        no_image(study / "sr" / str(number), "1.2.840.10008.5.1.4.1.1.88.67")
+    command = ["--model", smoke_model, "-o", tmp_path / "out"]
+    status, said, errors = run(capsys, "denoise", study, *command)
+    assert status == 0
+    assert "diffdenoise:" not in errors
+    assert "Wrote 1" in said
+    assert "sr/2 and 2 more: is no image, but a DICOM object of another kind (X-Ray Radiation Dose SR)." in said
+    (study / "t1" / "broken.dcm").write_bytes(b"junk")
+    status, said, errors = run(capsys, "denoise", study, *command)
+    assert status == 1
+    assert "Left alone" in said
+    assert "broken.dcm" in errors
+    status, _, errors = run(capsys, "denoise", study / "sr" / "0", *command)
+    assert status == 1
+    assert "another kind" in errors
+    status, said, _ = run(capsys, "info", study / "sr")
+    assert status == 1
 
 
 def test_a_users_file_in_the_way_is_not_overwritten(

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from diffdenoise import Denoiser
 from diffdenoise.denoiser import choose_config
@@ -45,6 +46,14 @@ def test_it_fits_on_paths_as_on_arrays(tmp_path: Path) -> None:
     from_path = Denoiser.fit(tmp_path, preset="smoke", device="cpu")
     from_array = Denoiser.fit(noisy_disks(), preset="smoke", device="cpu")
     assert from_path.model.fingerprint() == from_array.model.fingerprint()
+
+
+def test_what_lies_beside_the_images_of_a_folder_does_not_stop_a_fit(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", noisy_disks())
+    tifffile.imwrite(tmp_path / "colour.tif", np.zeros((4, 4, 3), np.uint8), photometric="rgb")
+    assert len(Denoiser.fit(tmp_path, preset="smoke", device="cpu").skipped) == 0
+    with pytest.raises(ScanError, match="greyscale"):
+        Denoiser.fit(tmp_path / "colour.tif", preset="smoke", device="cpu")
 
 
 def test_srds_is_another_result_and_its_seed_matters(denoiser: Denoiser) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from diffdenoise import __version__
-from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
+from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, ScanError
 
 if TYPE_CHECKING:
     from diffdenoise.batch import Outcome, Wanted
@@ -82,7 +82,7 @@ def run(
     found, errors = _find(scans, output)
     wanted = Wanted(sampler, seed, spread, removed)
     if problems := blocked(found, output, wanted):
-        return _report_failures(list(map(str, problems)))
+        return _report(problems)
     denoiser = _fit(found, output / ".diffdenoise", preset, budget, sigma, seed, device, config, wanted.sampled)
     _say(f"Model: {output / '.diffdenoise'} (use it again with: diffdenoise denoise ... --model {output})")
     return _denoise(denoiser, found, errors, output, wanted)
@@ -104,7 +104,7 @@ def fit(
     found, errors = _find(scans, output)
     denoiser = _fit(found, output, preset, budget, sigma, seed, device, config)
     _say(f"Model: {output / 'model.safetensors'}")
-    return _report_failures([*map(str, errors), *denoiser.skipped])
+    return _report([*errors, *denoiser.skipped])
 
 
 @app.command
@@ -149,7 +149,7 @@ def evaluate(
         write_json(json, {"data_range": data_range, "scans": rows})
     if rows:
         _print(figures_table(rows, data_range))
-    return _report_failures(list(map(str, errors)))
+    return _report(errors)
 
 
 @app.command
@@ -160,7 +160,7 @@ def info(file: Annotated[Path, Parameter(help="A scan, a folder of scans, a mode
     tables, errors = describe(file)
     for table in tables:
         _print(table)
-    return _report_failures(list(map(str, errors)))
+    return _report(errors)
 
 
 @app.command
@@ -230,7 +230,8 @@ def _find(scans: Sequence[Path], output: Path) -> tuple[list[Found], list[ScanEr
         raise ConfigError(f"{output}: is a file; -o names a folder.")
     found, errors = find(scans)
     if not found:
-        raise errors[0] if errors else ConfigError("Name at least one scan, folder or pattern.")
+        failures = [error for error in errors if not isinstance(error, LeftAlone)]
+        raise failures[0] if failures else ConfigError("Name at least one scan, folder or pattern.")
     return found, errors
 
 
@@ -272,7 +273,7 @@ def _denoise(
     with show_progress() as progress:
         outcome = denoise_scans(denoiser, found, output, wanted, progress)
     _say(_summary(outcome, output))
-    return _report_failures([*map(str, errors), *map(str, outcome.failed)])
+    return _report([*errors, *outcome.failed])
 
 
 def _summary(outcome: Outcome, output: Path) -> str:
@@ -282,11 +283,17 @@ def _summary(outcome: Outcome, output: Path) -> str:
     return " ".join(said) or "Nothing was written."
 
 
-def _report_failures(messages: Sequence[str]) -> int:
-    """Print each, and give the exit status: 1 if there was any."""
-    for message in dict.fromkeys(messages):
+def _report(messages: Sequence[ScanError | str]) -> int:
+    """Say what was left alone and what failed; the exit status: 1 if anything failed."""
+    left = [message for message in messages if isinstance(message, LeftAlone)]
+    failed = [str(message) for message in messages if not isinstance(message, LeftAlone)]
+    for fault in dict.fromkeys(reason.fault for reason in left):
+        paths = [str(reason.path) for reason in left if reason.fault == fault]
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        _say(f"Left alone: {', '.join(paths[:3])}{more}: {fault}.")
+    for message in dict.fromkeys(failed):
         _complain(message)
-    return 1 if messages else 0
+    return 1 if failed else 0
 
 
 class _Tell(logging.Handler):

@@ -15,7 +15,7 @@ import numpy as np
 from diffdenoise.budget import parse_budget
 from diffdenoise.config import Config
 from diffdenoise.device import choose_device
-from diffdenoise.errors import ConfigError, ScanError
+from diffdenoise.errors import ConfigError, LeftAlone, ScanError
 from diffdenoise.inference import Denoised, Sampler, denoise_slices
 from diffdenoise.model_file import Model, load_model, save_model
 from diffdenoise.pipeline import Progress, fit
@@ -156,8 +156,9 @@ def _sources(images: Images) -> list[Source]:
     if any(isinstance(item, np.ndarray) for item in items):
         raise ConfigError("Give either arrays or paths, not both at once.")
     found, errors = find(items)  # type: ignore[arg-type]
-    if errors:
-        raise errors[0]
+    for error in errors:
+        if not isinstance(error, LeftAlone):
+            raise error
     return sources_of(found)
 
 

@@ -13,6 +13,14 @@ class ScanError(DiffdenoiseError):
         super().__init__(f"{path}: {fault}. {remedy}")
 
 
+class OtherKind(ScanError):
+    """A file that is no image to denoise, but a report, a mask, a colour picture, ..."""
+
+
+class LeftAlone(ScanError):
+    """Such a file that was found in a folder: told, but no failure."""
+
+
 class ModelError(DiffdenoiseError):
     """A model file is missing, damaged, or not one of ours."""
 

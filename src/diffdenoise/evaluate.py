@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from rich.table import Table
 
-from diffdenoise.errors import ConfigError, ScanError
+from diffdenoise.errors import ConfigError, LeftAlone, ScanError
 from diffdenoise.quality.reference import data_range as choose_range
 from diffdenoise.quality.reference import foreground, noise_kept, scores
 from diffdenoise.scans.files import Found, find, read_scan, result_path
@@ -45,7 +45,7 @@ def evaluate_scans(
 def _found(path: Path) -> tuple[list[Found], list[ScanError]]:
     found, errors = find([path], own_results=True)
     if not found:
-        raise errors[0]
+        raise next(error for error in errors if not isinstance(error, LeftAlone))
     return found, errors
 
 

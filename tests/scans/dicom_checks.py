@@ -62,7 +62,52 @@ def multi_frame(target: Path) -> Path:
     return target
 
 
-def modality_table() -> Dataset:
+def modality_table(values: list[int], first: int = 0) -> Dataset:
+    """An item of a Modality LUT Sequence."""
     item = Dataset()
+    item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(values) % 2**16, first, 16])
+    item.add_new("LUTData", "US", values)
     item.ModalityLUTType = "US"
     return item
+
+
+def made(target: Path, pixels: np.ndarray, **tags: Any) -> Path:
+    """A classic image of these stored numbers (rows, columns), integers or floats; tags replace those it has."""
+    dataset = pydicom.dcmread(bundled("MR_small.dcm"))
+    for keyword in ("PixelData", "PixelPaddingValue", "SmallestImagePixelValue", "LargestImagePixelValue"):
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.BitsAllocated = 8 * pixels.itemsize
+    if pixels.dtype.kind == "f":
+        for keyword in ("BitsStored", "HighBit", "PixelRepresentation"):
+            delattr(dataset, keyword)
+        word = {4: "FloatPixelData", 8: "DoubleFloatPixelData"}[pixels.itemsize]
+        setattr(dataset, word, pixels.astype(pixels.dtype.newbyteorder("<")).tobytes())
+    else:
+        dataset.BitsStored, dataset.HighBit = dataset.BitsAllocated, dataset.BitsAllocated - 1
+        dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+        data = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+        dataset.PixelData = data + b"\0" * (len(data) % 2)
+        dataset["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
+    for keyword, value in tags.items():
+        setattr(dataset, keyword, value)
+    correct_ambiguous_vr(dataset, is_little_endian=True)
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    target.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(target, enforce_file_format=True)
+    return target
+
+
+def no_image(target: Path, class_: str, **tags: Any) -> Path:
+    """An object of another class, without pixels."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = class_, pydicom.uid.generate_uid()
+    dataset.PatientName, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "Nobody", "1.2.3", "1.2.4"
+    for keyword, value in tags.items():
+        setattr(dataset, keyword, value)
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    target.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(target, enforce_file_format=True)
+    return target

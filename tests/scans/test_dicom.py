@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.dicom import output_names
-from diffdenoise.scans.dicom_pixels import SignedScale
+from diffdenoise.scans.dicom_scale import SignedScale
 from diffdenoise.scans.files import find, is_done, read_scan, write_scan
 from diffdenoise.scans.scan import Provenance
 from tests.scans.dicom_checks import bundled, changed_copy, modality_table, multi_frame, series
@@ -211,13 +211,13 @@ def test_removed_part_keeps_sign_and_fraction(name: str, tmp_path: Path) -> None
         ("CT_small.dcm", {"HighBit": 13}, "bit layout"),
         ("CT_small.dcm", {"RescaleSlope": "0"}, "slope of zero"),
         ("MR_truncated.dcm", {}, "cannot be read as DICOM"),
-        ("rtdose.dcm", {}, "RTDOSE"),
-        ("CT_small.dcm", {"ModalityLUTSequence": [modality_table()]}, "Modality LUT"),
-        ("CT_small.dcm", {"FloatPixelData": b"\0" * 4}, "floating-point"),
+        ("rtdose.dcm", {}, "RT Dose"),
+        ("CT_small.dcm", {"ModalityLUTSequence": [modality_table([0, 5, 3])]}, "Modality LUT.*rises and falls"),
+        ("CT_small.dcm", {"ModalityLUTSequence": [modality_table([7, 7, 7])]}, "Modality LUT"),
         ("examples_palette.dcm", {}, "PALETTE"),
         ("examples_rgb_color.dcm", {}, "colour"),
-        ("liver_1frame.dcm", {}, "segmentation"),
-        ("reportsi.dcm", {}, "no pixel data"),
+        ("liver_1frame.dcm", {}, "Segmentation"),
+        ("reportsi.dcm", {}, "Basic Text SR"),
     ],
 )
 def test_refused_with_a_reason(name: str, tags: dict[str, Any], word: str, tmp_path: Path) -> None:

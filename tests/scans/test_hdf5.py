@@ -63,6 +63,59 @@ def test_the_named_image_is_taken_and_volumes_are_kept_apart(tmp_path: Path) -> 
         np.testing.assert_array_equal(result["reconstruction_rss"][()], image + 1)
 
 
+def ismrmrd(path: Path, images: np.ndarray, positions: np.ndarray) -> None:
+    """A group as ISMRMRD writes it: images (n, channels, z, y, x), one header each, attributes as text."""
+    header = np.zeros(len(images), [("version", "<u2"), ("position", "<f4", (3,))])
+    header["position"] = positions
+    with h5py.File(path, "w") as file:
+        file["dataset/image_0/data"], file["dataset/image_0/header"] = images, header
+        file["dataset/image_0/attributes"] = ["<ismrmrdMeta/>"] * len(images)
+        file["dataset/data"] = np.zeros(3, [("head", "u4"), ("traj", "f4")])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("precision", ["f4", "f8"])
+def test_complex_images_of_ismrmrd_come_back_as_pairs(tmp_path: Path, order: str, precision: str) -> None:
+    random = np.random.default_rng(0)
+    numbers = (random.normal(size=(4, 1, 1, 5, 6)) + 1j * random.normal(size=(4, 1, 1, 5, 6))).astype(np.complex64)
+    pairs = np.empty(numbers.shape, [("real", order + precision), ("imag", order + precision)])
+    pairs["real"], pairs["imag"] = numbers.real, numbers.imag
+    ismrmrd(tmp_path / "a.h5", pairs, np.arange(12).reshape(4, 3))
+    scan = read(tmp_path / "a.h5")
+    assert (scan.pixels.shape, scan.frames) == ((8, 5, 6), 2)
+    np.testing.assert_array_equal(scan.pixels[4:], numbers.imag.reshape(4, 5, 6))
+    for factor in (1, 2):
+        written = write_scan(scan.with_pixels(factor * scan.pixels), tmp_path / "out", PROVENANCE)
+        with h5py.File(written) as result, h5py.File(tmp_path / "a.h5") as source:
+            stored = result["dataset/image_0/data"]
+            assert stored.dtype == pairs.dtype
+            np.testing.assert_array_equal(stored["real"], factor * pairs["real"])
+            np.testing.assert_array_equal(stored["imag"], factor * pairs["imag"])
+            for name in ("dataset/image_0/header", "dataset/image_0/attributes", "dataset/data"):
+                assert result[name][()].tobytes() == source[name][()].tobytes() or result[name].dtype.kind == "O"
+    with h5py.File(write_scan(scan, tmp_path / "out", REMOVED)) as result:
+        assert result["dataset/image_0/data"].dtype == np.dtype([("real", f"{order}f4"), ("imag", f"{order}f4")])
+
+
+def test_images_at_other_places_are_slices_and_at_the_same_place_volumes(tmp_path: Path) -> None:
+    images = np.zeros((4, 1, 1, 5, 6), np.uint16)
+    ismrmrd(tmp_path / "slices.h5", images, np.arange(12).reshape(4, 3))
+    ismrmrd(tmp_path / "repeats.h5", images, np.ones((4, 3)))
+    assert read(tmp_path / "slices.h5").frames == 1
+    assert read(tmp_path / "repeats.h5").frames == 4
+
+
+@pytest.mark.parametrize("dtype", ["<c8", ">c8", "<c16"])
+def test_complex_data_sets_that_are_called_images(tmp_path: Path, dtype: str) -> None:
+    numbers = (np.arange(60).reshape(3, 4, 5) * (1 - 2j)).astype(dtype)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["coil_image"], file["kspace"] = numbers, numbers
+    with h5py.File(round_trip(tmp_path / "a.h5", tmp_path / "out")) as result:
+        assert result["coil_image"].dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(result["coil_image"][()], numbers)
+        assert "kspace" not in result
+
+
 def test_a_result_that_cannot_be_written_is_not_blamed_on_the_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +133,8 @@ def test_a_result_that_cannot_be_written_is_not_blamed_on_the_source(
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "raw.h5", "w") as file:
         file["kspace"] = np.zeros((2, 4, 4), np.complex64)
+    with h5py.File(tmp_path / "unnamed.h5", "w") as file:
+        file["coils"] = np.zeros((2, 4, 4), np.complex64)
     with h5py.File(tmp_path / "two.h5", "w") as file:
         file["a"], file["b"] = np.zeros((4, 4)), np.zeros((4, 4))
     save(tmp_path / "cut.h5", np.zeros((30, 40, 40)))
@@ -88,7 +143,8 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty.h5").touch()
     save(tmp_path / "mask.h5", np.zeros((4, 4), bool))
     for name, word in {
-        "raw.h5": "no images.*reconstructed first",
+        "raw.h5": "no images.*inverse Fourier transform.*reconstruction_rss",
+        "unnamed.h5": "no images.*reconstructed first",
         "two.h5": r"holds 2 images .*/a \(4, 4\), /b",
         "cut.h5": "cannot be read",
         "text.h5": "cannot be read",

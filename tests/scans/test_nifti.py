@@ -22,19 +22,25 @@ VOLUMES = st.sampled_from(["u1", "i2", "u2", "i4", "f4", "f8"]).flatmap(
 )
 
 
+AFFINE = np.array([[0, -2, 0.1, 5], [1.5, 0, 0, -3], [0, 0.2, 3, 9], [0, 0, 0, 1]])
+
+
 def save(
     path: Path,
     stored: np.ndarray,
     zooms: tuple[float, ...] = (),
     scale: tuple[float, float] = (2.5, -7),
     order: str = "<",
+    version: int = 1,
+    affine: np.ndarray = AFFINE,
 ) -> None:
     """A file with all that must survive: scaling, oblique affine, codes, an extension, byte order."""
-    affine = np.array([[0, -2, 0.1, 5], [1.5, 0, 0, -3], [0, 0.2, 3, 9], [0, 0, 0, 1]])
-    header = nibabel.Nifti1Header(endianness=order)
+    kinds = {1: (nibabel.Nifti1Image, b"n+1"), 2: (nibabel.Nifti2Image, b"n+2\0\r\n\x1a\n")}
+    make, magic = kinds[version]
+    header = make.header_class(endianness=order)
     header.set_data_dtype(stored.dtype.newbyteorder(order))
     header["descrip"] = b"from the scanner"
-    image = nibabel.Nifti1Image(stored, affine, header)
+    image = make(stored, affine, header)
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=4)
     if zooms:
@@ -43,7 +49,7 @@ def save(
     image.header["cal_max"] = 99
     # written by hand: nibabel would convert the data to fit the scaling
     head = image.header.copy()
-    head["magic"], head["vox_offset"] = b"n+1", 352 + 32
+    head["magic"], head["vox_offset"] = magic, head.sizeof_hdr + 4 + 32
     head["scl_slope"], head["scl_inter"] = scale
     extension = b"\1\0\0\0" + np.array([32, 6], head.endianness + "i4").tobytes() + b"do not lose me".ljust(24, b"\0")
     data = head.binaryblock + extension + stored.astype(stored.dtype.newbyteorder(order)).tobytes(order="F")
@@ -54,13 +60,46 @@ def content(path: Path) -> bytes:
     return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
-@settings(deadline=None, max_examples=60)
-@given(VOLUMES, st.sampled_from("<>"), st.sampled_from([".nii", ".nii.gz"]), st.sampled_from([(2.5, -7), (0, 0)]))
-def test_identity_to_the_last_byte(stored: np.ndarray, order: str, suffix: str, scale: tuple[float, float]) -> None:
+SCALES = st.tuples(st.sampled_from([0, 1, -1, 2.5, 1e-3, 1e4]), st.floats(-1e4, 1e4, width=32))
+AFFINES = hnp.arrays(np.float32, (3, 4), elements=st.floats(-200, 200, width=32)).filter(
+    lambda rows: np.linalg.cond(rows[:, :3].astype(float)) < 1e3 and np.abs(rows[:, :3]).max() > 1e-2
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(VOLUMES, st.sampled_from("<>"), st.sampled_from([".nii", ".nii.gz"]), SCALES, st.sampled_from([1, 2]), AFFINES)
+def test_identity_to_the_last_byte(
+    stored: np.ndarray, order: str, suffix: str, scale: tuple[float, float], version: int, rows: np.ndarray
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"a{suffix}"
-        save(path, stored, scale=scale, order=order)
+        save(path, stored, scale=scale, order=order, version=version, affine=np.vstack([rows, [0, 0, 0, 1]]))
         assert content(round_trip(path, Path(folder) / "out")) == content(path)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from(["u1", "i2", "u2", "i4"]),
+    st.sampled_from("<>"),
+    SCALES,
+    st.sampled_from([1, 2]),
+    st.integers(-9, 9),
+)
+def test_new_pixels_of_integers_land_on_the_step(
+    dtype: str, order: str, scale: tuple[float, float], version: int, steps: int
+) -> None:
+    stored = np.random.default_rng(0).integers(20, 100, (4, 5, 6, 2)).astype(dtype)
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder) / "a.nii", stored, scale=scale, order=order, version=version)
+        scan = read(Path(folder) / "a.nii")
+        slope = scale[0] or 1
+        moved = scan.with_pixels(scan.pixels + np.float32(steps * slope))
+        if abs(slope) < 4e-7 * np.abs(scan.pixels).max():
+            return  # float32 cannot tell such steps apart
+        result = nibabel.load(write_scan(moved, Path(folder) / "out", PROVENANCE))
+        assert result.header.endianness == order
+        assert isinstance(result, nibabel.Nifti2Image) == (version == 2)
+        np.testing.assert_array_equal(np.asarray(result.dataobj.get_unscaled()), stored.astype(int) + steps)
 
 
 @settings(deadline=None, max_examples=40)

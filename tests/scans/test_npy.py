@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.files import write_scan
-from tests.scans.format_checks import REMOVED, read, round_trip
+from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
 
-ARRAYS = st.sampled_from(["u1", "<i2", ">u2", "<i4", "<f2", ">f4", "<f8"]).flatmap(
+ARRAYS = st.sampled_from(["u1", "<i2", ">u2", "<i4", "<f2", ">f4", "<f8", "<c8", ">c16"]).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=2, max_dims=4, max_side=4))
 )
 
@@ -45,7 +47,6 @@ def test_removed_part_keeps_sign_and_fraction(tmp_path: Path) -> None:
     ("array", "word"),
     [
         (np.zeros((2, 2), bool), "mask"),
-        (np.zeros((2, 2), complex), "complex"),
         (np.array([[{}]], object), "objects"),
         (np.zeros((2, 2), [("r", "u1"), ("g", "u1")]), "several values"),
         (np.zeros(4), "dimension"),
@@ -56,6 +57,52 @@ def test_what_is_no_image_is_refused(tmp_path: Path, array: np.ndarray, word: st
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(ScanError, match=word):
         read(tmp_path / "a.npy")
+
+
+@settings(deadline=None, max_examples=40)
+@given(ARRAYS, st.booleans())
+def test_an_image_in_an_archive_comes_back_amid_the_rest(array: np.ndarray, compressed: bool) -> None:
+    others = {"affine": np.eye(4), "spacing": np.array([1, 1, 2.5]), "mask": array != 0, "name": np.array("knee")}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.npz"
+        (np.savez_compressed if compressed else np.savez)(path, **others, image=np.stack([array] * 5, axis=-1))
+        result = round_trip(path, Path(folder) / "out")
+        with np.load(path) as before, np.load(result) as after:
+            assert after.files == before.files
+            for key in before.files:
+                assert after[key].dtype == before[key].dtype
+                assert after[key].tobytes() == before[key].tobytes()
+        with zipfile.ZipFile(result) as archive:
+            assert {item.compress_type for item in archive.infolist()} == {
+                zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+            }
+
+
+def test_complex_arrays_are_two_real_ones(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    array = random.normal(size=(2, 3, 4, 5)) + 1j * random.normal(size=(2, 3, 4, 5))
+    np.save(tmp_path / "a.npy", array)
+    scan = read(tmp_path / "a.npy")
+    assert (scan.pixels.shape, scan.frames) == ((12, 4, 5), 4)
+    np.testing.assert_allclose(scan.pixels[6:], array.imag.reshape(6, 4, 5), rtol=1e-6)
+    doubled = np.load(write_scan(scan.with_pixels(2 * scan.pixels), tmp_path / "out", PROVENANCE))
+    assert doubled.dtype == np.complex128
+    np.testing.assert_allclose(doubled, 2 * array, rtol=1e-6)
+    assert np.load(write_scan(scan, tmp_path / "out", REMOVED)).dtype == np.complex64
+
+
+@pytest.mark.parametrize(
+    ("arrays", "word"),
+    [
+        ({"a": np.zeros((8, 8)), "b": np.zeros((8, 8))}, r"holds 2 images \(arrays: a \(8, 8\), b"),
+        ({"spacing": np.zeros(3)}, "holds no images"),
+        ({"a": np.array([[{}]], object)}, "objects"),
+    ],
+)
+def test_an_archive_without_one_clear_image_is_refused(tmp_path: Path, arrays: dict[str, Any], word: str) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ScanError, match=word):
+        read(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x93NUMPY\x01\x00"])

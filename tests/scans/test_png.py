@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diffdenoise.errors import ScanError
-from diffdenoise.scans.files import write_scan
+from diffdenoise.errors import LeftAlone, ScanError
+from diffdenoise.scans.files import find, write_scan
 from diffdenoise.scans.png import _chunks
 from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
 
@@ -105,6 +105,22 @@ def test_colour_and_masks_are_refused(tmp_path: Path, image: PIL.Image.Image, wo
     image.save(tmp_path / "a.png")
     with pytest.raises(ScanError, match=word):
         read(tmp_path / "a.png")
+
+
+def test_in_a_folder_they_are_left_alone_and_grey_in_colour_channels_is_not(tmp_path: Path) -> None:
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    PIL.Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "grey.png")
+    PIL.Image.fromarray(np.stack([grey, grey, 255 - grey], -1)).save(tmp_path / "colour.png")
+    PIL.Image.new("1", (2, 2)).save(tmp_path / "mask.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "colour.png").read_bytes()[:40])
+    tifffile.imwrite(tmp_path / "colour.tif", np.zeros((4, 4, 3), np.uint8), photometric="rgb")
+    found, errors = find([tmp_path])
+    assert [item.name for item in found] == ["broken.png", "grey.png"]  # reading says what is wrong with the first
+    assert {(type(error), Path(error.path).name) for error in errors} == {
+        (LeftAlone, "colour.png"),
+        (LeftAlone, "colour.tif"),
+        (LeftAlone, "mask.png"),
+    }
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:

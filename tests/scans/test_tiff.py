@@ -51,9 +51,9 @@ def test_new_pixels_leave_every_tag(tmp_path: Path, options: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("options", [{}, {"predictor": True}, {"tile": (16, 16)}])
-@pytest.mark.parametrize("compression", ["zlib", "lzma", None])
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "packbits", "lzma", "zstd", None])
 def test_compressed_and_tiled_stacks(tmp_path: Path, compression: str | None, options: dict[str, Any]) -> None:
-    if compression is None and "predictor" in options:
+    if compression in (None, "packbits") and "predictor" in options:
         return
     path = tmp_path / "a.tif"
     resolution = {"resolution": (118.1, 118.1), "resolutionunit": 3, "description": "knee", "software": "scanner"}
@@ -74,6 +74,80 @@ def test_compressed_and_tiled_stacks(tmp_path: Path, compression: str | None, op
             assert new.tags["ResolutionUnit"].value == 3
         assert after.pages[0].aspage().description == "knee"
         assert after.pages[0].aspage().software == "scanner"
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "jpeg2000"])
+def test_what_was_compressed_with_loss_is_written_without(tmp_path: Path, compression: str) -> None:
+    small = (STACK >> 4).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", small, compression=compression, photometric="minisblack", metadata=None)
+    scan = read(tmp_path / "a.tif")
+    expected = tifffile.imread(tmp_path / "a.tif")
+    np.testing.assert_array_equal(scan.pixels, expected)
+    result = write_scan(scan.with_pixels(scan.pixels + 1), tmp_path / "out", PROVENANCE)
+    np.testing.assert_array_equal(tifffile.imread(result), np.minimum(expected.astype(int) + 1, 255))
+    with tifffile.TiffFile(result) as file:
+        assert file.pages[0].aspage().compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+
+
+@pytest.mark.parametrize("compression", [None, "lzw"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_floats_with_a_predictor(tmp_path: Path, compression: str | None, byteorder: Any) -> None:
+    stack = np.random.default_rng(0).normal(size=(3, 20, 31)).astype(np.float32)
+    kind = {"compression": compression, "predictor": compression is not None}
+    tifffile.imwrite(tmp_path / "a.tif", stack, byteorder=byteorder, photometric="minisblack", metadata=None, **kind)
+    np.testing.assert_array_equal(tifffile.imread(round_trip(tmp_path / "a.tif", tmp_path / "out")), stack)
+
+
+@pytest.mark.parametrize("axes", ["TZYX", "ZTYX", "TZCYX", "TYX", "ZYX", "QYX"])
+@pytest.mark.parametrize("kind", ["imagej", "ome", "plain"])
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_hyperstacks_are_volumes_of_slices(tmp_path: Path, axes: str, kind: str, compression: str | None) -> None:
+    if (kind == "imagej" and axes in ("ZTYX", "QYX")) or (kind == "ome" and axes == "QYX"):
+        return  # these have an order and letters of their own
+    sizes = {"T": 2, "Z": 3, "C": 4, "Q": 3, "Y": 5, "X": 6}
+    stack = np.arange(np.prod([sizes[axis] for axis in axes]), dtype=np.uint16).reshape([sizes[axis] for axis in axes])
+    how: dict[str, Any] = {"metadata": {"axes": axes}, "photometric": "minisblack", "compression": compression}
+    tifffile.imwrite(tmp_path / "a.tif", stack, **how, **({} if kind == "plain" else {kind: True}))
+    scan = read(tmp_path / "a.tif")
+    slices = next((sizes[axis] for axis in axes if axis in "ZQ"), 1)
+    assert scan.frames == stack[..., 0, 0].size // slices
+    if "Z" in axes:
+        volume = scan.pixels[: sizes["Z"]]
+        first = tuple(slice(None) if axis in "ZYX" else 0 for axis in axes)
+        np.testing.assert_array_equal(volume, stack[first])
+    for provenance, name in ((PROVENANCE, "a.tif"), (REMOVED, "a_removed.tif")):
+        result = write_scan(scan.with_pixels(scan.pixels + 1), tmp_path / "out", provenance)
+        assert result.name == name
+        with tifffile.TiffFile(result) as file:
+            (series,) = file.series
+            assert series.axes == axes
+            np.testing.assert_array_equal(series.asarray(), stack + 1)
+
+
+def test_calibration_is_kept_whatever_is_written(tmp_path: Path) -> None:
+    ome = {"axes": "ZYX", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm", "PhysicalSizeZ": 2.0}
+    tifffile.imwrite(tmp_path / "a.ome.tif", STACK, ome=True, metadata=ome, compression="deflate")
+    imagej = {"axes": "ZYX", "spacing": 2.5, "unit": "um"}
+    tifffile.imwrite(tmp_path / "b.tif", STACK, imagej=True, metadata=imagej, resolution=(4, 4))
+    for name in ("a.ome.tif", "b.tif"):
+        for provenance in (PROVENANCE, REMOVED):
+            result = write_scan(read(tmp_path / name), tmp_path / "out", provenance)
+            with tifffile.TiffFile(result) as file, tifffile.TiffFile(tmp_path / name) as source:
+                page, before = file.pages[0].aspage(), source.pages[0].aspage()
+                pixel_type = "float" if provenance is REMOVED else "uint16"
+                assert page.description == before.description.replace('Type="uint16"', f'Type="{pixel_type}"')
+                for tag in ("XResolution", "YResolution", "ResolutionUnit"):
+                    assert str(page.tags.get(tag)).split("@")[0] == str(before.tags.get(tag)).split("@")[0]
+
+
+def test_an_ome_image_in_several_files_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.ome.tif", STACK, ome=True, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
+        xml = str(file.ome_metadata)
+    lost = xml.replace('SizeZ="3"', 'SizeZ="5"').encode()
+    tifffile.imwrite(tmp_path / "lost.ome.tif", STACK, description=lost, metadata=None, photometric="minisblack")
+    with pytest.raises(ScanError, match="several files, or lacks planes"):
+        read(tmp_path / "lost.ome.tif")
 
 
 def test_saturation_and_units(tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +9,21 @@ import numpy as np
 
 from diffdenoise.errors import ScanError
 from diffdenoise.scans import dicom_derive, dicom_pixels
-from diffdenoise.scans.dicom_pixels import SignedScale
-from diffdenoise.scans.dicom_series import has_mark, in_slice_order
+from diffdenoise.scans.dicom_kind import check_kind, other_kind
+from diffdenoise.scans.dicom_scale import SignedScale
+from diffdenoise.scans.dicom_series import has_mark, in_slice_order, quiet
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import reading
 
-__all__ = ["SUFFIXES", "has_mark", "read", "write"]
+__all__ = ["SUFFIXES", "check_kind", "has_mark", "read", "write"]
 
 SUFFIXES: tuple[str, ...] = (".dcm", ".ima")
 
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _ABSOLUTE = {"CT", "PT"}  # Hounsfield units; activity or uptake
 
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
-    """The scan in one file or in the files of a series, in slice order, rescaled.
+    """The scan in one file or in the files of a series, in slice order, in physical units.
 
     CT and PET are "absolute" in units. Raises ScanError with the reason for what is no plain greyscale image.
     """
@@ -34,7 +31,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         ordered, volumes = in_slice_order(paths) if len(paths) > 1 else (paths, 1)
     frames: list[np.ndarray] = []
     for path in ordered:
-        with reading(path, "DICOM"), _quiet():
+        with reading(path, "DICOM"), quiet():
             dataset = _load(path)
             pixels = dicom_pixels.physical(dataset)
         if frames and pixels.shape[1:] != frames[0].shape[1:]:
@@ -52,13 +49,14 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     """A derived image (PS3.3 C.7.6.1.1.2) for each source file: to `target`, or into it where it is a folder.
 
-    "denoised" keeps stored type and scaling; other quantities are stored as signed 16 bits with a scale of their own.
+    "denoised" keeps stored type and scaling; other quantities are stored as signed 16 bits with a scale of their own
+    (where the source's pixels are floats, as floats).
     """
     scale = None if provenance.quantity == "denoised" else SignedScale.covering(scan.pixels)
     names = output_names(scan.paths)
     start = 0
     for path, name, count in zip(scan.paths, names, scan.source, strict=True):
-        with _quiet():
+        with quiet():
             dataset = _load(path)
             dicom_pixels.replace(dataset, scan.pixels[start : start + count], scale)
             dicom_derive.derive(dataset, provenance)
@@ -77,14 +75,6 @@ def output_names(paths: tuple[Path, ...]) -> list[str]:
         if len({name.lower() for name in names}) == len(names):
             break
     return names
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # pydicom remarks on values that break the standard: not ours to mend, they go back as they came
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _load(path: Path) -> Any:
@@ -115,28 +105,13 @@ def _complete(dataset: Any) -> None:
 
 def _refusal(dataset: Any) -> str | None:
     """Why this object cannot be denoised, or None."""
-    modality, photometric = dataset.get("Modality"), dataset.get("PhotometricInterpretation", "")
-    image_type = [str(word).upper() for word in _many(dataset.get("ImageType"))]
-    secondary = str(dataset.get("SOPClassUID", "")).startswith(_SECONDARY_CAPTURE)
-    reasons = {
-        "is a dose distribution (RTDOSE), not an image": modality == "RTDOSE",
-        "is a segmentation, not an image": modality == "SEG" or dataset.get("BitsAllocated") == 1,
-        "holds floating-point pixel data, which is not supported yet": (
-            "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset
-        ),
-        f"holds no pixel data (modality {modality or 'unknown'})": "PixelData" not in dataset,
-        f"is a colour image ({photometric})": photometric not in ("MONOCHROME1", "MONOCHROME2"),
-        "is a localizer (scout) image": "LOCALIZER" in image_type,
-        "is a secondary capture with text burned into its pixels": (
-            secondary and dataset.get("BurnedInAnnotation") == "YES"
-        ),
-        "has no SOP Instance UID, so a derived image cannot refer to it": not dataset.get("SOPInstanceUID"),
-    }
-    return next((reason for reason, holds in reasons.items() if holds), dicom_pixels.refusal(dataset))
-
-
-def _many(value: Any) -> list[Any]:
-    return [] if value is None else [value] if isinstance(value, str) else list(value)
+    if reason := other_kind(dataset):
+        return reason
+    if not any(keyword in dataset for keyword in dicom_pixels.PIXEL_KEYWORDS):
+        return f"holds no pixel data (modality {dataset.get('Modality') or 'unknown'})"
+    if not dataset.get("SOPInstanceUID"):
+        return "has no SOP Instance UID, so a derived image cannot refer to it"
+    return dicom_pixels.refusal(dataset)
 
 
 def _guess_syntax(dataset: Any) -> Any:

@@ -27,6 +27,32 @@ _NOTICE = "Research use only, not a medical device"
 _STALE = ("DigitalSignaturesSequence", "MACParametersSequence", "IconImageSequence", "DataSetTrailingPadding")
 _SOURCE_MOMENT = ("InstanceCreationDate", "InstanceCreationTime", "InstanceCreatorUID")
 
+# how an enhanced MR image was acquired: only ORIGINAL ones may say so (type 1C in PS3.3 C.8.13.4 and C.7.6.18.2), the
+# source still does
+_ENHANCED_MR = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3")
+_OF_ORIGINALS = (
+    "ArterialSpinLabelingContrast",
+    "BulkMotionCompensationTechnique",
+    "BulkMotionSignalSource",
+    "CoverageOfKSpace",
+    "EchoPlanarPulseSequence",
+    "EchoPulseSequence",
+    "GeometryOfKSpaceTraversal",
+    "MRAcquisitionType",
+    "MultiPlanarExcitation",
+    "MultipleSpinEcho",
+    "NumberOfKSpaceTrajectories",
+    "OversamplingPhase",
+    "PhaseContrast",
+    "PulseSequenceName",
+    "RectilinearPhaseEncodeReordering",
+    "SaturationRecovery",
+    "SegmentedKSpaceTraversal",
+    "SpectrallySelectedSuppression",
+    "SteadyStatePulseSequence",
+    "TimeOfFlightContrast",
+)
+
 
 def derive(dataset: Any, provenance: Provenance) -> None:
     """Turn the dataset of a source image, its pixels already replaced, into that of a derived image, in place.
@@ -37,22 +63,22 @@ def derive(dataset: Any, provenance: Provenance) -> None:
     if dataset.file_meta.TransferSyntaxUID in _ALWAYS_LOSSY:
         dataset.LossyImageCompression = "01"  # once lossy, always lossy
     _swap_words(dataset)
-    dataset.SOPInstanceUID = _uid(source_instance, provenance)
-    dataset.SeriesInstanceUID = _uid(dataset.get("SeriesInstanceUID") or source_instance, provenance)
+    dataset.SOPInstanceUID = _uid("image", source_instance, provenance)
+    dataset.SeriesInstanceUID = _uid("series", dataset.get("SeriesInstanceUID") or source_instance, provenance)
     dataset.file_meta = _file_meta(dataset)
     dataset.preamble = b"\0" * 128  # a source's may hold another file's header
-    for keyword in (*_STALE, *_SOURCE_MOMENT):
+    for keyword in (*_STALE, *_SOURCE_MOMENT, *(_OF_ORIGINALS if source_class in _ENHANCED_MR else ())):
         if keyword in dataset:
             delattr(dataset, keyword)
     _describe(dataset, provenance)
     _refer(dataset, source_class, source_instance)
 
 
-def _uid(source: str, provenance: Provenance) -> str:
+def _uid(of: str, source: str, provenance: Provenance) -> str:
     from pydicom.uid import generate_uid
 
     settings = json.dumps(provenance.settings, sort_keys=True, default=str)
-    sources = [str(source), provenance.version, provenance.model, settings, provenance.quantity]
+    sources = [of, str(source), provenance.version, provenance.model, settings, provenance.quantity]
     return generate_uid(entropy_srcs=sources)
 
 
@@ -86,9 +112,9 @@ def _swap_words(dataset: Any) -> None:
 
 def _describe(dataset: Any, provenance: Provenance) -> None:
     word, offset = _QUANTITIES[provenance.quantity]
-    dataset.ImageType = _image_type(dataset.get("ImageType"), word)
+    dataset.ImageType = _image_type(dataset.get("ImageType"), word, _is_enhanced(dataset))
     for group in _frame_types(dataset):
-        group.FrameType = _image_type(group.FrameType, word)
+        group.FrameType = _image_type(group.FrameType, word, True)
     description = str(dataset.get("SeriesDescription") or "")
     ending = f" {provenance.quantity}"
     dataset.SeriesDescription = (description[: 64 - len(ending)].rstrip() + ending).strip()
@@ -103,13 +129,19 @@ def _describe(dataset: Any, provenance: Provenance) -> None:
     ]
 
 
-def _image_type(values: Any, word: str | None) -> list[str]:
+def _image_type(values: Any, word: str | None, enhanced: bool) -> list[str]:
     # value 2 stays: a denoised PRIMARY image still stands for the patient's examination; a map of what was removed
-    # is made from images, so SECONDARY
+    # is made from images, so SECONDARY, which enhanced images may not be called
     kept = [] if not values else [values] if isinstance(values, str) else [str(value) for value in values]
     if word is None:
         return ["DERIVED", *(kept[1:] or ["SECONDARY"])]
-    return ["DERIVED", "SECONDARY", word, *kept[3:]]
+    return ["DERIVED", kept[1] if enhanced and len(kept) > 1 else "SECONDARY", word, *kept[3:]]
+
+
+def _is_enhanced(dataset: Any) -> bool:
+    from pydicom.uid import UID
+
+    return UID(dataset.SOPClassUID).name.startswith(("Enhanced", "Parametric Map"))
 
 
 def _frame_types(dataset: Any) -> list[Any]:

@@ -1,16 +1,17 @@
-"""DICOM pixel data: stored numbers to physical values and back, frame by frame (PS3.3 C.7.6.3, C.7.6.16.2.9)."""
+"""DICOM pixel data: decoded frame by frame, and put back uncompressed (PS3.3 C.7.6.3, C.7.6.24, C.7.6.25)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from diffdenoise.scans.stored import to_physical, to_stored
+from diffdenoise.scans import dicom_scale
+from diffdenoise.scans.dicom_scale import SignedScale, groups, scales
 
 # what stored numbers meant before; wrong once the scale is another
 _SCALE_DEPENDENT = (
+    "ModalityLUTSequence",
     "RealWorldValueMappingSequence",
     "VOILUTSequence",
     "WindowCenterWidthExplanation",
@@ -32,41 +33,28 @@ _PIXEL_DEPENDENT = (
     "ExtendedOffsetTableLengths",
     "PixelDataProviderURL",
 )
-
-
-@dataclass(frozen=True)
-class SignedScale:
-    """A linear scale that fits a signed quantity into 16 bits: physical = stored * slope."""
-
-    slope: float
-
-    @classmethod
-    def covering(cls, pixels: np.ndarray) -> SignedScale:
-        """The finest scale on which no pixel saturates."""
-        peak = max(abs(float(pixels.min())), abs(float(pixels.max())))
-        # DICOM writes the slope in at most 16 characters: round it up there, so that the peak still fits
-        return cls(float(f"{peak / 32767 * (1 + 1e-7):.8e}") if peak > 0 else 1.0)
+# keyword of the pixels: (its tag, value representation, first word of the keywords that are about padding)
+_FLOATS = {
+    "FloatPixelData": (0x7FE00008, "OF", "Float"),
+    "DoubleFloatPixelData": (0x7FE00009, "OD", "DoubleFloat"),
+}
+PIXEL_KEYWORDS = ("PixelData", *_FLOATS)
 
 
 def refusal(dataset: Any) -> str | None:
     """Why these pixels cannot be changed and put back, or None."""
-    if any(has_modality_lut(item) for item in (dataset, *_groups(dataset))):
-        return "maps pixels through a table (Modality LUT), which is not supported yet"
     positions = [(group, 0x0102) for group in range(0x6000, 0x6020, 2) if (group, 0x3000) not in dataset]
     if any(dataset[tag].value for tag in positions if tag in dataset):
         return "keeps an overlay inside its pixel data, which is not supported"
+    return (None if _float_keyword(dataset) else _layout_refusal(dataset)) or dicom_scale.refusal(dataset)
+
+
+def _layout_refusal(dataset: Any) -> str | None:
     if dataset.get("BitsAllocated") not in (8, 16, 32):
         return f"has {dataset.get('BitsAllocated')} bits a pixel, which is not supported"
     if dataset.get("HighBit") != dataset.get("BitsStored", 0) - 1:
         return f"has an unusual bit layout (high bit {dataset.get('HighBit')}, bits stored {dataset.get('BitsStored')})"
-    if any(not np.isfinite(slope) or slope == 0 for slope, _ in rescale(dataset)):
-        return "has a rescale slope of zero"
     return None
-
-
-def has_modality_lut(item: Any) -> bool:
-    """Whether stored numbers go through a table rather than slope and intercept."""
-    return bool(item.get("ModalityLUTSequence"))
 
 
 def stored_frames(dataset: Any) -> np.ndarray:
@@ -85,38 +73,29 @@ def stored_words(dataset: Any) -> np.ndarray:
     return array.reshape(-1, *array.shape[-2:])
 
 
-def rescale(dataset: Any) -> list[tuple[float, float]]:
-    """(slope, intercept) of each frame; of a functional group if there is one, else of the image, else (1, 0)."""
-    count = int(dataset.get("NumberOfFrames") or 1)
-    shared = _transformation(_item(dataset, "SharedFunctionalGroupsSequence", 0)) or dataset
-    pairs = []
-    for index in range(count):
-        source = _transformation(_item(dataset, "PerFrameFunctionalGroupsSequence", index)) or shared
-        slope, intercept = source.get("RescaleSlope"), source.get("RescaleIntercept")
-        pairs.append((1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)))
-    return pairs
-
-
 def physical(dataset: Any) -> np.ndarray:
-    """Rescaled pixels, float32, shape (frames, rows, columns)."""
+    """Pixels in physical units, float32, shape (frames, rows, columns)."""
     frames = stored_frames(dataset)
-    parts = [to_physical(frame[None], *pair) for frame, pair in zip(frames, rescale(dataset), strict=True)]
+    parts = [scale.physical(frame[None]) for frame, scale in zip(frames, scales(dataset), strict=True)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None:
     """Put pixels (frames, rows, columns; physical) into the dataset, uncompressed.
 
-    Without a scale the stored type, rescale and padding stay, and values saturate at BitsStored. With one the type
-    becomes signed 16 bits, and padding becomes zero.
+    Without a scale the stored type, its meaning and padding stay, and values saturate at BitsStored. With one the type
+    becomes signed 16 bits (floats stay floats), and padding becomes zero.
     """
     original, words = stored_frames(dataset), stored_words(dataset)
     padding = _padding(dataset, words)
     if scale is None:
-        limits = _limits(dataset)
-        pairs = zip(pixels, original, rescale(dataset), strict=True)
-        result = np.concatenate([to_stored(new[None], old[None], *pair, limits) for new, old, pair in pairs])
+        limits = None if _float_keyword(dataset) else dicom_scale.limits(dataset)
+        triples = zip(pixels, original, scales(dataset), strict=True)
+        result = np.concatenate([meaning.stored(new[None], old[None], limits) for new, old, meaning in triples])
         result = np.where(padding | (result == original), words, result)
+    elif _float_keyword(dataset):
+        result = np.where(padding, 0, pixels).astype(original.dtype)
+        _forget_offsets(dataset)
     else:
         result = np.clip(np.rint(pixels.astype(np.float64) / scale.slope), -32768, 32767).astype(np.int16)
         result[padding] = 0
@@ -125,19 +104,25 @@ def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None
     _set_pixel_data(dataset, result)
 
 
+def _float_keyword(dataset: Any) -> str | None:
+    return next((keyword for keyword in _FLOATS if keyword in dataset), None)
+
+
 def _set_pixel_data(dataset: Any, stored: np.ndarray) -> None:
     from pydicom.dataelem import DataElement
 
+    whole = (0x7FE00010, "OB" if stored.itemsize == 1 else "OW", "")
+    tag, representation, _ = _FLOATS.get(_float_keyword(dataset) or "", whole)
     data = stored.astype(stored.dtype.newbyteorder("<")).tobytes()
     data += b"\0" * (len(data) % 2)
-    dataset[0x7FE00010] = DataElement(0x7FE00010, "OB" if stored.itemsize == 1 else "OW", data)
+    dataset[tag] = DataElement(tag, representation, data)
 
 
 def _set_signed(dataset: Any, scale: SignedScale, peak: float) -> None:
     from pydicom import Dataset
 
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
-    for item in (dataset, *_groups(dataset)):
+    for item in (dataset, *groups(dataset)):
         _discard(item, (*_SCALE_DEPENDENT, "PixelValueTransformationSequence", "FrameVOILUTSequence"))
     transformation, window = Dataset(), Dataset()
     transformation.RescaleIntercept, transformation.RescaleSlope = "0", f"{scale.slope:.8e}"
@@ -151,44 +136,36 @@ def _set_signed(dataset: Any, scale: SignedScale, peak: float) -> None:
         dataset.update(window)
 
 
+def _forget_offsets(dataset: Any) -> None:
+    """A difference of two images has their unit, but not its zero; of floats, stored and physical become the same."""
+    for item in (dataset, *groups(dataset)):
+        for line in (item, *(item.get("PixelValueTransformationSequence") or [])):
+            if "RescaleSlope" in line:
+                line.RescaleSlope, line.RescaleIntercept = "1", "0"
+        for line in item.get("RealWorldValueMappingSequence") or []:
+            if "RealWorldValueIntercept" in line:
+                line.RealWorldValueIntercept = 0.0
+
+
 def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray:
     """Where the stored number says "no pixel here" (PS3.3 C.7.5.1.1.2)."""
-    value = dataset.get("PixelPaddingValue")
+    _, _, word = _FLOATS.get(_float_keyword(dataset) or "", (0, "", ""))
+    value = dataset.get(f"{word}PixelPaddingValue")
     if value is None:
         return np.zeros(stored.shape, bool)
-    limit = dataset.get("PixelPaddingRangeLimit")
+    limit = dataset.get(f"{word}PixelPaddingRangeLimit")
     low, high = sorted((_as_stored(value, dataset), _as_stored(value if limit is None else limit, dataset)))
     return (stored >= low) & (stored <= high)
 
 
-def _as_stored(value: Any, dataset: Any) -> int:
+def _as_stored(value: Any, dataset: Any) -> float:
+    if _float_keyword(dataset):
+        return float(value)
     # writers mix up signed and unsigned here: read the same bits as the pixels are read
     number = int.from_bytes(value, "little") if isinstance(value, bytes) else int(value)
     bits = int(dataset.BitsAllocated)
     number %= 1 << bits
     return number - (1 << bits) if dataset.PixelRepresentation == 1 and number >= 1 << (bits - 1) else number
-
-
-def _limits(dataset: Any) -> tuple[int, int]:
-    bits = int(dataset.BitsStored)
-    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dataset.PixelRepresentation == 1 else (0, (1 << bits) - 1)
-
-
-def _groups(dataset: Any) -> list[Any]:
-    """All functional groups: the shared one and each frame's."""
-    return [
-        *(dataset.get("SharedFunctionalGroupsSequence") or []),
-        *(dataset.get("PerFrameFunctionalGroupsSequence") or []),
-    ]
-
-
-def _item(dataset: Any, keyword: str, index: int) -> Any:
-    items = dataset.get(keyword) or []
-    return items[index] if index < len(items) else None
-
-
-def _transformation(group: Any) -> Any:
-    return _item(group, "PixelValueTransformationSequence", 0) if group is not None else None
 
 
 def _discard(item: Any, keywords: tuple[str, ...]) -> None:

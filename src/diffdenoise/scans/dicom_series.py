@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,11 @@ import numpy as np
 
 _KEYS = (
     "MediaStorageSOPClassUID",
+    "SOPClassUID",
+    "ImageType",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BurnedInAnnotation",
     "SeriesInstanceUID",
     "SeriesDescription",
     "SeriesNumber",
@@ -21,7 +29,15 @@ _KEYS = (
     "ImagePositionPatient",
     "InstanceNumber",
 )
-_DICOMDIR = "1.2.840.10008.1.3.10"
+DICOMDIR = "1.2.840.10008.1.3.10"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without pydicom's remarks on values that break the standard: not ours to mend, they go back as they came."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def has_mark(path: Path) -> bool:
@@ -40,7 +56,7 @@ def series_key(path: Path) -> tuple[object, ...] | None:
     """
     try:
         header = header_of(path)
-        if header.file_meta.get("MediaStorageSOPClassUID") == _DICOMDIR:
+        if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
             return None
         if int(header.get("NumberOfFrames") or 1) > 1 or not header.get("SeriesInstanceUID"):
             return ("alone", path)
@@ -62,7 +78,7 @@ def series_slug(path: Path) -> str:
 
 
 def header_of(path: Path) -> Any:
-    """The few elements that decide series and order."""
+    """The few elements that decide kind, series and order."""
     import pydicom
 
     return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_KEYS))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from diffdenoise.errors import ScanError
-from diffdenoise.scans import sidecar
+from diffdenoise.scans import bids, sidecar
 from diffdenoise.scans.atomic import atomic_file, atomic_folder
 from diffdenoise.scans.find import Found, find
 from diffdenoise.scans.formats import FOLDERS, FORMATS, OTHER_SUFFIX, suffix_of
@@ -24,8 +25,13 @@ def read_scan(found: Found) -> Scan:
 
 
 def result_path(scan: Scan | Found, folder: Path, quantity: str = "denoised") -> Path:
-    """Where the result goes: ``folder/name``, with ``_spread`` or ``_removed`` before the suffix for those."""
+    """Where the result goes: ``folder/name``, with ``_spread`` or ``_removed`` before the suffix for those.
+
+    In BIDS data sets a result has a BIDS name, with ``desc-denoised``, ``desc-spread`` or ``desc-removed``.
+    """
     pure = PurePosixPath(scan.name)
+    if scan.paths and (derived := bids.derived_name(scan.paths[0], pure.name, quantity)):
+        return folder / pure.with_name(derived)
     suffix = "" if scan.format in FOLDERS else suffix_of(pure.name)
     stem, marked = pure.name.removesuffix(suffix), "" if quantity == "denoised" else f"_{quantity}"
     return folder / pure.with_name(f"{stem}{marked}{OTHER_SUFFIX.get((scan.format, quantity), suffix)}")
@@ -38,9 +44,10 @@ def is_done(scan: Scan | Found, folder: Path, provenance: Provenance) -> bool:
     if record is None or not target.exists() or not all(path.exists() for path in scan.paths):
         return False
     wanted = sidecar.origin(scan.paths, provenance)
-    return {**record, "result": None} == {**wanted, "result": None} and record.get("result") == sidecar.result_hashes(
-        target
-    )
+    if {**record, "result": None} != {**wanted, "result": None} or not sidecar.untouched(target, record):
+        return False
+    beside = bids.companions(scan.paths[0], target, provenance.quantity)
+    return all(record["result"].get(place.name) == sidecar.sha256(path) for place, path in beside.items())
 
 
 def write_scan(scan: Scan, folder: Path, provenance: Provenance) -> Path:
@@ -54,13 +61,7 @@ def write_scan(scan: Scan, folder: Path, provenance: Provenance) -> Path:
         raise ScanError(scan.name, "the result holds NaN or infinite pixels", "Nothing was written: report this.")
     check_target(scan, folder, provenance.quantity)
     try:
-        record = sidecar.origin(scan.paths, provenance)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with (atomic_folder if scan.format in FOLDERS else atomic_file)(target) as temporary:
-            FORMATS[scan.format].write(scan, temporary, provenance)
-            # The record goes first: cut off between the two, the next run finds an outdated result of ours, not an
-            # unknown file; the hashes tell it that the result is not the one recorded.
-            sidecar.save(target, record | {"result": sidecar.result_hashes(target, temporary)})
+        _write(scan, folder, target, provenance)
     except OSError as error:
         fault = f"cannot be written ({error.strerror or error})"
         raise ScanError(
@@ -75,6 +76,25 @@ def write_scan(scan: Scan, folder: Path, provenance: Provenance) -> Path:
     return target
 
 
+def _write(scan: Scan, folder: Path, target: Path, provenance: Provenance) -> None:
+    source = scan.paths[0]
+    record, in_bids = sidecar.origin(scan.paths, provenance), bids.is_derivative(source, target)
+    beside = bids.companions(source, target, provenance.quantity)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (atomic_folder if scan.format in FOLDERS else atomic_file)(target) as temporary:
+        FORMATS[scan.format].write(scan, temporary, provenance)
+        # The record goes first: cut off between the two, the next run finds an outdated result of ours, not an
+        # unknown file; the hashes tell it that the result is not the one recorded.
+        hashes = {place.name: sidecar.sha256(path) for place, path in beside.items()}
+        hashes |= sidecar.result_hashes(target, temporary)
+        sidecar.save(target, record | {"result": hashes}, bids.metadata_of(source) if in_bids else None)
+    for place, path in beside.items():
+        with atomic_file(place) as temporary:
+            shutil.copyfile(path, temporary)
+    if in_bids:
+        bids.describe(folder, source, provenance.version)
+
+
 def check_target(scan: Scan | Found, folder: Path, quantity: str = "denoised") -> None:
     """ScanError where the result may not be written: onto an original, or onto something that is not ours.
 
@@ -82,7 +102,9 @@ def check_target(scan: Scan | Found, folder: Path, quantity: str = "denoised") -
     """
     target = result_path(scan, folder, quantity)
     _refuse_source(scan, target)
-    _refuse_foreign(scan, target)
+    _refuse_foreign(scan, target, list(bids.companions(scan.paths[0], target, quantity)))
+    if bids.is_derivative(scan.paths[0], target):
+        bids.metadata_of(scan.paths[0])  # raises where it cannot be read
 
 
 def _refuse_source(scan: Scan | Found, target: Path) -> None:
@@ -93,14 +115,15 @@ def _refuse_source(scan: Scan | Found, target: Path) -> None:
             raise ScanError(target, "is the original, which is never overwritten", "Choose another folder with -o.")
 
 
-def _refuse_foreign(scan: Scan | Found, target: Path) -> None:
-    """ScanError where the target or its sidecar's place is taken by something that is not our result of this scan."""
-    beside = sidecar.sidecar_path(target)
+def _refuse_foreign(scan: Scan | Found, target: Path, companions: list[Path]) -> None:
+    """ScanError where the place of the target, its sidecar or a companion is taken by what is not our result of it."""
     record = sidecar.load(target)
+    own = (target, sidecar.sidecar_path(target)) if record is None else ()
+    listed = {} if record is None else record.get("result", {})
+    for path in (*own, *(path for path in companions if path.name not in listed)):
+        if path.exists() or path.is_symlink():
+            raise ScanError(path, "exists already and is not a result of diffdenoise", _ELSEWHERE)
     if record is None:
-        for path in (target, beside):
-            if path.exists() or path.is_symlink():
-                raise ScanError(path, "exists already and is not a result of diffdenoise", _ELSEWHERE)
         return
     if [source["name"] for source in record["sources"]] != sorted(path.name for path in scan.paths):
         raise ScanError(target, "exists already as the result of another scan", _ELSEWHERE)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from glob import has_magic
 from pathlib import Path, PurePosixPath
 
-from diffdenoise.errors import ScanError
-from diffdenoise.scans import dicom_series, sidecar
-from diffdenoise.scans.formats import describe_formats, format_of
+from diffdenoise.errors import LeftAlone, OtherKind, ScanError
+from diffdenoise.scans import bids, dicom_series, sidecar
+from diffdenoise.scans.formats import KINDS, describe_formats, format_of
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
     """The scans in files, folders (with all below) and patterns, in natural order, and what was wrong with inputs.
 
     In folders hidden files, results of our own and files that are no images are passed over; with own_results the
-    denoised ones count. DICOM files under one input, or named one by one (as a shell expands a pattern), are grouped
-    into series. Names are relative to the input and differ from each other.
+    denoised ones count. What lies in a folder and looks like an image, but is none to denoise, is told as LeftAlone.
+    DICOM files under one input, or named one by one (as a shell expands a pattern), are grouped into series. Names are
+    relative to the input (in a BIDS data set: to its root) and differ from each other.
     """
     found: list[Found] = []
     errors: list[ScanError] = []
@@ -38,7 +39,7 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
             if path.is_file() and format_of(path) == "dicom_file":
                 named.append(path)
             else:
-                found += _find_one(path, own_results)
+                found += _find_one(path, own_results, errors)
         except ScanError as error:
             errors.append(error)
     if len(named) == 1:
@@ -46,10 +47,10 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
     elif named:
         named = [path.absolute() for path in named]
         found += _group(named, Path(os.path.commonpath([path.parent for path in named])))
-    return _with_distinct_names(_without_repeats(found)), errors
+    return _with_distinct_names([_placed(item) for item in _without_repeats(found)]), errors
 
 
-def _find_one(path: Path, own_results: bool) -> list[Found]:
+def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Found]:
     if path.is_file():
         kind = format_of(path)
         if kind is None:
@@ -61,10 +62,30 @@ def _find_one(path: Path, own_results: bool) -> list[Found]:
         base, files = _matches(path)
     else:
         raise ScanError(path, "does not exist", "Check the path.")
-    found = _group(files, base)
+    images, left = _sorted_out(files)
+    errors += left
+    found = _group(images, base)
     if not found:
-        raise ScanError(path, "holds no images", f"Supported: {describe_formats()}; hidden files are passed over.")
+        others = f" to denoise ({len(left)} of other kinds)" if left else ""
+        fault = f"holds no images{others}"
+        raise ScanError(path, fault, f"Supported: {describe_formats()}; hidden files are passed over.")
     return found
+
+
+def _sorted_out(files: Iterable[Path]) -> tuple[list[Path], list[LeftAlone]]:
+    """The files without those that are known to be no images to denoise, and why each of these is left alone."""
+    images, left = [], []
+    for path in sorted(files, key=_in_natural_order):
+        try:
+            if check := KINDS.get(format_of(path) or ""):
+                check(path)
+        except OtherKind as reason:
+            left.append(LeftAlone(path, reason.fault, reason.remedy))
+            continue
+        except ScanError:  # damaged: reading it will say so
+            pass
+        images.append(path)
+    return images, left
 
 
 def _walk(folder: Path, own_results: bool = False) -> Iterator[Path]:
@@ -102,7 +123,7 @@ def _group(files: Iterable[Path], base: Path) -> list[Found]:
     """One Found for each file, but one for all files of a DICOM series."""
     found: list[Found] = []
     series: dict[tuple[object, ...], list[Path]] = {}
-    for path in sorted(files, key=lambda path: dicom_series.natural(path.as_posix())):
+    for path in sorted(files, key=_in_natural_order):
         kind = format_of(path)
         if kind == "dicom_file":
             key = dicom_series.series_key(path)
@@ -118,11 +139,21 @@ def _group(files: Iterable[Path], base: Path) -> list[Found]:
     return sorted(found, key=lambda item: dicom_series.natural(item.name))
 
 
+def _in_natural_order(path: Path) -> list[tuple[int, int, str]]:
+    return dicom_series.natural(path.as_posix())
+
+
 def _folder_name(paths: list[Path], base: Path) -> str:
     """The series' common folder, relative to the input; the input's own name for a series right inside it."""
     common = Path(os.path.commonpath([path.parent for path in paths]))
     relative = common.relative_to(base)
     return relative.as_posix() if relative.parts else base.resolve().name or "series"
+
+
+def _placed(item: Found) -> Found:
+    """In a BIDS data set the place is part of the name."""
+    place = bids.place_of(item.paths[0])
+    return item if place is None else replace(item, name=place)
 
 
 def _without_repeats(found: list[Found]) -> list[Found]:

@@ -23,10 +23,9 @@ PIXELS_BESIDE = {".par": ".rec", ".head": ".brik"}  # of AFNI's, the name may go
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one file (and the one beside it that holds its pixels): scaled values, all time points in a row."""
-    image = _load(paths[0])
     with reading(paths[0], "a volume"):
-        scaled = np.asarray(image.dataobj)
-        pixels = to_physical(as_slices(scaled, slice_axis(scaled.shape, image.header.get_zooms())))
+        scaled, _, zooms = _volume(paths[0])
+        pixels = to_physical(as_slices(scaled, slice_axis(scaled.shape, zooms)))
     return Scan(pixels, name, "foreign", paths, "arbitrary", math.prod(scaled.shape[3:]))
 
 
@@ -34,14 +33,24 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     """A NIfTI file with the same affine and voxel sizes."""
     import nibabel
 
-    image = _load(scan.paths[0])
-    scaled = np.asarray(image.dataobj)
-    axis = slice_axis(scaled.shape, image.header.get_zooms())
+    scaled, affine, zooms = _volume(scan.paths[0])
+    axis = slice_axis(scaled.shape, zooms)
     back = from_slices(to_float32(scan.pixels, as_slices(scaled, axis)), scaled.shape, axis)
-    result = nibabel.Nifti1Image(back, image.affine)
-    result.header.set_zooms([float(size) or 1.0 for size in image.header.get_zooms()[: back.ndim]])
-    result.header.set_xyzt_units("mm")
+    result = nibabel.Nifti1Image(back, affine)
+    result.header.set_zooms([size or 1.0 for size in zooms[: back.ndim]])
+    result.header.set_xyzt_units("mm", "sec" if back.ndim > 3 else None)
     nibabel.save(result, target)
+
+
+def _volume(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
+    """(scaled values (x, y, z[, t[, c]]), affine, voxel sizes)."""
+    image = _load(path)
+    scaled, zooms = np.asarray(image.dataobj), [float(size) for size in image.header.get_zooms()]
+    if path.suffix.lower() == ".mnc" and scaled.ndim == 4:  # nibabel leaves time where it is in the file: mostly first
+        time = image.dataobj.minc_file._dim_names.index("time")
+        scaled = np.moveaxis(scaled, time, -1)
+        zooms.append(zooms.pop(time))
+    return scaled, image.affine, tuple(zooms)
 
 
 def _load(path: Path) -> Any:
@@ -54,7 +63,7 @@ def _load(path: Path) -> Any:
         image: Any = nibabel.load(path)
         check_numeric(path, np.dtype(image.get_data_dtype()))
         check_size(path, image.shape)
-        most = 3 if path.suffix.lower() == ".mnc" else 5  # nibabel has MINC's time axis first
+        most = 4 if path.suffix.lower() == ".mnc" else 5
         if not 2 <= len(image.shape) <= most:
             fault = f"has {len(image.shape)} dimensions, 2 to {most} are read"
             raise ScanError(path, fault, "Convert it to NIfTI (MINC: with mnc2nii).")

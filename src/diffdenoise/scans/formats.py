@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +36,13 @@ FORMATS: dict[str, Format] = {
     "foreign": foreign,
 }
 
+# what raises OtherKind for files that are known, from little of them, to be no images to denoise
+KINDS: dict[str, Callable[[Path], None]] = {
+    "dicom_file": dicom.check_kind,
+    "png": png.check_kind,
+    "tiff": tiff.check_kind,
+}
+
 # PNG cannot hold signed or fractional numbers; formats that are read alone give NIfTI
 OTHER_SUFFIX = {("png", "spread"): ".tiff", ("png", "removed"): ".tiff"}
 OTHER_SUFFIX |= dict.fromkeys(
@@ -62,5 +70,5 @@ def describe_formats() -> str:
     """The supported formats in words, for error messages."""
     return (
         "NIfTI (.nii, .nii.gz), DICOM (any name), MetaImage (.mha), NRRD (.nrrd), PNG (.png), TIFF (.tif, .tiff), "
-        "NumPy (.npy), HDF5 (.h5, .hdf5), and to read alone Philips PAR/REC, MINC (.mnc), AFNI (.HEAD)"
+        "NumPy (.npy, .npz), HDF5 (.h5, .hdf5), and to read alone Philips PAR/REC, MINC (.mnc), AFNI (.HEAD)"
     )

@@ -1,11 +1,13 @@
-"""HDF5 files that hold one image (.h5, .hdf5), as fastMRI and M4Raw do: (slices, rows, columns) in a data set.
+"""HDF5 files that hold one image (.h5, .hdf5): fastMRI's and M4Raw's (slices, rows, columns), ISMRMRD's, plain ones.
 
-The result has the same data sets and attributes, but for k-space: it is large, and was not denoised.
+The result has the same data sets and attributes, but for k-space: it is large, and was not denoised. Real and
+imaginary parts of complex images are denoised as two volumes.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from diffdenoise.errors import ScanError
+from diffdenoise.scans.planes import as_parts, from_parts
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored, units_of
 
@@ -21,13 +24,21 @@ SUFFIXES: tuple[str, ...] = (".h5", ".hdf5")
 IMAGES = ("reconstruction_rss", "reconstruction_esc")  # fastMRI's names; without either the only image there is
 RAW = "kspace"
 
+# complex numbers are mostly k-space: they count as an image where a name on their path says so, as ISMRMRD's does
+_NAMED_IMAGE = re.compile(r"image|img|recon", re.IGNORECASE)
+_RECONSTRUCT = (
+    " K-space has to be reconstructed first: an inverse Fourier transform of each coil, then the root sum of their "
+    f"squares, saved as {IMAGES[0]}."
+)
+
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one file; ScanError unless it is clear which data set is the image."""
     with _opened(paths[0]) as (_, image), reading(paths[0], "HDF5"):
-        stored = image[()]
-        pixels = to_physical(_as_slices(stored))
-    return Scan(pixels, name, "hdf5", paths, units_of(stored.dtype), math.prod(stored.shape[:-3]))
+        parts = as_parts(_numbers(image), axis=0)
+        pixels = to_physical(_as_slices(parts))
+        frames = (2 if _is_complex(image) else 1) * _volumes(image)
+    return Scan(pixels, name, "hdf5", paths, units_of(parts.dtype), frames)
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
@@ -35,9 +46,11 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     import h5py
 
     with _opened(scan.paths[0]) as (file, image), h5py.File(target, "w") as result:
-        original = image[()]
+        parts = as_parts(_numbers(image), axis=0)
         convert = to_stored if provenance.quantity == "denoised" else to_float32
-        pixels = convert(scan.pixels, _as_slices(original)).reshape(original.shape)
+        pixels = convert(scan.pixels, _as_slices(parts)).reshape(parts.shape)
+        if _is_complex(image):
+            pixels = _as_in_file(from_parts(pixels, axis=0, like=_real_type(image)), image)
         _copy(file, result, image)
         stored = result.create_dataset(image.name, data=pixels, compression=image.compression)
         for place, other in ((stored, image), (result, file)):
@@ -64,18 +77,54 @@ def _image(path: Path, file: Any) -> Any:
     named = [file[name] for name in IMAGES if name in file]
     found: list[Any] = []
     file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) and item.ndim >= 2 else None)
-    images = named[:1] or [item for item in found if item.dtype.kind in "iuf" and RAW not in item.name]
+    images = named[:1] or [item for item in found if _may_be_image(item)]
     if len(images) != 1:
         held = ", ".join(f"{item.name} {item.shape}" for item in found) or "none"
-        kspace = " K-space has to be reconstructed first." if any(RAW in item.name for item in found) else ""
+        raw = any(RAW in item.name or (_is_complex(item) and item not in images) for item in found)
         raise ScanError(
             path,
             f"holds {len(images) or 'no'} images (data sets: {held})",
-            f"Save one image a file, or name it {IMAGES[0]}.{kspace}",
+            f"Save one image a file, or name it {IMAGES[0]}.{_RECONSTRUCT if raw else ''}",
         )
-    check_numeric(path, images[0].dtype)
+    if not _is_complex(images[0]):
+        check_numeric(path, images[0].dtype)
     check_size(path, images[0].shape)
     return images[0]
+
+
+def _may_be_image(item: Any) -> bool:
+    if RAW in item.name:
+        return False
+    return item.dtype.kind in "iuf" or (_is_complex(item) and bool(_NAMED_IMAGE.search(item.name)))
+
+
+def _is_complex(item: Any) -> bool:
+    """Also pairs of floats called real and imag, as ISMRMRD writes them."""
+    return item.dtype.kind == "c" or item.dtype.names == ("real", "imag")
+
+
+def _real_type(image: Any) -> np.dtype:
+    return image.dtype["real"] if image.dtype.names else image.dtype
+
+
+def _numbers(image: Any) -> np.ndarray:
+    stored, real = image[()], _real_type(image)
+    return stored.view(np.result_type(real, np.complex64).newbyteorder(real.byteorder)) if image.dtype.names else stored
+
+
+def _as_in_file(numbers: np.ndarray, image: Any) -> np.ndarray:
+    """Complex numbers as pairs, where the file has such."""
+    return numbers.view([(name, numbers.real.dtype) for name in image.dtype.names]) if image.dtype.names else numbers
+
+
+def _volumes(image: Any) -> int:
+    """How many volumes of the same places: the product of the axes before slices; 1 if these are slices after all."""
+    header = image.parent.get("header")
+    if header is not None and "position" in (getattr(header.dtype, "names", None) or ()):  # ISMRMRD: one of each image
+        positions = np.asarray(header["position"]).reshape(-1, 3)
+        if len(np.unique(positions, axis=0)) > 1:
+            return 1
+    return math.prod(image.shape[:-3])
 
 
 def _copy(file: Any, result: Any, image: Any) -> None:

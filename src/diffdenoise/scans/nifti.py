@@ -56,7 +56,7 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
         head = _float32_head(head, volume.header_type, volume.dtype.kind == "c")
     back = from_slices(result, volume.stored.shape, volume.axis)
     if volume.dtype.kind == "c":
-        back = from_parts(back, volume.shape)
+        back = from_parts(back).reshape(volume.shape)
     back = back.astype(volume.header_type(head[: volume.header_type.sizeof_hdr], check=False).get_data_dtype())
     with _open(target, "wb") as file:
         file.write(head)
@@ -80,7 +80,9 @@ def _load(path: Path) -> _Volume:
         if not np.isfinite([proxy.slope, proxy.inter]).all() or proxy.slope == 0:
             raise ScanError(path, f"has an unusable scale (slope {proxy.slope})", "Mend scl_slope in its header.")
         axis = slice_axis(image.shape, image.header.get_zooms())
-        stored = as_parts(proxy.get_unscaled())
+        stored = proxy.get_unscaled()
+        if dtype.kind == "c":  # a third axis first, so that the parts are volumes and no slices
+            stored = as_parts(stored[..., None] if stored.ndim == 2 else stored)
         scale = float(proxy.slope), float(proxy.inter)
         return _Volume(stored, image.shape, dtype, *scale, axis, int(proxy.offset), type(image.header))
 

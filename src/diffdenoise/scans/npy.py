@@ -1,52 +1,95 @@
-"""NumPy arrays (.npy): the last two axes are rows and columns, the one before them slices, all further ones volumes."""
+"""NumPy arrays (.npy), and archives that hold one image among other arrays (.npz).
+
+The last two axes are rows and columns, the one before them slices, all further ones volumes. Real and imaginary parts
+of complex arrays (of images, not of k-space) are volumes, too.
+"""
 
 from __future__ import annotations
 
 import math
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from diffdenoise.errors import ScanError
+from diffdenoise.scans.planes import as_parts, from_parts
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored, units_of
 
-SUFFIXES: tuple[str, ...] = (".npy",)
+SUFFIXES: tuple[str, ...] = (".npy", ".npz")
+
+_MATRIX = 4  # rows and columns of an affine matrix, which is no image
 
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
-    """The scan in one .npy file; ScanError unless it holds integers or floats of two or more dimensions."""
-    stored = _load(paths[0])
+    """The scan in one file; ScanError unless it is clear which array of two or more dimensions is the image."""
+    stored, _ = _load(paths[0])
     with reading(paths[0], "a NumPy array"):
-        pixels = to_physical(_as_slices(stored))
-    return Scan(pixels, name, "npy", paths, units_of(stored.dtype), math.prod(stored.shape[:-3]))
+        parts = as_parts(stored, axis=0)
+        pixels = to_physical(_as_slices(parts))
+    frames = math.prod(stored.shape[:-3]) * (2 if stored.dtype.kind == "c" else 1)
+    return Scan(pixels, name, "npy", paths, units_of(stored.dtype), frames)
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
-    """Same dtype, shape and memory order; float32 for quantities other than "denoised"."""
-    original = _load(scan.paths[0])
+    """Same dtype, shape and memory order, other arrays as they are; float32 for quantities other than "denoised"."""
+    path = scan.paths[0]
+    original, key = _load(path)
+    parts = as_parts(original, axis=0)
     convert = to_stored if provenance.quantity == "denoised" else to_float32
-    result = convert(scan.pixels, _as_slices(original)).reshape(original.shape)
+    result = convert(scan.pixels, _as_slices(parts)).reshape(parts.shape)
+    if original.dtype.kind == "c":
+        result = from_parts(result, axis=0, like=original.dtype)
     fortran = original.flags.f_contiguous and not original.flags.c_contiguous
-    np.save(target, np.asarray(result, order="F" if fortran else "C"), allow_pickle=False)
+    result = np.asarray(result, order="F" if fortran else "C")
+    if key is None:
+        np.save(target, result, allow_pickle=False)
+    else:
+        _write_archive(target, path, {key: result})
 
 
-def _load(path: Path) -> np.ndarray:
+def _load(path: Path) -> tuple[np.ndarray, str | None]:
+    """(the image, its key in an archive)."""
     with reading(path, "a NumPy array"):
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+            array, key = _image(path, loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else (loaded, None)
         except ValueError as error:
             if "Object arrays" not in str(error) and "Array can't be memory-mapped" not in str(error):
                 raise
             remedy = "Save a plain array of numbers."
             raise ScanError(path, "holds Python objects, which could run code when loaded", remedy) from error
-        if not isinstance(array, np.ndarray):
-            raise ScanError(path, "is an archive of several arrays (.npz)", "Save each array as its own .npy file.")
-    check_numeric(path, array.dtype)
+    check_numeric(path, array.dtype, complex_too=True)
     if array.ndim < 2:
         raise ScanError(path, f"has {array.ndim} dimension(s), not an image", "Save an array (slices, rows, columns).")
     check_size(path, array.shape)
-    return array
+    return array, key
+
+
+def _image(path: Path, archive: Any) -> tuple[np.ndarray, str]:
+    """The only array of two or more axes that is of numbers and no matrix; what else there is goes along."""
+    with archive:
+        arrays = {key: archive[key] for key in archive.files}
+    images = {key: array for key, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "iufc"}
+    if len(images) > 1:
+        images = {key: array for key, array in images.items() if max(array.shape[-2:]) > _MATRIX}
+    if len(images) != 1:
+        held = ", ".join(f"{key} {array.shape}" for key, array in arrays.items()) or "none"
+        fault = f"holds {len(images) or 'no'} images (arrays: {held})"
+        raise ScanError(path, fault, "Save each image as a file of its own.")
+    key, array = images.popitem()
+    return array, key
+
+
+def _write_archive(target: Path, source: Path, new: dict[str, np.ndarray]) -> None:
+    with zipfile.ZipFile(source) as archive:
+        compression = max(item.compress_type for item in archive.infolist())
+    with np.load(source, allow_pickle=False) as old, zipfile.ZipFile(target, "w", compression) as archive:
+        for key in old.files:
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, new.get(key, old[key]), allow_pickle=False)
 
 
 def _as_slices(array: np.ndarray) -> np.ndarray:

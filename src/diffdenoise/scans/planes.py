@@ -14,22 +14,21 @@ def slice_axis(shape: tuple[int, ...], zooms: tuple[float, ...]) -> int:
     return max(range(3), key=lambda axis: (shape[axis] == 1, sizes[axis], axis))
 
 
-def as_parts(stored: np.ndarray) -> np.ndarray:
-    """A complex volume of up to four axes as a real one, real and imaginary parts as two volumes; a real one as it is.
+def as_parts(stored: np.ndarray, axis: int = -1) -> np.ndarray:
+    """A complex array as a real one, real and imaginary parts side by side along a new axis; a real one as it is.
 
-    Noise is Gaussian in both, and they share none.
+    They are denoised as two volumes: noise is Gaussian in both, and they share none.
     """
-    if stored.dtype.kind != "c":
-        return stored
-    volume = stored[..., None] if stored.ndim == 2 else stored
-    return np.stack([volume.real, volume.imag], axis=-1)
+    return np.stack([stored.real, stored.imag], axis=axis) if stored.dtype.kind == "c" else stored
 
 
-def from_parts(parts: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The complex volume of this shape, in the parts' precision."""
-    joined = np.empty(parts.shape[:-1], np.result_type(parts.dtype, np.complex64))
-    joined.real, joined.imag = parts[..., 0], parts[..., 1]
-    return joined.reshape(shape)
+def from_parts(parts: np.ndarray, axis: int = -1, like: np.dtype | None = None) -> np.ndarray:
+    """The complex array of these parts, in their precision; in the byte order of `like`."""
+    real, imaginary = np.moveaxis(parts, axis, 0)
+    dtype = np.result_type(parts.dtype, np.complex64).newbyteorder((like or real.dtype).byteorder)
+    joined = np.empty(real.shape, dtype)
+    joined.real, joined.imag = real, imaginary
+    return joined
 
 
 def as_slices(stored: np.ndarray, axis: int) -> np.ndarray:

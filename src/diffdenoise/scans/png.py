@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import OtherKind, ScanError
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import reading, to_physical, to_stored, units_of
 
@@ -45,6 +45,16 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     target.write_bytes(_splice(_encode(result), scan.paths[0].read_bytes()))
 
 
+def check_kind(path: Path) -> None:
+    """OtherKind for colour pictures and masks; only where grey may hide in colour channels pixels are looked at."""
+    with reading(path, "PNG"), path.open("rb") as file:
+        start = file.read(26)
+    if len(start) == 26 and start.startswith(_SIGNATURE):
+        _check_kind(path, depth=start[24], colour_type=start[25])
+        if start[25] not in (0, 4):
+            _load(path)
+
+
 def _load(path: Path) -> np.ndarray:
     """The stored picture: (rows, columns) or (rows, columns, channels)."""
     import PIL.Image
@@ -60,16 +70,16 @@ def _load(path: Path) -> np.ndarray:
                 raise ScanError(path, "is an animation", "Export each picture as a file of its own.")
             stored = np.array(image)
     if stored.ndim == 3 and not (stored[..., : _colours(stored)] == stored[..., :1]).all():
-        raise ScanError(path, "is a colour picture", "Only greyscale is supported: convert it to grey first.")
+        raise OtherKind(path, "is a colour picture", "Only greyscale is supported: convert it to grey first.")
     return stored
 
 
 def _check_kind(path: Path, depth: int, colour_type: int) -> None:
     kind = _COLOUR_TYPES.get(colour_type, "unknown")
     if colour_type == 3:
-        raise ScanError(path, "uses a colour palette", "Only greyscale is supported: convert it to grey first.")
+        raise OtherKind(path, "uses a colour palette", "Only greyscale is supported: convert it to grey first.")
     if depth < 8:
-        raise ScanError(path, f"has {depth} bit(s) a pixel", "At least 8 bits are needed: export it again.")
+        raise OtherKind(path, f"has {depth} bit(s) a pixel", "At least 8 bits are needed: export it again.")
     if depth == 16 and colour_type != 0:  # Pillow would quietly cut these to 8 bits
         raise ScanError(path, f"is {kind} of 16 bits", "16 bits are supported for plain greyscale: convert it.")
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from diffdenoise.scans import bids
 from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.scans.scan import Provenance
 
@@ -15,7 +16,9 @@ NOTICE = "Research use only, not a medical device"
 
 
 def sidecar_path(result: Path) -> Path:
-    """``anat.nii.gz.json`` for ``anat.nii.gz``; beside the folder for a series."""
+    """``anat.nii.gz.json`` for ``anat.nii.gz``; beside the folder for a series; BIDS's name for a BIDS derivative."""
+    if bids.ours(result.name):
+        return result.with_name(f"{bids.stem_of(result.name)}.json")
     return result.with_name(result.name + ".json")
 
 
@@ -43,19 +46,33 @@ def result_hashes(result: Path, written: Path | None = None) -> dict[str, str]:
     return {result.name: sha256(place)}
 
 
+def untouched(result: Path, record: dict[str, Any]) -> bool:
+    """Whether what the record says was written is there as it was written, and, in a folder, nothing else."""
+    hashes: dict[str, str] = record.get("result") or {}
+    if result.is_dir():
+        return hashes == result_hashes(result)
+    places = {result.with_name(name): digest for name, digest in hashes.items()}
+    return result in places and all(path.is_file() and sha256(path) == digest for path, digest in places.items())
+
+
 def load(result: Path) -> dict[str, Any] | None:
     """Our record of a result, or None where there is none of ours."""
     try:
-        record = json.loads(sidecar_path(result).read_text(encoding="utf-8"))
+        content = json.loads(sidecar_path(result).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    record = content.get(TOOL, content) if isinstance(content, dict) else None  # BIDS: amid what else is known
     return record if isinstance(record, dict) and record.get("tool") == TOOL and "sources" in record else None
 
 
-def save(result: Path, record: dict[str, Any]) -> None:
-    """Write the record beside the result, atomically; equal records give equal bytes."""
+def save(result: Path, record: dict[str, Any], about: dict[str, Any] | None = None) -> None:
+    """Write the record beside the result, atomically; equal records give equal bytes.
+
+    about: what a BIDS sidecar says of the image itself; the record becomes one entry of it.
+    """
+    content = record if about is None else about | {TOOL: record}
     with atomic_file(sidecar_path(result)) as temporary:
-        temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def sha256(path: Path) -> str:

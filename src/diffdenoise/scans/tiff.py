@@ -1,4 +1,4 @@
-"""Greyscale TIFF pictures and stacks, ImageJ's and OME's among them.
+"""Greyscale TIFF pictures and stacks, ImageJ's hyperstacks and OME's among them.
 
 Uncompressed files are copied and only their pixel bytes replaced, so every tag stays. Compressed ones are written
 anew, page by page, with the tags that describe picture and stack.
@@ -6,6 +6,8 @@ anew, page by page, with the tags that describe picture and stack.
 
 from __future__ import annotations
 
+import math
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,21 +16,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import OtherKind, ScanError
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored, units_of
 
 SUFFIXES: tuple[str, ...] = (".tif", ".tiff")
 
-_NONE, _LZMA, _PACKBITS, _DEFLATES, _ZSTD = 1, 34925, 32773, (8, 32946, 50013), 50000
-_COPIED_TAGS = ("software", "datetime", "description")
+_NONE = 1
+_LOSSLESS = {_NONE: None, 5: "lzw", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
+_OF_SLICES = "ZIQ"  # axes along which slices lie; all others (time, channels) are of volumes
 
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one TIFF, pages as slices; ScanError for colour, several image sizes, or fewer than 8 bits."""
     with _opened(paths[0]) as (_, series):
         stored = _slices(series, paths[0])
-    return Scan(to_physical(stored), name, "tiff", paths, units_of(stored.dtype))
+        volumes = math.prod(series.shape[axis] for axis in _order(series)[0])
+    return Scan(to_physical(stored), name, "tiff", paths, units_of(stored.dtype), volumes)
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
@@ -36,14 +40,20 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     with _opened(scan.paths[0]) as (file, series):
         original = _slices(series, scan.paths[0])
         if provenance.quantity != "denoised":
-            _write_float32(target, to_float32(scan.pixels, original), series)
+            _rewrite(target, _pages(to_float32(scan.pixels, original), series), file, series)
             return
-        result = to_stored(scan.pixels, original)
+        result = _pages(to_stored(scan.pixels, original), series)
         if series.keyframe.compression == _NONE and not series.keyframe.is_tiled:
             shutil.copyfile(scan.paths[0], target)
             _patch(target, result, series, file.byteorder)
         else:
             _rewrite(target, result, file, series)
+
+
+def check_kind(path: Path) -> None:
+    """OtherKind for colour pictures and masks."""
+    with _opened(path):
+        pass
 
 
 @contextmanager
@@ -58,35 +68,47 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
                 fault = f"holds {len(file.series)} images of different kinds"
                 raise ScanError(path, fault, "Save the one to denoise as its own file.")
             series = file.series[0]
-            _check_page(path, series)
+            _check(path, file, series)
         yield file, series
 
 
-def _check_page(path: Path, series: Any) -> None:
+def _check(path: Path, file: Any, series: Any) -> None:
     page = series.keyframe
     if page.photometric not in (0, 1) or page.samplesperpixel != 1:  # white or black is zero
         fault = f"is not plain greyscale ({page.photometric.name}, {page.samplesperpixel} value(s) a pixel)"
-        raise ScanError(path, fault, "Only greyscale is supported: convert it to grey first.")
+        raise OtherKind(path, fault, "Only greyscale is supported: convert it to grey first.")
+    if page.bitspersample == 1:
+        raise OtherKind(path, "has 1 bit a pixel: a mask", "Give the image it belongs to.")
     if page.bitspersample not in (8, 16, 32, 64):
-        raise ScanError(path, f"has {page.bitspersample} bit(s) a pixel", "Save it with 8, 16 or 32 bits.")
+        raise ScanError(path, f"has {page.bitspersample} bits a pixel", "Save it with 8, 16 or 32 bits.")
     if not series.axes.endswith("YX"):
         raise ScanError(path, f"has axes {series.axes}, not ending in rows and columns", "Save it as a plain stack.")
-    if page.compression not in (_NONE, _LZMA, _PACKBITS, _ZSTD, *_DEFLATES) and not _has_codecs():
-        fault = f"is compressed with {page.compression.name}, which needs another package"
-        raise ScanError(path, fault, "Run `pip install imagecodecs`, or save it uncompressed.")
+    if any(each is None or each.parent is not file for each in series.pages):
+        raise ScanError(path, "is an OME image that lies in several files, or lacks planes", "Save it as one file.")
     check_numeric(path, series.dtype)
     check_size(path, series.shape)
 
 
-def _has_codecs() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("imagecodecs") is not None
+def _order(series: Any) -> tuple[list[int], list[int]]:
+    """The axes before rows and columns: (those of volumes, those of slices)."""
+    leading = range(len(series.axes) - 2)
+    slices = [axis for axis in leading if series.axes[axis] in _OF_SLICES]
+    return [axis for axis in leading if axis not in slices], slices
 
 
 def _slices(series: Any, path: Path) -> np.ndarray:
+    """Stored numbers (slices, rows, columns), volume by volume."""
+    volumes, slices = _order(series)
     with reading(path, "TIFF"):
-        return series.asarray().reshape(-1, *series.shape[-2:])
+        stored = series.asarray().reshape(series.shape)
+        return stored.transpose(*volumes, *slices, -2, -1).reshape(-1, *series.shape[-2:])
+
+
+def _pages(slices: np.ndarray, series: Any) -> np.ndarray:
+    """Slices in the order in which they lie in the file."""
+    order = [axis for axes in _order(series) for axis in axes]
+    spread = slices.reshape(*(series.shape[axis] for axis in order), *series.shape[-2:])
+    return spread.transpose(*np.argsort(order), -2, -1).reshape(slices.shape)
 
 
 def _patch(target: Path, result: np.ndarray, series: Any, byteorder: Literal["<", ">"]) -> None:
@@ -109,31 +131,39 @@ def _rewrite(target: Path, result: np.ndarray, file: Any, series: Any) -> None:
     import tifffile
 
     if len(file.pages) != len(result):
-        fault = "is a compressed stack whose pages are not its slices"
-        raise ScanError(file.filehandle.path, fault, "Save it uncompressed.")
+        fault = "is a stack whose pages are not its slices"
+        raise ScanError(file.filehandle.path, fault, "Save it uncompressed and page by page.")
     with tifffile.TiffWriter(target, bigtiff=file.is_bigtiff, byteorder=file.byteorder) as writer:
-        for page, plane in zip(series.pages, result, strict=True):
-            full = page.aspage()
-            writer.write(plane, contiguous=False, metadata=None, **_layout(full), **_tags(full))
+        if file.is_imagej or file.is_shaped:  # the first page says all; readers take the others to follow it
+            pages = [(series.keyframe, result)]
+        else:
+            pages = [(page.aspage(), plane) for page, plane in zip(series.pages, result, strict=True)]
+        for page, planes in pages:
+            writer.write(planes, contiguous=False, metadata=None, **_layout(page), **_tags(page, planes.dtype))
 
 
 def _layout(page: Any) -> dict[str, Any]:
     """How a page lies in the file. A compression that is lossy or cannot be written becomes deflate."""
-    kept = {_NONE: None, _LZMA: "lzma", _ZSTD: "zstd"} | ({5: "lzw", _PACKBITS: "packbits"} if _has_codecs() else {})
     layout = {
         "photometric": page.photometric,
-        "compression": kept.get(int(page.compression), "adobe_deflate"),
-        "predictor": int(page.predictor) == 2,  # of whole numbers; that of floats needs another package
+        "compression": _LOSSLESS.get(int(page.compression), "adobe_deflate"),
+        "predictor": int(page.predictor) > 1,
     }
     if page.is_tiled:
         return layout | {"tile": (page.tilelength, page.tilewidth)}
     return layout | {"rowsperstrip": page.rowsperstrip}
 
 
-def _tags(page: Any) -> dict[str, Any]:
-    values = {name: getattr(page, name, None) or None for name in _COPIED_TAGS}
-    values["software"] = values["software"] or False  # else tifffile signs with its own name
-    return values | _resolution(page)
+def _tags(page: Any, dtype: np.dtype) -> dict[str, Any]:
+    description = page.description
+    if dtype != page.dtype:  # in OME's description the type of the pixels is named
+        description = re.sub(r'(<Pixels\b[^>]*\bType=")\w+', r"\1float", description)
+    return {
+        "description": description.encode() or None,  # in bytes, for OME's holds signs such as that of micrometres
+        "software": page.software.encode() or False,  # False: else tifffile signs with its own name
+        "datetime": page.datetime,
+        **_resolution(page),
+    }
 
 
 def _resolution(page: Any) -> dict[str, Any]:
@@ -143,13 +173,3 @@ def _resolution(page: Any) -> dict[str, Any]:
         "resolution": (page.tags["XResolution"].value, page.tags["YResolution"].value),
         "resolutionunit": page.tags.valueof("ResolutionUnit", 2),
     }
-
-
-def _write_float32(target: Path, result: np.ndarray, series: Any) -> None:
-    import tifffile
-
-    shaped = result.reshape(series.shape)
-    axes = {"axes": series.axes} if result.shape[0] > 1 else None
-    tifffile.imwrite(
-        target, shaped, photometric="minisblack", metadata=axes, software=False, **_resolution(series.keyframe)
-    )

@@ -1,0 +1,166 @@
+"""The page docs/formats.md, made from the results in benchmarks/results/formats alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from benchmarks.writing import markdown
+
+HEAD = """# Formats
+
+What is read, and written back in kind. The tables are written by the commands that measured them:
+
+```
+python -m benchmarks.formats DICOM_FOLDER OTHER_FOLDER   # this page's first part; and of files that it makes itself
+python -m benchmarks.judges DICOM_FOLDER                 # its last part: derived images before others' programs
+```
+
+## Every file, read and written back
+
+Each file is opened by its own format's library, not by ours, before and after: pydicom, nibabel, SimpleITK, h5py,
+Pillow, tifffile, NumPy. It is written twice: with its own pixels, which must come back as the same stored numbers, and
+with pixels changed by noise of a few stored steps, which must come back within half a step. *Kept* means: geometry,
+type and pixels are the same, and so is all else that the file says; of DICOM only the tags change that a derived image
+has to change.
+"""
+
+RULES = """## What is refused, and why
+
+- **Colour pictures, palettes, masks of one bit, reports, doses, structures, segmentations**: no greyscale images. Named
+  one by one they are an error; in a folder they are left alone, each with its reason, and are no failure. So are
+  localizers, and secondary captures whose pixels hold text (marked so, or called a screen or a dose in ImageType).
+- **K-space without an image**: an inverse Fourier transform and the root sum of squares would give an image, but
+  no result in kind could be written back into k-space. Reconstruct first, and save the coils' sum.
+- **Several images in one file** (HDF5, NPZ): it is not clear which is meant. Masks, one-dimensional arrays and affine
+  matrices beside the one image are copied.
+- **A Modality LUT that rises and falls**: a result has no one stored number. Those that only rise, or only fall, are
+  undone by the nearest entry.
+
+TIFF compressed with loss (JPEG) is read; its result is compressed without (deflate). PAR/REC, MINC and AFNI are read
+alone: their results are NIfTI.
+
+## Derived DICOM
+
+A denoised image keeps class, stored type, scale and padding of its source, and all tags but those that say that it is
+derived, of what, and how (PS3.3 C.7.6.1.1.2). Enhanced MR images lose the tags that only original ones may have, such
+as Echo Pulse Sequence (C.8.13.4): they stand in the source, to which the result refers.
+
+The spread and the removed noise are signed fractions. They are images of the source's class, too: signed 16 bits with
+a slope of their own, and SPREAD or REMOVED in ImageType. A Parametric Map would hold floats, but it is a class of its
+own, multi-frame, that archives take and many viewers do not show; these open wherever the scan itself does, slice
+beside slice. The slope is the finest on which nothing saturates, so that rounding costs at most 1/65000 of the largest
+value; where a source holds floats, so does the map. The class of ultrasound images allows 8 bits alone; its maps break
+that rule, for 8 bits would not hold them.
+
+## BIDS
+
+A NIfTI file with a BIDS name below a `dataset_description.json` gives results with BIDS names, in the place it has in
+the data set: `sub-01/anat/sub-01_desc-denoised_T1w.nii.gz` (`desc-spread`, `desc-removed`). The JSON file beside holds
+what the data set says of the source (RepetitionTime and so on, inherited entries too) and our record under the key
+`diffdenoise`; `.bval` and `.bvec` are copied beside a denoised diffusion series; the output folder becomes a derivative
+data set.
+"""
+
+
+def write_page(results: Path, docs: Path) -> None:
+    """docs/formats.md, from files.json and (if it is there) judges.json."""
+    records = json.loads((results / "files.json").read_text())
+    parts = [HEAD, _summary(records)]
+    parts += [_folder(folder, records) for folder in dict.fromkeys(record["folder"] for record in records)]
+    parts.append(RULES)
+    if (judged := results / "judges.json").exists():
+        parts.append(_judges(json.loads(judged.read_text())))
+    docs.mkdir(parents=True, exist_ok=True)
+    (docs / "formats.md").write_text("\n".join(parts))
+
+
+def _summary(records: list[dict[str, Any]]) -> str:
+    refused = [record for record in records if "refused" in record]
+    kept = sum(outcome(record) == KEPT for record in records)
+    becomes = sum(outcome(record).startswith("becomes") for record in records)
+    lines = [
+        f"{len(records)} files: {kept} kept, {becomes} written as NIfTI, {len(refused)} refused, "
+        f"{len(records) - kept - becomes - len(refused)} not as they should be.\n"
+    ]
+    reasons = Counter(record["refused"].split(" (")[0] for record in refused)
+    lines += [f"- refused, {count}: {reason}" for reason, count in reasons.most_common()]
+    return "\n".join([*lines, ""])
+
+
+KEPT = "kept"
+
+
+def outcome(record: dict[str, Any]) -> str:
+    """In words; starts with "kept", "becomes" or "refused" where all is as it should be."""
+    if "refused" in record:
+        return f"refused: {record['refused']}"
+    wrong = [
+        words
+        for key, words in {
+            "same_geometry": "geometry",
+            "same_dtype": "type",
+            "same_pixels": "unchanged pixels",
+            "new_pixels": "changed pixels",
+        }.items()
+        if not record[key]
+    ]
+    if wrong := wrong + record["changed"]:
+        return f"**differs**: {', '.join(wrong)}"
+    return KEPT if record["becomes"] == record["format"] else f"becomes {record['becomes']}: affine, sizes, values kept"
+
+
+def _folder(folder: str, records: list[dict[str, Any]]) -> str:
+    rows = [
+        [record["file"], record["format"], _shape(record), _stored(record), outcome(record)]
+        for record in records
+        if record["folder"] == folder
+    ]
+    return f"### {folder}\n\n{markdown(['file', 'format', 'slices x rows x columns', 'stored as', 'outcome'], rows)}\n"
+
+
+def _shape(record: dict[str, Any]) -> str:
+    shape = " x ".join(map(str, record.get("shape", [])))
+    return f"{shape} ({record['volumes']} volumes)" if record.get("volumes", 1) > 1 else shape
+
+
+def _stored(record: dict[str, Any]) -> str:
+    return "; ".join(part for part in (record.get("dtype"), record["stored_as"]) if part)
+
+
+def _judges(judged: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            verdict["question"],
+            verdict["version"] if verdict["asked"] else "not asked: not installed",
+            verdict.get("files", ""),
+            verdict.get("agree", ""),
+        ]
+        for name, verdict in judged["judges"].items()
+    ]
+    table = markdown(["judge", "question", "version", "files", "yes"], rows)
+    said = [
+        f"- {name}, {file}: {text}"
+        for name, verdict in judged["judges"].items()
+        for file, text in verdict.get("objections", {}).items()
+    ]
+    unable = [
+        f"- {name} could not read {len(verdict['unable'])} originals, and was not asked about their results: "
+        f"{', '.join(verdict['unable'])}"
+        for name, verdict in judged["judges"].items()
+        if verdict.get("unable")
+    ]
+    return f"""## Third-party judges
+
+A model of preset `smoke` was trained and applied to {judged["scans"]} scans ({judged["originals"]} files); the
+denoised images and the removed noise were then shown to others' programs, each beside its original. *Files* counts
+the results (of dcm2niix: series) whose original the judge could read, *yes* those that it found no fault with.
+
+{table}
+
+{chr(10).join(said) or "No objections."}
+{chr(10).join(unable)}
+"""

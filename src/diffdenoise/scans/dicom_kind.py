@@ -1,0 +1,67 @@
+"""Which DICOM objects are no greyscale images to denoise, though they lie among them: told from the header alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from diffdenoise.errors import OtherKind
+from diffdenoise.scans.dicom_series import DICOMDIR, header_of, quiet
+from diffdenoise.scans.stored import reading
+
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_STANDARD = "1.2.840.10008."
+_OF_TEXT = {"SCREEN SAVE", "SCREENSAVE", "SCREENSHOT", "DOSE INFO", "DOSE_INFO", "CT_SOM5 PROT"}  # words of ImageType
+_REMEDY = "Leave it out, or denoise the original image it belongs to."
+
+
+def check_kind(path: Path) -> None:
+    """OtherKind for what its header calls no image; ScanError for what cannot be parsed."""
+    with reading(path, "DICOM"), quiet():
+        header = header_of(path)
+        fault = None if class_of(header) == DICOMDIR else other_kind(header)  # the list of a disc says nothing new
+    if fault:
+        raise OtherKind(path, fault, _REMEDY)
+
+
+def other_kind(header: Any) -> str | None:
+    """What this object is instead of a greyscale image, as a fault to tell, or None."""
+    return _of_class(header) or _of_picture(header)
+
+
+def class_of(header: Any) -> str:
+    """Its SOP class; anonymisers blank it, but forget the file's head."""
+    meta = getattr(header, "file_meta", None) or {}
+    return str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+
+
+def _of_class(header: Any) -> str | None:
+    """The standard calls all classes of images so, but for the Parametric Map."""
+    from pydicom.uid import UID
+
+    class_ = UID(class_of(header))
+    if not class_.startswith(_STANDARD):
+        return "is a private object without pixels" if class_.is_valid and header.get("Rows") is None else None
+    name = class_.name
+    if name == class_ or "Image Storage" in name or name == "Parametric Map Storage":
+        return None
+    return f"is no image, but a DICOM object of another kind ({name.removesuffix(' Storage')})"
+
+
+def _of_picture(header: Any) -> str | None:
+    photometric = header.get("PhotometricInterpretation") or "MONOCHROME2"
+    words = {str(word).upper() for word in _many(header.get("ImageType"))}
+    secondary = class_of(header).startswith(_SECONDARY_CAPTURE)
+    reasons = {
+        f"is a colour image ({photometric})": photometric not in ("MONOCHROME1", "MONOCHROME2"),
+        "is a mask of one bit a pixel, not an image": header.get("BitsAllocated") == 1,
+        "is a localizer (scout) image": "LOCALIZER" in words,
+        "is a secondary capture with text burned into its pixels": (
+            secondary and (header.get("BurnedInAnnotation") == "YES" or bool(words & _OF_TEXT))
+        ),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _many(value: Any) -> list[Any]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)

@@ -1,0 +1,91 @@
+"""What lies in a study beside the images: recognised, told with a reason, left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffdenoise.errors import LeftAlone, ScanError
+from diffdenoise.scans.files import find
+from tests.scans.dicom_checks import bundled, changed_copy, made, no_image, series
+from tests.scans.format_checks import read
+
+STORAGE = "1.2.840.10008.5.1.4.1.1"
+SECONDARY_CAPTURE = f"{STORAGE}.7"
+CLASSES = {
+    "dose_report": (f"{STORAGE}.88.67", "Radiation Dose SR"),
+    "report": (f"{STORAGE}.88.33", "Comprehensive SR"),
+    "key_objects": (f"{STORAGE}.88.59", "Key Object"),
+    "presentation": (f"{STORAGE}.11.1", "Presentation State"),
+    "structures": (f"{STORAGE}.481.3", "RT Structure Set"),
+    "plan": (f"{STORAGE}.481.5", "RT Plan"),
+    "dose": (f"{STORAGE}.481.2", "RT Dose"),
+    "raw": (f"{STORAGE}.66", "Raw Data"),
+    "registration": (f"{STORAGE}.66.1", "Registration"),
+    "pdf": (f"{STORAGE}.104.1", "Encapsulated PDF"),
+    "ecg": (f"{STORAGE}.9.1.1", "ECG"),
+    "spectrum": (f"{STORAGE}.4.2", "Spectroscopy"),
+    "private": ("1.3.12.2.1107.5.9.1", "private object without pixels"),
+}
+GREY = np.arange(64, dtype=np.uint16).reshape(8, 8)
+
+
+def study(folder: Path) -> Path:
+    """Four slices, and all that a scanner and a department put beside them."""
+    series(folder / "t1", {"a": 0, "b": 1, "c": 2, "d": 3})
+    for name, (class_, _) in CLASSES.items():
+        no_image(folder / "other" / name, class_, Modality="OT")
+    made(folder / "scout.dcm", GREY, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    made(folder / "shot.dcm", GREY, SOPClassUID=SECONDARY_CAPTURE, BurnedInAnnotation="YES")
+    made(folder / "screen.dcm", GREY, SOPClassUID=SECONDARY_CAPTURE, ImageType=["DERIVED", "SECONDARY", "SCREEN SAVE"])
+    changed_copy(bundled("examples_palette.dcm"), folder / "colour.dcm")
+    return folder
+
+
+def test_a_study_gives_its_images_and_tells_of_the_rest(tmp_path: Path) -> None:
+    found, errors = find([study(tmp_path / "study")])
+    assert [(item.name, len(item.paths)) for item in found] == [("t1", 4)]
+    assert all(isinstance(error, LeftAlone) for error in errors)
+    told = {Path(error.path).name: error.fault for error in errors}
+    words = {name: word for name, (_, word) in CLASSES.items()}
+    words |= {"scout.dcm": "localizer", "shot.dcm": "burned", "screen.dcm": "burned", "colour.dcm": "colour"}
+    assert told.keys() == words.keys()
+    for name, word in words.items():
+        assert word in told[name]
+
+
+def test_named_by_itself_it_is_an_error(tmp_path: Path) -> None:
+    folder = study(tmp_path)
+    for path in (folder / "other" / "pdf", folder / "scout.dcm", folder / "colour.dcm"):
+        with pytest.raises(ScanError, match=path.name) as caught:
+            read(path)
+        assert not isinstance(caught.value, LeftAlone)
+
+
+def test_a_folder_of_nothing_else_is_an_error(tmp_path: Path) -> None:
+    no_image(tmp_path / "dose", CLASSES["dose_report"][0])
+    found, errors = find([tmp_path])
+    assert not found
+    assert [type(error) for error in errors] == [LeftAlone, ScanError]
+    assert "holds no images to denoise (1 of other kinds)" in str(errors[1])
+
+
+def test_what_is_damaged_is_not_left_alone(tmp_path: Path) -> None:
+    whole = series(tmp_path / "t1", {"a": 0, "b": 1}) / "a"
+    (tmp_path / "cut.dcm").write_bytes(whole.read_bytes()[:400])
+    (tmp_path / "junk.dcm").write_bytes(b"\0" * 128 + b"DICMjunk" * 9)
+    found, errors = find([tmp_path])
+    assert not errors
+    assert sorted(item.name for item in found) == ["cut.dcm", "junk.dcm", "t1"]
+
+
+def test_images_of_unusual_classes_are_images(tmp_path: Path) -> None:
+    classes = {"capture": SECONDARY_CAPTURE, "portal": f"{STORAGE}.481.1", "private": "1.3.12.2.1107.5.9.7"}
+    for number, (name, class_) in enumerate(classes.items()):
+        made(tmp_path / name, GREY, SOPClassUID=class_, SeriesInstanceUID=f"1.2.3.{number}")
+    made(tmp_path / "map", GREY.astype(np.float32), SOPClassUID=f"{STORAGE}.30", SeriesInstanceUID="1.2.3.9")
+    found, errors = find([tmp_path])
+    assert not errors
+    assert {item.name for item in found} == {*classes, "map"}
