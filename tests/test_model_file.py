@@ -34,7 +34,7 @@ def test_a_model_comes_back_the_same(smoke_model: Path, tmp_path: Path) -> None:
 def test_it_describes_itself_and_names_no_file(smoke_model: Path) -> None:
     header = read_header(smoke_model)
     assert header["config"]["preset"] == "smoke"
-    assert header["normalisation"]["mode"] == "scan"
+    assert header["normalisation"]["mode"] == "noise"
     assert "not a medical device" in header["notice"]
     assert str(smoke_model.parent) not in json.dumps(header)
 
