@@ -4,9 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from diffdenoise.inference import Sampler, denoise_slices
+from diffdenoise.inference import Denoised, Sampler, denoise_slices, weakened
 from diffdenoise.model_file import Model, Round, load_model
 from diffdenoise.noise.models import rician
 from diffdenoise.noise.rician import without_floor
@@ -132,3 +134,17 @@ def test_a_student_is_shown_the_slices_beside(model: Model, frames: int, before:
     limits = [(image.min(), image.max()) for image in pixels]
     expected = np.stack([pixels[number].clip(*limit) for number, limit in zip(before, limits, strict=True)])
     np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+@given(st.floats(0.01, 1), st.integers(0, 100))
+def test_strength_is_the_share_that_is_removed(strength: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    noisy, denoised, spread, magnitude = random.normal(0, 100, (4, 2, 5, 6)).astype(np.float32)
+    full = Denoised(denoised, spread, magnitude)
+    result = weakened(full, noisy, strength)
+    assert result.spread is not None and result.magnitude is not None
+    assert result.pixels.dtype == np.float32
+    np.testing.assert_allclose(noisy - result.pixels, strength * (noisy - denoised), atol=1e-3)
+    np.testing.assert_allclose(noisy - result.magnitude, strength * (noisy - magnitude), atol=1e-3)
+    np.testing.assert_allclose(result.spread, strength * spread, atol=1e-3)
+    assert weakened(full, noisy, 1) is full

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from diffdenoise import __version__
 from diffdenoise.config import require_teacher
 from diffdenoise.denoiser import Denoiser
-from diffdenoise.errors import ScanError
-from diffdenoise.inference import Sampler
+from diffdenoise.errors import ConfigError, ScanError
+from diffdenoise.inference import Sampler, weakened
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, write_scan
 from diffdenoise.scans.scan import Provenance
@@ -24,12 +24,20 @@ log = logging.getLogger("diffdenoise")
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which results to write: the denoised scan always, the spread map and the removed noise if asked for."""
+    """Which results to write: the denoised scan always, the spread map and the removed noise if asked for.
+
+    strength: in (0, 1], how much of the removed noise is removed indeed; ConfigError for any other.
+    """
 
     sampler: Sampler = "student"
     seed: int = 0
     spread: bool = False
     removed: bool = False
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength <= 1:
+            raise ConfigError(f"strength is more than 0 and at most 1, not {self.strength:g}.")
 
     @property
     def sampled(self) -> bool:
@@ -103,10 +111,11 @@ def _denoise_one(
             item.name,
             bias,
         )
-    spread = result.spread
-    if wanted.spread and spread is None:
-        spread = denoiser.denoise_slices(scan.pixels, "srds", wanted.seed, inner, scan.frames).spread
-    images = {"denoised": result.pixels, "spread": spread}
+    if wanted.spread and result.spread is None:
+        sampled = denoiser.denoise_slices(scan.pixels, "srds", wanted.seed, inner, scan.frames)
+        result = replace(result, spread=sampled.spread)
+    result = weakened(result, scan.pixels, wanted.strength)
+    images = {"denoised": result.pixels, "spread": result.spread}
     images["removed"] = scan.pixels - result.pixels
     paths = []
     for provenance in provenances:
@@ -122,6 +131,8 @@ def _settings(denoiser: Denoiser, wanted: Wanted) -> dict[str, Any]:
     settings: dict[str, Any] = {"sampler": wanted.sampler, "preset": config.preset}
     if config.noise_floor == "remove":
         settings["noise_floor"] = "removed"
+    if wanted.strength != 1:  # full strength goes unsaid: earlier results stay up to date, and keep their UIDs
+        settings["strength"] = wanted.strength
     if wanted.sampler == "srds" or wanted.spread:
         teacher = config.teacher
         settings.update(seed=wanted.seed, steps=teacher.steps, pairs=teacher.pairs, fused=teacher.fuse)

@@ -82,6 +82,20 @@ def denoise_slices(
     return Denoised(np.maximum(without_floor(result, floor), lowest), spread, magnitude=result)
 
 
+def weakened(result: Denoised, noisy: np.ndarray, strength: float) -> Denoised:
+    """The result with `strength` in (0, 1] of what was removed from the noisy pixels removed, the rest left in.
+
+    noisy + strength * (denoised - noisy); the spread shrinks alike. At 1 the result itself.
+    """
+    if strength == 1:
+        return result
+    share = np.float32(strength)
+    pixels = noisy + share * (result.pixels - noisy)
+    spread = None if result.spread is None else share * result.spread
+    magnitude = None if result.magnitude is None else noisy + share * (result.magnitude - noisy)
+    return Denoised(pixels, spread, magnitude)
+
+
 def _beside(index: int, slices: int, frames: int, neighbours: int) -> list[int]:
     """The numbers of the slices seen beside one."""
     there = (neighbour(index, offset, slices, frames) for offset in offsets(neighbours))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.dicom import output_names
+from diffdenoise.scans.dicom_derive import is_ours
 from diffdenoise.scans.dicom_scale import SignedScale
 from diffdenoise.scans.files import find, is_done, read_scan, write_scan
 from diffdenoise.scans.scan import Provenance
@@ -69,6 +70,15 @@ def test_derived_image_says_what_it_is_and_whence(tmp_path: Path) -> None:
     assert equipment.SoftwareVersions == "0.1.0"
     assert result.SeriesDescription.endswith("denoised")
     assert result.SeriesNumber == source.SeriesNumber + 1000
+
+
+def test_a_weaker_strength_is_told_and_what_we_made_is_known_again(tmp_path: Path) -> None:
+    weak = Provenance("0.1.0", "f00d", {"strength": 0.5})
+    for number, (provenance, said) in enumerate(((PROVENANCE, "f00d. "), (weak, "f00d, strength 0.5. "))):
+        result = pydicom.dcmread(write_scan(read(bundled("CT_small.dcm")), tmp_path / str(number), provenance))
+        assert said in result.DerivationDescription
+        assert is_ours(result)
+    assert not is_ours(pydicom.dcmread(bundled("CT_small.dcm")))
 
 
 def test_frames_have_scales_of_their_own(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ def atomic_file(target: Path) -> Iterator[Path]:
     temporary = _beside(target)
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(target)
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -40,9 +40,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         yield temporary
         for path in temporary.rglob("*"):
             if path.is_file():
-                _flush(path)
+                flush(path)
         _swap(temporary, target)
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -66,13 +66,14 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".{secrets.token_hex(4)}-{target.name}")
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have the file's content on the disk before going on."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
-    # Makes the rename itself durable; Windows cannot open folders, and there the rename is enough.
+def flush_folder(folder: Path) -> None:
+    """Make renames into or out of the folder durable; Windows cannot open folders, and there the rename is enough."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

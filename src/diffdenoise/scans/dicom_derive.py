@@ -21,6 +21,7 @@ _DERIVATIONS = {"denoised": ("113087", "Smoothing")}
 _DIFFERENCE = ("113062", "Pixel by pixel subtraction")
 
 _ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
+_TOOL = "diffdenoise"
 _NOTICE = "Research use only, not a medical device"
 
 # signatures and thumbnails of other pixels, padding, and the moment the source file was made
@@ -74,6 +75,12 @@ def derive(dataset: Any, provenance: Provenance) -> None:
     _refer(dataset, source_class, source_instance)
 
 
+def is_ours(dataset: Any) -> bool:
+    """Whether the image was made by diffdenoise; only ContributingEquipmentSequence needs to be read."""
+    equipment = dataset.get("ContributingEquipmentSequence") or []
+    return any(item.get("Manufacturer") == _TOOL for item in equipment)
+
+
 def _uid(of: str, source: str, provenance: Provenance) -> str:
     from pydicom.uid import generate_uid
 
@@ -120,7 +127,8 @@ def _describe(dataset: Any, provenance: Provenance) -> None:
     dataset.SeriesDescription = (description[: 64 - len(ending)].rstrip() + ending).strip()
     if dataset.get("SeriesNumber") is not None and 0 <= int(dataset.SeriesNumber) < 2**31 - 1 - offset:
         dataset.SeriesNumber = int(dataset.SeriesNumber) + offset
-    text = f"{provenance.quantity} by diffdenoise {provenance.version}, model {provenance.model}. {_NOTICE}."
+    strength = f", strength {provenance.settings['strength']:g}" if "strength" in provenance.settings else ""
+    text = f"{provenance.quantity} by diffdenoise {provenance.version}, model {provenance.model}{strength}. {_NOTICE}."
     dataset.DerivationDescription = text[:1024]
     dataset.DerivationCodeSequence = [_code(*_DERIVATIONS.get(provenance.quantity, _DIFFERENCE))]
     dataset.ContributingEquipmentSequence = [
@@ -166,7 +174,7 @@ def _equipment(provenance: Provenance) -> Any:
 
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [_code("109103", "Modifying Equipment")]
-    item.Manufacturer = item.ManufacturerModelName = "diffdenoise"
+    item.Manufacturer = item.ManufacturerModelName = _TOOL
     item.SoftwareVersions = provenance.version[:64]
     item.ContributionDescription = _NOTICE
     return item
