@@ -31,12 +31,13 @@ def test_help_loads_nothing_heavy() -> None:
     program = (
         "import sys\nfrom diffdenoise.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'monai', 'pytorch_lightning', 'pydantic', 'pydicom'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'monai', 'pytorch_lightning', 'pydantic', 'pydicom', 'pynetdicom'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "fit", "denoise", "evaluate", "info", "demo", "clean"):
+    for command in ("run", "fit", "denoise", "evaluate", "info", "demo", "serve", "clean"):
         assert command in done.stdout
 
 
@@ -62,6 +63,22 @@ def test_denoise_writes_what_is_asked_for_and_then_has_nothing_to_do(
     assert status == 0
     assert "2 already there" in said
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+
+def test_half_the_strength_removes_half_and_is_recorded_only_where_it_is_not_full(
+    scans: Path, smoke_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["denoise", scans, "--model", smoke_model, "--removed", "-o"]
+    assert run(capsys, *command, tmp_path / "full")[0] == 0
+    assert run(capsys, *command, tmp_path / "half", "--strength", "0.5")[0] == 0
+    status, said, _ = run(capsys, *command, tmp_path / "full", "--strength", "1")
+    assert (status, "2 already there" in said) == (0, True)
+    full, half = (np.load(tmp_path / name / "0_removed.npy") for name in ("full", "half"))
+    np.testing.assert_allclose(half, full / 2, atol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "half" / "0.npy") + half, np.load(scans / "0.npy"), atol=1e-6)
+    settings = [json.loads((tmp_path / name / "0.npy.json").read_text())["settings"] for name in ("full", "half")]
+    assert "strength" not in settings[0]
+    assert settings[1] == {**settings[0], "strength": 0.5}
 
 
 def test_one_bad_file_does_not_stop_the_others(
@@ -169,6 +186,11 @@ def test_run_then_info_evaluate_and_clean(scans: Path, tmp_path: Path, capsys: p
         (["denoise", "{scans}", "--model", "none.safetensors", "-o", "out"], "no such model"),
         (["evaluate", "{scans}", "--reference", "nothing"], "does not exist"),
         (["run", "{scans}", "-o", "out", "--preset", "fast", "--spread"], "no diffusion model"),
+        (["denoise", "{scans}", "--model", "none", "-o", "out", "--strength", "0"], "strength is more than 0"),
+        (["run", "{scans}", "-o", "out", "--strength", "1.5"], "at most 1, not 1.5"),
+        (["serve", "--forward", "ARCHIVE@localhost:104"], "name one, in the rule"),
+        (["serve", "--forward", "ARCHIVE@localhost:104", "--model", "none.safetensors"], "no model file none"),
+        (["serve", "--forward", "localhost:104", "--model", "none.safetensors"], "TITLE@host:port"),
     ],
 )
 def test_mistakes_are_answered_without_a_traceback(

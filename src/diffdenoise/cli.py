@@ -55,6 +55,9 @@ Spread = Annotated[
     bool,
     Parameter(negative=(), help="Also write the spread of the sampled pairs (what the sampler varies, not the error)."),
 ]
+Strength = Annotated[
+    float, Parameter(help="Share of the removed noise that is removed indeed, 0 to 1; less leaves some of it in.")
+]
 Removed = Annotated[bool, Parameter(negative=(), help="Also write the removed noise: noisy minus denoised.")]
 
 
@@ -69,6 +72,7 @@ def run(
     sampler: SamplerChoice = "student",
     spread: Spread = False,
     removed: Removed = False,
+    strength: Strength = 1.0,
     seed: Seed = 0,
     device: Device = "auto",
     config: ConfigFile = None,
@@ -79,8 +83,8 @@ def run(
     """
     from diffdenoise.batch import Wanted, blocked
 
+    wanted = Wanted(sampler, seed, spread, removed, strength)
     found, errors = _find(scans, output)
-    wanted = Wanted(sampler, seed, spread, removed)
     if problems := blocked(found, output, wanted):
         return _report(problems)
     denoiser = _fit(found, output / ".diffdenoise", preset, budget, sigma, seed, device, config, wanted.sampled)
@@ -116,6 +120,7 @@ def denoise(
     sampler: SamplerChoice = "student",
     spread: Spread = False,
     removed: Removed = False,
+    strength: Strength = 1.0,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> int:
@@ -123,8 +128,9 @@ def denoise(
     from diffdenoise.batch import Wanted
     from diffdenoise.denoiser import Denoiser
 
+    wanted = Wanted(sampler, seed, spread, removed, strength)
     found, errors = _find(scans, output)
-    return _denoise(Denoiser.load(model, device), found, errors, output, Wanted(sampler, seed, spread, removed))
+    return _denoise(Denoiser.load(model, device), found, errors, output, wanted)
 
 
 @app.command
@@ -192,6 +198,59 @@ def demo(
         made = run_demo(output, settings, sigma / 255, device, seconds, progress)
     _print(made.table)
     _say(f"Picture: {made.picture}\nPage: {made.page}")
+    return 0
+
+
+@app.command
+def serve(
+    *,
+    forward: Annotated[str, Parameter(help="Where derived series go: TITLE@host:port.")],
+    model: Annotated[
+        Path | None, Parameter(help="Model file, run folder, or output folder of `diffdenoise run`.")
+    ] = None,
+    rules: Annotated[
+        Path | None, Parameter(help="TOML file: which series are denoised, with which model. All, if not given.")
+    ] = None,
+    port: Annotated[int, Parameter(help="Port to receive on.")] = 11112,
+    host: Annotated[str, Parameter(help="Address to receive on; 0.0.0.0 for all of this machine's.")] = "127.0.0.1",
+    title: Annotated[str, Parameter(help="AE title of this node; who calls it otherwise is not let in.")] = (
+        "DIFFDENOISE"
+    ),
+    caller: Annotated[
+        list[str] | None, Parameter(negative=(), help="AE title that may send; repeat it for more. All, if not given.")
+    ] = None,
+    spool: Annotated[Path, Parameter(help="Folder of the queue; it holds patients' images.")] = Path(
+        "diffdenoise-spool"
+    ),
+    quiet_seconds: Annotated[float, Parameter(help="A series is denoised when nothing came for so long.")] = 10.0,
+    keep: Annotated[float, Parameter(help="Hours that sources are kept after sending, for late images.")] = 24.0,
+    max_images: Annotated[int, Parameter(help="With so many images in the queue, no more are taken.")] = 50_000,
+    max_gb: Annotated[float, Parameter(help="With so many gigabytes in the spool, no more are taken.")] = 50.0,
+    health_port: Annotated[int, Parameter(help="Port of /health and /metrics on this machine; 0 for none.")] = 11113,
+    device: Device = "auto",
+) -> int:
+    """Be a DICOM node: receive series, denoise them by rules, send the derived series on. SIGTERM or Ctrl-C ends it."""
+    from diffdenoise.node.forward import Address
+    from diffdenoise.node.room import Bounds
+    from diffdenoise.node.rules import load_rules
+    from diffdenoise.node.serve import Node
+    from diffdenoise.node.serve import serve as serve_node
+
+    node = Node(
+        forward=Address.parse(forward),
+        rules=load_rules(rules, model),
+        spool=spool,
+        host=host,
+        port=port,
+        title=title,
+        callers=caller or (),
+        quiet=quiet_seconds,
+        keep=keep,
+        bounds=Bounds(max_images, int(max_gb * 1e9)),
+        health_port=health_port or None,
+        device=device,
+    )
+    serve_node(node)
     return 0
 
 

@@ -1,0 +1,80 @@
+"""How full the spool is, and whether there is room for more."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+QUEUED = ("waiting", "outgoing")  # something is still to be done with these
+KEPT = (*QUEUED, "done", "failed")
+SHARE = 20  # counting again takes at most a twentieth of the time
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What lies in the spool: images by state, bytes of all, and seconds since the oldest one in the queue arrived."""
+
+    waiting: int = 0
+    outgoing: int = 0
+    done: int = 0
+    failed: int = 0
+    bytes: int = 0
+    oldest: float = 0.0
+
+    @property
+    def queue(self) -> int:
+        """Images that something is still to be done with."""
+        return self.waiting + self.outgoing
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the spool may hold: images in the queue, bytes of all its files, and bytes it leaves free on the disk."""
+
+    images: int = 50_000
+    bytes: int = 50 * 10**9
+    free: int = 10**9
+
+
+class Room:
+    """The usage of a spool: counted in its folders, and carried on between two counts.
+
+    lock: nothing is moved while it is held.
+    """
+
+    def __init__(self, folder: Path, bounds: Bounds, lock: AbstractContextManager[Any]) -> None:
+        self.folder, self.bounds, self._lock = folder, bounds, lock
+        self._usage, self._next = Usage(), 0.0
+
+    def usage(self) -> Usage:
+        """As counted now or a moment ago."""
+        with self._lock:
+            begun = time.monotonic()
+            if begun >= self._next:
+                self._usage = self._count()
+                self._next = time.monotonic() + SHARE * (time.monotonic() - begun)
+            return self._usage
+
+    def take(self, size: int) -> None:
+        """One more image of so many bytes waits."""
+        with self._lock:
+            self._usage = replace(self._usage, waiting=self._usage.waiting + 1, bytes=self._usage.bytes + size)
+
+    def fits(self, size: int) -> bool:
+        """Whether one more of so many bytes stays within the bounds."""
+        usage, free = self.usage(), shutil.disk_usage(self.folder).free
+        within = usage.queue < self.bounds.images and usage.bytes + size <= self.bounds.bytes
+        return within and free - size >= self.bounds.free
+
+    def _count(self) -> Usage:
+        stats = {state: [path.stat() for path in (self.folder / state).glob("*/*.dcm")] for state in KEPT}
+        queued = [stat.st_mtime for state in QUEUED for stat in stats[state]]
+        return Usage(
+            **{state: len(found) for state, found in stats.items()},
+            bytes=sum(stat.st_size for found in stats.values() for stat in found),
+            oldest=max(0.0, time.time() - min(queued)) if queued else 0.0,
+        )

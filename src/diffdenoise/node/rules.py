@@ -1,0 +1,104 @@
+"""Which series are denoised, with which model and how strongly: rules from a TOML file, the first that matches wins."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from diffdenoise import __version__
+from diffdenoise.errors import ConfigError
+from diffdenoise.run_folder import find_model
+from diffdenoise.scans.sidecar import sha256
+
+_EXAMPLE = 'A rules file has tables such as: [[rule]] modality = "CT" strength = 0.8'
+
+
+class Rule(BaseModel):
+    """One rule. What is not given matches everything.
+
+    modality: exactly as in the images, such as "MR". description: a glob such as "*lung*" for the series description,
+    in which capitals do not matter. model: None takes the node's. strength: in [0, 1]; 0 leaves such series alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    modality: str | None = None
+    description: str = "*"
+    model: str | None = None
+    strength: float = Field(default=1.0, ge=0, le=1)
+    sampler: Literal["student", "ensemble", "srds"] = "student"
+
+    def matches(self, modality: str, description: str) -> bool:
+        """Whether it is for a series of this modality and description."""
+        asked = self.description.lower()
+        return self.modality in (None, modality) and fnmatchcase(description.lower(), asked)
+
+
+class Rules(BaseModel):
+    """The rules in their order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    rule: tuple[Rule, ...] = Field(default=(Rule(),), strict=False)
+
+    def choose(self, modality: str, description: str) -> Rule | None:
+        """The first rule for such a series that denoises it, or None where none does."""
+        chosen = next((rule for rule in self.rule if rule.matches(modality, description)), None)
+        return chosen if chosen and chosen.strength else None
+
+    def models(self) -> list[Path]:
+        """The model files that are needed, each once."""
+        return sorted({Path(rule.model) for rule in self.rule if rule.model and rule.strength})
+
+    def digest(self) -> str:
+        """Hash of all that decides results: the rules, the content of the models and the version."""
+        models = [sha256(path) for path in self.models()]
+        return hashlib.sha256(repr((__version__, self.model_dump_json(), models)).encode()).hexdigest()
+
+
+def load_rules(file: Path | None, model: Path | None) -> Rules:
+    """The rules in the file, or one for everything where there is none; every model's path found and made absolute.
+
+    model: for rules that name none. Paths in the file are relative to it. Raises ConfigError, ModelError or RunError.
+    """
+    rules = _read(file) if file else Rules()
+    folder = file.parent if file else Path()
+    default = model and _found(model, "--model")
+    resolved = []
+    for number, rule in enumerate(rules.rule, 1):
+        where = f"{file}: rule {number}"
+        path = _found(folder / rule.model, where) if rule.model else default
+        if path is None and rule.strength:
+            raise ConfigError(f"{where if file else 'No model'}: name one, in the rule (model = ...) or with --model.")
+        resolved.append(rule.model_copy(update={"model": str(path) if path else None}))
+    return Rules(rule=tuple(resolved))
+
+
+def _read(file: Path) -> Rules:
+    try:
+        rules = Rules.model_validate({"rule": [], **tomllib.loads(file.read_text(encoding="utf-8"))})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file}: not a readable TOML file ({error}). {_EXAMPLE}") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{_key(fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        raise ConfigError(f"{file}: {faults}. {_EXAMPLE}") from error
+    if not rules.rule:
+        raise ConfigError(f"{file}: holds no rule, so nothing would be denoised. {_EXAMPLE}")
+    return rules
+
+
+def _key(location: tuple[Any, ...]) -> str:
+    """("rule", 0, "strength") -> "rule 1, strength"."""
+    return ", ".join(str(part + 1 if isinstance(part, int) else part) for part in location).replace("rule, ", "rule ")
+
+
+def _found(path: Path, where: str) -> Path:
+    model = find_model(path.expanduser())
+    if not model.is_file():
+        raise ConfigError(f"{where}: there is no model file {path}. Make one with: diffdenoise fit SCANS -o RUN")
+    return model.resolve()

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom.sop_class import CTImageStorage
+
+from diffdenoise.errors import ConfigError
+from diffdenoise.node.counters import Counters
+from diffdenoise.node.forward import Address, Delays, Forwarder, check_title
+from diffdenoise.node.spool import Spool
+from tests.node.node_checks import Destination, series, uid, wait_for
+
+
+def filled(tmp_path: Path, slices: int = 4, modality: str = "CT") -> tuple[Spool, list[str]]:
+    """A spool with derived images to send, and their UIDs in the order they are sent."""
+    (tmp_path / "spool").mkdir()
+    spool = Spool(tmp_path / "spool")
+    paths, results = series(tmp_path / "in", slices, modality), {}
+    for path in paths:
+        spool.add("s", path.stem, path.read_bytes())
+        results[path.name] = Path(shutil.copy(path, tmp_path / f"derived-{path.name}"))
+    spool.denoised("s", results)
+    return spool, [uid(path) for path in spool.outgoing()]
+
+
+@contextmanager
+def forwarding(spool: Spool, destination: Destination, longest: float = 0.4) -> Iterator[Counters]:
+    counters, stop = Counters(), Event()
+    delays = Delays(first=0.05, longest=longest)
+    forwarder = Forwarder(spool, destination.address, "DIFFDENOISE", counters, delays)
+    thread = Thread(target=forwarder.run, args=(stop,))
+    thread.start()
+    try:
+        yield counters
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("status", [0, 0xB000, 0xB007])
+def test_what_is_acknowledged_leaves_the_queue_and_is_sent_once(tmp_path: Path, status: int) -> None:
+    spool, uids = filled(tmp_path)
+    with (
+        Destination(answer=lambda dataset: status).running() as destination,
+        forwarding(spool, destination) as counters,
+    ):
+        wait_for(lambda: not spool.outgoing())
+    assert destination.attempts == dict.fromkeys(uids, 1)
+    assert counters["sent"] == 4
+    assert spool.room.usage().done == 4
+
+
+def test_while_the_receiver_is_down_everything_stays_and_goes_when_it_is_up(tmp_path: Path) -> None:
+    spool, uids = filled(tmp_path)
+    destination = Destination()
+    with forwarding(spool, destination) as counters:
+        wait_for(lambda: counters["send_failures"] > 2)
+        assert len(spool.outgoing()) == 4
+        with destination.running():
+            wait_for(lambda: not spool.outgoing())
+    assert set(destination.stored) == set(uids)
+
+
+@pytest.mark.parametrize("answer", [0xA700, 0xA900, 0xC000, 0x0122, None])
+def test_one_image_that_is_refused_for_ever_does_not_hold_up_the_others(tmp_path: Path, answer: int | None) -> None:
+    spool, uids = filled(tmp_path)
+    poison = uids[0]
+    destination = Destination(answer=lambda dataset: answer if dataset.SOPInstanceUID == poison else 0)
+    with destination.running(), forwarding(spool, destination):
+        wait_for(lambda: set(destination.stored) == set(uids[1:]))
+        wait_for(lambda: destination.attempts[poison] > 2)
+        assert [uid(path) for path in spool.outgoing()] == [poison]
+        destination.answer = lambda dataset: 0
+        wait_for(lambda: not spool.outgoing())
+    assert set(destination.stored) == set(uids)
+
+
+def test_a_class_that_the_receiver_does_not_take_does_not_hold_up_another(tmp_path: Path) -> None:
+    spool, uids = filled(tmp_path, 2, "MR")
+    paths = series(tmp_path / "ct", 2, "CT")
+    for path in paths:
+        spool.add("t", path.stem, path.read_bytes())
+    spool.denoised("t", {path.name: Path(shutil.copy(path, tmp_path / path.name)) for path in paths})
+    with Destination(contexts=(CTImageStorage,)).running() as destination, forwarding(spool, destination):
+        wait_for(lambda: len(destination.stored) == 2)
+        assert {uid(path) for path in spool.outgoing()} == set(uids)
+
+
+def test_a_damaged_file_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    spool, uids = filled(tmp_path)
+    spool.outgoing()[0].write_bytes(b"damaged")
+    with Destination().running() as destination, forwarding(spool, destination):
+        wait_for(lambda: set(destination.stored) == set(uids[1:]))
+
+
+def test_a_receiver_of_implicit_vr_alone_gets_that(tmp_path: Path) -> None:
+    spool, uids = filled(tmp_path)
+    with Destination(syntaxes=(ImplicitVRLittleEndian,)).running() as destination, forwarding(spool, destination):
+        wait_for(lambda: not spool.outgoing())
+    assert set(destination.stored) == set(uids)
+
+
+@given(tries=st.integers(1, 200), first=st.floats(0.001, 10), longest=st.floats(0.001, 1000))
+def test_delays_grow_up_to_the_longest_and_a_success_ends_them(tries: int, first: float, longest: float) -> None:
+    delays, waits = Delays(first, longest), []
+    for _ in range(tries):
+        delays.put_off("x")
+        waits.append(delays._until["x"])
+    assert not delays.due("x")
+    assert delays.due("y")
+    assert delays.tries("x") == tries
+    assert max(waits) - waits[0] <= longest + 1
+    delays.succeed("x")
+    assert delays.due("x")
+    assert delays.tries("x") == 0
+
+
+def test_an_address_is_read_or_its_form_is_told() -> None:
+    assert Address.parse("ARCHIVE@pacs.example:104") == Address("ARCHIVE", "pacs.example", 104)
+    assert Address.parse("A B@[::1]:11112") == Address("A B", "::1", 11112)
+    for wrong in ("ARCHIVE", "ARCHIVE@host", "@host:104", "A@host:99999", "A" * 17 + "@host:104"):
+        with pytest.raises(ConfigError):
+            Address.parse(wrong)
+    for wrong in ("", " ", "A" * 17, "a\\b", "ä"):
+        with pytest.raises(ConfigError):
+            check_title(wrong)

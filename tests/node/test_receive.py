@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom import AE
+from pynetdicom.sop_class import MRImageStorage
+
+from diffdenoise.errors import ConfigError
+from diffdenoise.node.counters import Counters
+from diffdenoise.node.receive import Receiver, listen
+from diffdenoise.node.room import Bounds
+from diffdenoise.node.spool import Spool
+from tests.node.node_checks import echo, free_port, send, series
+from tests.scans.dicom_checks import bundled
+
+
+class Listening:
+    """A receiver without the rest of a node."""
+
+    def __init__(self, folder: Path, bounds: Bounds | None = None, callers: tuple[str, ...] = ()) -> None:
+        folder.mkdir()
+        self.spool, self.counters, self.port = Spool(folder, bounds), Counters(), free_port()
+        self.end = listen(Receiver(self.spool, self.counters), "127.0.0.1", self.port, "DIFFDENOISE", callers)
+
+    def kept(self) -> list[Path]:
+        return sorted(self.spool.folder.glob("waiting/*/*.dcm"))
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Listening]:
+    listening = Listening(tmp_path / "spool")
+    yield listening
+    listening.end()
+
+
+NAMES = [
+    "CT_small.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm",
+    "image_dfl.dcm", "rtplan.dcm", "reportsi.dcm",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_of_any_class_and_syntax_are_kept_as_they_came(node: Listening, name: str) -> None:
+    source = pydicom.dcmread(bundled(name))
+    assert send(node.port, [bundled(name)]) == [0]
+    kept = pydicom.dcmread(node.kept()[0])
+    assert kept == source
+    assert kept.file_meta.TransferSyntaxUID == source.file_meta.TransferSyntaxUID
+    assert node.counters["received"] == 1
+
+
+def test_only_those_who_know_our_name_and_are_known_are_let_in(tmp_path: Path) -> None:
+    listening = Listening(tmp_path / "spool", callers=("SCANNER", "ARCHIVE"))
+    try:
+        assert echo(listening.port)
+        assert echo(listening.port, calling="ARCHIVE")
+        assert not echo(listening.port, calling="STRANGER")
+        assert not echo(listening.port, called="ANYONE")
+        assert send(listening.port, [bundled("CT_small.dcm")], calling="STRANGER") == [None]
+        assert listening.kept() == []
+    finally:
+        listening.end()
+
+
+def test_beyond_its_bounds_it_takes_no_more_and_says_so(tmp_path: Path) -> None:
+    listening = Listening(tmp_path / "spool", Bounds(images=2))
+    try:
+        assert send(listening.port, series(tmp_path / "in", 4)) == [0, 0, 0xA700, 0xA700]
+        assert len(listening.kept()) == 2
+        assert listening.counters["refused"] == 2
+    finally:
+        listening.end()
+
+
+def test_a_disk_that_refuses_is_told_to_the_sender(
+    node: Listening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (node.spool.folder / "waiting").rmdir()
+    (node.spool.folder / "waiting").touch()  # no folder can be made in it
+    paths = series(tmp_path / "in", 1)
+    assert send(node.port, paths) == [0xA700]
+    (node.spool.folder / "waiting").unlink()
+    (node.spool.folder / "waiting").mkdir()
+    assert send(node.port, paths) == [0]
+
+
+def test_the_same_image_again_is_kept_once_and_another_of_the_same_name_is_refused(
+    node: Listening, tmp_path: Path
+) -> None:
+    (path,) = series(tmp_path / "in", 1)
+    assert send(node.port, [path, path]) == [0, 0]
+    before = node.kept()[0].read_bytes()
+    dataset = pydicom.dcmread(path)
+    renamed, other = tmp_path / "renamed.dcm", tmp_path / "other.dcm"
+    dataset.PatientName = "Corrected"
+    dataset.save_as(renamed)
+    assert send(node.port, [renamed]) == [0xB000]
+    dataset.PixelData = np.zeros_like(dataset.pixel_array).tobytes()
+    dataset.save_as(other)
+    assert send(node.port, [other]) == [0xC000]
+    assert [path.read_bytes() for path in node.kept()] == [before]
+    assert (node.counters["received"], node.counters["repeated"], node.counters["refused"]) == (1, 2, 1)
+
+
+def test_the_same_image_in_another_encoding_is_the_same(node: Listening, tmp_path: Path) -> None:
+    one, other = bundled("MR_small.dcm"), bundled("MR_small_RLE.dcm")
+    dataset = pydicom.dcmread(other)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.dcmread(one).SOPInstanceUID
+    dataset.SeriesInstanceUID = pydicom.dcmread(one).SeriesInstanceUID
+    dataset.save_as(tmp_path / "rle.dcm")
+    assert send(node.port, [one, tmp_path / "rle.dcm"]) == [0, 0xB000]
+    assert len(node.kept()) == 1
+
+
+@pytest.mark.parametrize(("keyword", "status"), [("SeriesInstanceUID", 0xC000), ("SOPInstanceUID", 0xA900)])
+def test_what_does_not_say_what_it_is_is_refused(node: Listening, tmp_path: Path, keyword: str, status: int) -> None:
+    entity = AE("SCANNER")
+    entity.add_requested_context(MRImageStorage, ImplicitVRLittleEndian)
+    association = entity.associate("127.0.0.1", node.port, ae_title="DIFFDENOISE")
+    dataset = pydicom.dcmread(bundled("MR_small_implicit.dcm"))
+    sent = _store(association, dataset, keyword)
+    association.release()
+    assert sent == status
+    assert node.kept() == []
+
+
+def _store(association, dataset: pydicom.Dataset, keyword: str) -> int:
+    """Send it without an element, under the instance UID it had."""
+    from pynetdicom.dimse_primitives import C_STORE
+    from pynetdicom.dsutils import encode
+
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    delattr(dataset, keyword)
+    request.DataSet = BytesIO(encode(dataset, True, True) or b"")
+    association._reactor_checkpoint.clear()
+    while not association._is_paused:
+        pass
+    association.dimse.send_msg(request, 1)
+    _, answer = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
+    return int(answer.Status)
+
+
+def test_a_port_that_is_taken_is_told(node: Listening) -> None:
+    with pytest.raises(ConfigError, match="--port"):
+        listen(Receiver(node.spool, node.counters), "127.0.0.1", node.port, "DIFFDENOISE")

@@ -1,0 +1,142 @@
+"""A whole node between a sender and a receiver, on loopback."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from urllib.request import urlopen
+
+import pydicom
+import pytest
+
+from diffdenoise.errors import ConfigError, ModelError, RunError
+from diffdenoise.node import serve as serving
+from diffdenoise.node.rules import load_rules
+from diffdenoise.node.serve import require_pynetdicom
+from diffdenoise.node.spool import Spool
+from diffdenoise.scans.dicom_series import has_mark
+from tests.node.node_checks import Destination, echo, everything, free_port, running, send, series, uid, wait_for
+
+
+def test_each_image_comes_out_denoised_exactly_once(
+    tmp_path: Path, smoke_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mr = series(tmp_path / "mr", 4, "MR", PatientName="Secret^Name", SeriesDescription="Secret description")
+    ct = series(tmp_path / "ct", 3, "CT", PatientID="Secret ID")
+    before, health = everything(tmp_path), free_port()
+    with (
+        caplog.at_level(logging.DEBUG),
+        Destination().running() as destination,
+        running(tmp_path, destination, smoke_model, health_port=health) as node,
+    ):
+        for _ in range(2):
+            assert set(send(node.port, mr + ct)) == {0}
+            wait_for(lambda: len(destination.stored) == 7)
+        wait_for(lambda: not json.load(urlopen(f"http://127.0.0.1:{health}/health"))["queue"])
+        told = json.load(urlopen(f"http://127.0.0.1:{health}/health"))
+        numbers = urlopen(f"http://127.0.0.1:{health}/metrics").read().decode()
+    assert destination.sources() == {uid(path): 1 for path in mr + ct}
+    assert set(destination.attempts.values()) == {1}
+    assert told["counts"] | {"received": 7, "repeated": 7, "denoised": 7, "sent": 7, "failed": 0} == told["counts"]
+    assert {name: text for name, text in everything(tmp_path).items() if name in before} == before
+    for path in mr + ct:
+        source = pydicom.dcmread(path)
+        derived = next(
+            dataset for dataset in destination.stored.values()
+            if dataset.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+        )  # fmt: skip
+        assert (derived.StudyInstanceUID, derived.PatientID) == (source.StudyInstanceUID, source.PatientID)
+        assert derived.ImageType[0] == "DERIVED"
+    for secret in ("Secret", uid(mr[0])):
+        assert secret not in caplog.text + numbers + json.dumps(told)
+
+
+def test_a_model_that_is_damaged_ends_the_node_and_what_came_stays(tmp_path: Path, smoke_model: Path) -> None:
+    damaged = tmp_path / "model.safetensors"
+    damaged.write_bytes(smoke_model.read_bytes()[:-100])
+    with pytest.raises(ModelError), Destination().running() as destination, running(tmp_path, destination, damaged):
+        pass
+    assert Spool(tmp_path / "spool").room.usage().queue == 0
+
+
+def test_two_nodes_do_not_share_a_spool(tmp_path: Path, smoke_model: Path) -> None:
+    destination = Destination()
+    with (
+        running(tmp_path, destination, smoke_model),
+        pytest.raises(RunError, match="another"),
+        running(tmp_path, destination, smoke_model),
+    ):
+        pass
+
+
+def test_pynetdicom_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_pynetdicom()
+    monkeypatch.setattr(serving, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'diffdenoise\[node\]'"):
+        require_pynetdicom()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_receives_before_its_model_is_loaded_and_ends_when_told(
+    tmp_path: Path, smoke_model: Path, number: signal.Signals
+) -> None:
+    port = free_port()
+    options = ["--forward", f"ARCHIVE@127.0.0.1:{free_port()}", "--model", smoke_model, "--port", port]
+    options += ["--spool", tmp_path / "spool", "--health-port", 0, "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "diffdenoise", "serve", *map(str, options)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    )
+    try:
+        wait_for(lambda: echo(port) or process.poll() is not None)
+        assert send(port, series(tmp_path / "in", 2)) == [0, 0]
+        assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+        process.send_signal(number)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert said.index("Receiving") < said.index("Ended")
+    assert "Models loaded" not in said[: said.index("Receiving")]
+    assert Spool(tmp_path / "spool").room.usage().queue == 2
+
+
+def test_a_restart_goes_on_where_the_last_one_ended(tmp_path: Path, smoke_model: Path) -> None:
+    paths, destination = series(tmp_path / "in", 3), Destination()
+    rules = load_rules(None, smoke_model)
+    with running(tmp_path, destination, smoke_model, rules) as node:  # the receiver is down
+        assert send(node.port, paths[:2]) == [0, 0]
+        wait_for(lambda: len(list((tmp_path / "spool" / "outgoing").glob("*/*.dcm"))) == 2)
+        assert send(node.port, paths[2:]) == [0]
+    with destination.running(), running(tmp_path, destination, smoke_model, rules):
+        wait_for(lambda: len(destination.stored) == 3)
+    assert set(destination.attempts.values()) == {1}
+
+
+@pytest.mark.shared
+def test_of_real_files_each_is_denoised_or_accounted_for(shared_data: Path, tmp_path: Path, smoke_model: Path) -> None:
+    files = sorted((shared_data / "formats_dicom").glob("*.dcm"))
+    paths = [path for path in files if has_mark(path) and path.stat().st_size < 200_000]
+    health = free_port()
+    with (
+        Destination().running() as destination,
+        running(tmp_path, destination, smoke_model, health_port=health) as node,
+    ):
+        for path in paths:
+            with suppress(AttributeError, ValueError):  # some are too broken to be sent at all
+                send(node.port, [path])
+        wait_for(lambda: not json.load(urlopen(f"http://127.0.0.1:{health}/health"))["queue"], 300)
+        counts = json.load(urlopen(f"http://127.0.0.1:{health}/health"))["counts"]
+    assert counts["received"] > 10
+    assert counts["received"] == counts["denoised"] + counts["passed_over"] + counts["failed"]
+    assert counts["denoised"] == counts["sent"] == len(destination.stored) > 5
+    assert set(destination.sources().values()) == {1}
