@@ -93,7 +93,7 @@ METHODS: dict[str, Method] = {
     "paper": Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours", core=False),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours"),
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False),
-    "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours"),
+    "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False),
     "ours": Method("diffdenoise", "ours:default", "ours", revision=4),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
     "supervised-start": Method(
