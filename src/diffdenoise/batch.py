@@ -11,11 +11,12 @@ from typing import Any
 from diffdenoise import __version__
 from diffdenoise.config import require_teacher
 from diffdenoise.denoiser import Denoiser
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import ScanError, is_memory_error
 from diffdenoise.inference import Sampler
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, write_scan
 from diffdenoise.scans.scan import Provenance
+from diffdenoise.scans.stored import too_large
 from diffdenoise.training.stage import Progress
 
 WORRYING_BIAS = 0.5  # in units of the removed noise
@@ -85,6 +86,10 @@ def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted:
             outcome.failed.append(error)
         except OSError as error:
             outcome.failed.append(ScanError(item.name, f"cannot be processed ({error})", "Mend this and run again."))
+        except (MemoryError, RuntimeError) as error:
+            if not is_memory_error(error):
+                raise
+            outcome.failed.append(too_large(item.name))
         progress("Denoising", number + 1, len(found))
     return outcome
 
@@ -106,11 +111,14 @@ def _denoise_one(
     spread = result.spread
     if wanted.spread and spread is None:
         spread = denoiser.denoise_slices(scan.pixels, "srds", wanted.seed, inner, scan.frames).spread
-    images = {"denoised": result.pixels, "spread": spread}
-    images["removed"] = scan.pixels - result.pixels
+    images = {
+        "denoised": lambda: result.pixels,
+        "spread": lambda: spread,
+        "removed": lambda: scan.pixels - result.pixels,  # made when its turn comes: a volume may fill the memory
+    }
     paths = []
     for provenance in provenances:
-        pixels = images[provenance.quantity]
+        pixels = images[provenance.quantity]()
         assert pixels is not None
         paths.append(write_scan(scan.with_pixels(pixels), out, provenance))
     return paths

@@ -141,10 +141,14 @@ def choose_config(
 
 def sources_of(found: Sequence[Found]) -> list[Source]:
     """Files as sources of a fit, identified by their content."""
-    return [
-        Source(" ".join([item.format, *(sha256(path) for path in item.paths)]), partial(read_scan, item))
-        for item in found
-    ]
+    return [Source(" ".join([item.format, *map(_digest, item.paths)]), partial(read_scan, item)) for item in found]
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError:  # reading it will say what is wrong, and stop no other scan
+        return "unreadable"
 
 
 def _sources(images: Images) -> list[Source]:

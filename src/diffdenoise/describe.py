@@ -15,6 +15,7 @@ from diffdenoise.presets import PRESETS
 from diffdenoise.run_folder import MODEL, find_model, find_run
 from diffdenoise.scans.files import find, read_scan
 from diffdenoise.scans.scan import Scan
+from diffdenoise.text import plain
 
 
 def describe(path: Path) -> tuple[list[Table], list[ScanError]]:
@@ -95,7 +96,7 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(title: str, facts: dict[str, Any]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    table = Table(title=plain(title), title_justify="left", show_header=False, box=None)
     for key, value in facts.items():
-        table.add_row(key, str(value))
+        table.add_row(key, plain(str(value)))
     return table

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from diffdenoise import __version__
@@ -64,13 +64,14 @@ class Model:
             named |= {in_round("diffusion", number): part.diffusion, in_round("student", number): part.student}
         return {name: network for name, network in named.items() if network is not None}
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, named network.parameter, where they are."""
+        networks = self.networks().items()
+        return {f"{name}.{key}": tensor for name, part in networks for key, tensor in part.state_dict().items()}
+
     def weights(self) -> dict[str, Tensor]:
-        """All tensors, named network.parameter."""
-        return {
-            f"{name}.{key}": tensor.detach().cpu().contiguous()
-            for name, network in self.networks().items()
-            for key, tensor in network.state_dict().items()
-        }
+        """The same on the CPU."""
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors().items()}
 
     def description(self) -> dict[str, Any]:
         """The header, JSON-ready, without the fingerprint."""
@@ -114,21 +115,26 @@ def save_model(model: Model, path: Path) -> Path:
 
 def read_header(path: Path) -> dict[str, Any]:
     """The description of a model file, weights untouched. Raises ModelError if it is not one of ours."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     if not path.is_file():
         raise ModelError(f"{path}: there is no such model file. Make one with: diffdenoise fit SCANS -o RUN")
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[KEY])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        version, written_by = header.get("format"), header.get("version")
+    except Exception as error:  # damaged or hostile; whatever the reason, it is no model
         raise ModelError(f"{path}: not a diffdenoise model, or damaged ({error}). Fit or copy it again.") from error
-    if header.get("format") != FORMAT:
+    if version != FORMAT:
         raise ModelError(
-            f"{path}: model format {header.get('format')}, this version reads {FORMAT}. "
-            f"It was written by diffdenoise {header.get('version')}: install that version or fit again."
+            f"{path}: model format {version}, this version reads {FORMAT}. "
+            f"It was written by diffdenoise {written_by}: install that version or fit again."
         )
-    return header
+    try:
+        _described(header)
+        return header
+    except Exception as error:  # as above
+        raise ModelError(f"{path}: its description makes no sense ({_brief(error)}). Fit or copy it again.") from error
 
 
 def load_model(path: Path) -> Model:
@@ -137,28 +143,76 @@ def load_model(path: Path) -> Model:
 
     header = read_header(path)
     try:
-        config = Config.model_validate(header["config"])
-        model = Model(
-            config,
-            Normalisation(**header["normalisation"]),
-            ChainTarget(**header["chain"]),
-            make_blind_spot(config.blind_spot) if config.has_teacher else None,
-            tuple(_untrained(config) for _ in range(config.rounds)),
-            header["history"],
-        )
+        model = _untrained(header, _shapes(path))
         weights = load_file(path)
         for name, network in model.networks().items():
             prefix = f"{name}."
             part = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
             network.load_state_dict(part)
-    except (KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
-        raise ModelError(f"{path}: its weights and its description do not belong together ({error}).") from error
-    if _fingerprint(weights, header) != header.get("fingerprint"):
+        fingerprint = _fingerprint(weights, header)
+    except Exception as error:  # as above
+        fault = f"its weights and its description do not belong together ({_brief(error)})"
+        raise ModelError(f"{path}: {fault}. Fit or copy it again.") from error
+    if fingerprint != header.get("fingerprint"):
         raise ModelError(f"{path}: damaged, the content does not match its fingerprint. Copy or fit it again.")
+    if not all(weight.isfinite().all() for weight in weights.values()):
+        raise ModelError(f"{path}: holds weights that are no numbers. Fit it again.")
     return model.to("cpu")
 
 
-def _untrained(config: Config) -> Round:
+def _described(header: dict[str, Any]) -> Model:
+    """What the header says, without networks. Raises whatever a header that is not ours may lead to."""
+    normalisation, chain = Normalisation(**header["normalisation"]), ChainTarget(**header["chain"])
+    if normalisation.mode not in ("scan", "fixed") or chain.kind not in ("image", "residual"):
+        raise ValueError(f"unknown kinds: {normalisation.mode}, {chain.kind}")
+    numbers = [normalisation.offset, normalisation.scale, chain.scale]
+    if not all(map(math.isfinite, numbers)) or min(normalisation.scale, chain.scale) <= 0:
+        raise ValueError(f"offset and scales {numbers}")
+    if not isinstance(header["history"], dict) or not isinstance(header["fingerprint"], str):
+        raise ValueError("history or fingerprint is missing")
+    return Model(Config.model_validate(header["config"]), normalisation, chain, None, (), header["history"])
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    """Of the tensors in a file, which are as large as the file itself at the most."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+
+
+def _untrained(header: dict[str, Any], shapes: dict[str, list[int]]) -> Model:
+    """The model with fresh networks. Raises ValueError where the file holds others than the config asks for."""
+    model = _described(header)
+    _require_as_many(model.config, len(shapes))
+    with torch.device("meta"):  # takes no memory, however large the networks are
+        sizes = {name: list(tensor.shape) for name, tensor in _with_networks(model).tensors().items()}
+    if sizes != shapes:
+        wrong = sorted(name for name in sizes | shapes if sizes.get(name) != shapes.get(name))
+        raise ValueError(f"tensors differ, such as {wrong[0]}")
+    return _with_networks(model)
+
+
+def _require_as_many(config: Config, tensors: int) -> None:
+    """Each block and round has tensors of its own: a config that asks for more of them is a lie, and costs time."""
+    blocks = config.blind_spot.blocks
+    asked = [config.rounds, config.diffusion.blocks, *([blocks] if isinstance(blocks, int) else blocks)]
+    asked += [config.student.middle, *config.student.encoder, *config.student.decoder]
+    if max(asked) > tensors:
+        raise ValueError(f"{max(asked)} blocks or rounds in {tensors} tensors")
+
+
+def _with_networks(model: Model) -> Model:
+    config = model.config
+    blind_spot = make_blind_spot(config.blind_spot) if config.has_teacher else None
+    return replace(model, blind_spot=blind_spot, rounds=tuple(_fresh(config) for _ in range(config.rounds)))
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _fresh(config: Config) -> Round:
     diffusion = make_diffusion(config.diffusion) if config.has_teacher else None
     return Round(diffusion, make_student(config.student))
 

@@ -48,6 +48,11 @@ class SignedScale:
         return cls(float(f"{peak / 32767 * (1 + 1e-7):.8e}") if peak > 0 else 1.0)
 
 
+def shape_of(dataset: Any) -> tuple[int, int, int]:
+    """(frames, rows, columns), as the header has them; 0 for what it does not say."""
+    return int(dataset.get("NumberOfFrames") or 1), int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+
+
 def refusal(dataset: Any) -> str | None:
     """Why these pixels cannot be changed and put back, or None."""
     if any(has_modality_lut(item) for item in (dataset, *_groups(dataset))):
@@ -87,7 +92,7 @@ def stored_words(dataset: Any) -> np.ndarray:
 
 def rescale(dataset: Any) -> list[tuple[float, float]]:
     """(slope, intercept) of each frame; of a functional group if there is one, else of the image, else (1, 0)."""
-    count = int(dataset.get("NumberOfFrames") or 1)
+    count = shape_of(dataset)[0]
     shared = _transformation(_item(dataset, "SharedFunctionalGroupsSequence", 0)) or dataset
     pairs = []
     for index in range(count):

@@ -41,6 +41,8 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
                 found += _find_one(path, own_results)
         except ScanError as error:
             errors.append(error)
+        except (OSError, ValueError) as error:  # no rights, a name that is too long, a pattern that makes no sense
+            errors.append(ScanError(path, f"cannot be searched ({error})", "Check its name and your rights."))
     if len(named) == 1:
         found.append(Found((named[0],), "dicom_file", named[0].name))
     elif named:
@@ -59,6 +61,8 @@ def _find_one(path: Path, own_results: bool) -> list[Found]:
         base, files = path, list(_walk(path, own_results))
     elif has_magic(str(path)):
         base, files = _matches(path)
+    elif path.exists():
+        raise ScanError(path, "is neither a file nor a folder", "Copy what it gives into a file.")
     else:
         raise ScanError(path, "does not exist", "Check the path.")
     found = _group(files, base)
@@ -75,10 +79,15 @@ def _walk(folder: Path, own_results: bool = False) -> Iterator[Path]:
 
 
 def _passed_over(path: Path, own_results: bool = False) -> bool:
-    if path.name.startswith("."):
+    if path.name.startswith(".") or _is_special(path):
         return True
     record = sidecar.load(path)
     return record is not None and not (own_results and record.get("quantity") == "denoised")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, which may never end; links to nowhere are not."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _matches(pattern: Path) -> tuple[Path, list[Path]]:
@@ -128,7 +137,7 @@ def _folder_name(paths: list[Path], base: Path) -> str:
 def _without_repeats(found: list[Found]) -> list[Found]:
     first: dict[tuple[object, ...], Found] = {}
     for item in found:
-        first.setdefault((item.format, *(path.resolve() for path in item.paths)), item)
+        first.setdefault((item.format, *map(os.path.realpath, item.paths)), item)
     return list(first.values())
 
 
@@ -157,7 +166,7 @@ def _candidates(item: Found) -> Iterator[str]:
     """The name; the name under its source's folder; then numbered."""
     yield item.name
     if item.format != "dicom":
-        yield f"{item.paths[0].resolve().parent.name or 'root'}/{item.name}"
+        yield f"{Path(os.path.realpath(item.paths[0])).parent.name or 'root'}/{item.name}"
     pure = PurePosixPath(item.name)
     stem, dot, suffixes = pure.name.partition(".")
     number = 2

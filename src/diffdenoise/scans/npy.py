@@ -45,7 +45,7 @@ def _load(path: Path) -> np.ndarray:
     check_numeric(path, array.dtype)
     if array.ndim < 2:
         raise ScanError(path, f"has {array.ndim} dimension(s), not an image", "Save an array (slices, rows, columns).")
-    check_size(path, array.shape)
+    check_size(path, array.shape, array.itemsize)
     return array
 
 

@@ -11,6 +11,7 @@ from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.scans.scan import Provenance
 
 TOOL = "diffdenoise"
+LARGEST = 100_000_000  # bytes of a record; a series of thousands of slices has one of a megabyte
 NOTICE = "Research use only, not a medical device"
 
 
@@ -45,11 +46,24 @@ def result_hashes(result: Path, written: Path | None = None) -> dict[str, str]:
 
 def load(result: Path) -> dict[str, Any] | None:
     """Our record of a result, or None where there is none of ours."""
+    beside = sidecar_path(result)
     try:
-        record = json.loads(sidecar_path(result).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if not beside.is_file() or beside.stat().st_size > LARGEST:
+            return None
+        record = json.loads(beside.read_text(encoding="utf-8"))
+        return record if _is_ours(record) else None
+    except (OSError, ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and record.get("tool") == TOOL and "sources" in record else None
+
+
+def _is_ours(record: Any) -> bool:
+    return (
+        isinstance(record, dict)
+        and record.get("tool") == TOOL
+        and isinstance(record.get("result", {}), dict)
+        and isinstance(sources := record.get("sources"), list)
+        and all(isinstance(source, dict) and isinstance(source.get("name"), str) for source in sources)
+    )
 
 
 def save(result: Path, record: dict[str, Any]) -> None:

@@ -7,13 +7,17 @@ A stored number comes back bit for bit where its pixel was not changed (so int32
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from diffdenoise.errors import ScanError
+
+DEFLATE = 1032  # zlib's and gzip's packing: no byte of it becomes more bytes than that
 
 
 @contextmanager
@@ -28,8 +32,10 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise ScanError(path, "is an empty file", "Copy or export it again.")
     try:
         yield
-    except (ScanError, MemoryError):
+    except ScanError:
         raise
+    except MemoryError as error:
+        raise too_large(path) from error
     except Exception as error:  # parsers meet damaged files with almost any exception
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         remedy = f"It may be damaged, incomplete or not {kind} at all: copy or export it again."
@@ -44,10 +50,46 @@ def check_numeric(path: Path, dtype: np.dtype, complex_too: bool = False) -> Non
         raise ScanError(path, fault, "Export one real-valued channel, such as the magnitude.")
 
 
-def check_size(path: Path, shape: tuple[int, ...]) -> None:
-    """ScanError unless an image of this shape has pixels."""
-    if 0 in shape:
+def check_size(path: Path, shape: tuple[int, ...], stored: float, growth: float = 1, held: int | None = None) -> None:
+    """ScanError unless an image of this shape has pixels, its file can hold them, and so can the memory.
+
+    Asked before anything is allocated: a header may claim what it likes. stored: bytes of one pixel in the file, or,
+    packed, what they are unpacked. growth: what one byte can become when it is unpacked, at most (see DEFLATE).
+    held: bytes that there are for the pixels, those of the whole file if not given.
+    """
+    if min(shape, default=0) <= 0:
         raise ScanError(path, f"holds no pixels (shape {shape})", "Export it again.")
+    pixels = math.prod(map(int, shape))
+    held = path.stat().st_size if held is None else held
+    if pixels * stored > held * growth:
+        fault = f"announces {_bytes(pixels * stored)} of pixels, more than the {_bytes(held)} in the file can hold"
+        raise ScanError(path, fault, "It is damaged or cut off: copy or export it again.")
+    need = pixels * (stored + 4)
+    if need > memory():
+        raise too_large(path, f" ({_bytes(need)}, this machine has {_bytes(memory())})")
+
+
+def too_large(path: object, figures: str = "") -> ScanError:
+    """The error for what does not fit."""
+    return ScanError(path, f"does not fit into memory{figures}", "Cut it into parts, or take a machine with more.")
+
+
+def memory() -> float:
+    """Bytes of memory that this process may use: the machine's, or its container's; inf where that is not known."""
+    limits = [math.inf]
+    with suppress(AttributeError, OSError, ValueError):  # not on Windows
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with suppress(OSError, ValueError):  # "max" where there is no limit
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(limits)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
 
 
 def units_of(dtype: np.dtype) -> str:

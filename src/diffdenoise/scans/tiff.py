@@ -6,6 +6,7 @@ anew, page by page, with the tags that describe picture and stack.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,11 +17,21 @@ import numpy as np
 
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored, units_of
+from diffdenoise.scans.stored import (
+    DEFLATE,
+    check_numeric,
+    check_size,
+    reading,
+    to_float32,
+    to_physical,
+    to_stored,
+    units_of,
+)
 
 SUFFIXES: tuple[str, ...] = (".tif", ".tiff")
 
 _NONE, _LZMA, _PACKBITS, _DEFLATES, _ZSTD = 1, 34925, 32773, (8, 32946, 50013), 50000
+_GROWTH = {_NONE: 1, _PACKBITS: 64} | dict.fromkeys(_DEFLATES, DEFLATE)  # the others have no bound
 _COPIED_TAGS = ("software", "datetime", "description")
 
 
@@ -75,7 +86,9 @@ def _check_page(path: Path, series: Any) -> None:
         fault = f"is compressed with {page.compression.name}, which needs another package"
         raise ScanError(path, fault, "Run `pip install imagecodecs`, or save it uncompressed.")
     check_numeric(path, series.dtype)
-    check_size(path, series.shape)
+    check_size(path, series.shape, series.dtype.itemsize, _GROWTH.get(int(page.compression), math.inf))
+    if series.dataoffset is None and any(0 in page.databytecounts for page in series.pages):
+        raise ScanError(path, "lacks some of its pixel data", "It is damaged or cut off: copy or export it again.")
 
 
 def _has_codecs() -> bool:
