@@ -71,7 +71,7 @@ class DiffusionSettings(StageSettings):
     widths: Sizes = (32, 64)
     blocks: PositiveInt = 1
     schedule: Literal["cosine", "linear"] = "cosine"
-    timesteps: int = Field(default=1000, gt=0)
+    timesteps: int = Field(default=1000, gt=0, le=100_000)
     prediction: Literal["eps", "v", "x0"] = "v"
     loss: Loss = "l2"
     leak: Leak = "redrawn"

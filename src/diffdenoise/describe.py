@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from diffdenoise.config import Config
 from diffdenoise.diagnosis import choose, diagnose, told
 from diffdenoise.errors import RunError, ScanError
 from diffdenoise.model_file import read_header
@@ -65,8 +66,8 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
 
 
 def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
-    config = header["config"]
-    taught = config["student"].get("learns_from", "teacher") == "teacher"
+    config = Config.model_validate(header["config"]).model_dump()
+    taught = config["student"]["learns_from"] == "teacher"
     stages = {stage: config[stage]["steps"] for stage in ("blind_spot", "diffusion", "student")[0 if taught else 2 :]}
     of_teacher = {
         "hidden patch": f"{config['blind_spot']['patch']} ({config['blind_spot']['network']})",
@@ -86,10 +87,8 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         "normalisation": header["normalisation"]["mode"],
         "noise": "estimated from each scan" if config["sigma"] is None else f"sigma {config['sigma']:g}, given",
         "student": "of a teacher" if taught else "from the noisy images alone, recorrupted",
-        "sees": "each slice, and those above and below it"
-        if config["student"].get("neighbours")
-        else "each slice alone",
-        "floor of the noise": {"remove": "taken off"}.get(config.get("noise_floor", ""), "left as it is"),
+        "sees": "each slice, and those above and below it" if config["student"]["neighbours"] else "each slice alone",
+        "floor of the noise": {"remove": "taken off"}.get(config["noise_floor"], "left as it is"),
         **(of_teacher if taught else {}),
         "notice": header["notice"],
     }

@@ -168,8 +168,10 @@ def _described(header: dict[str, Any]) -> Model:
     numbers = [normalisation.offset, normalisation.scale, chain.scale]
     if not all(map(math.isfinite, numbers)) or min(normalisation.scale, chain.scale) <= 0:
         raise ValueError(f"offset and scales {numbers}")
-    if not isinstance(header["history"], dict) or not isinstance(header["fingerprint"], str):
-        raise ValueError("history or fingerprint is missing")
+    if not isinstance(header["history"], dict):
+        raise ValueError("no history")
+    if missing := {"version", "torch", "notice", "fingerprint"} - header.keys():
+        raise ValueError(f"without {', '.join(sorted(missing))}")
     return Model(Config.model_validate(header["config"]), normalisation, chain, None, (), header["history"])
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -84,11 +83,12 @@ def _bundled() -> object:
 
 def start(job: Job, limit: int | None = None) -> subprocess.Popen[str]:
     """The command in a process group of its own; limit: bytes to which a file may grow."""
-    cap = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) if limit is not None else None
     environment = {**os.environ, "DIFFDENOISE_CHECKPOINT_SECONDS": "0.2"}
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(  # type: ignore[call-overload]
-        job.command, text=True, start_new_session=True, env=environment, preexec_fn=cap, **streams
+    cap = [] if limit is None else ["prlimit", f"--fsize={limit}"]
+    pipe = subprocess.PIPE
+    command = [*cap, *job.command]
+    return subprocess.Popen(
+        command, text=True, start_new_session=True, env=environment, stdout=pipe, stderr=subprocess.STDOUT
     )
 
 
@@ -96,7 +96,8 @@ def disturb(job: Job, kind: str, seconds: float, random: np.random.Generator) ->
     """Run the command with one disturbance: (status, what it said)."""
     if kind == "full":
         process = start(job, int(10 ** random.uniform(1, 5.3)))
-        return process.wait(), process.stdout.read()  # type: ignore[union-attr]
+        said, _ = process.communicate()
+        return process.returncode, said
     process = start(job)
     try:
         said, _ = process.communicate(timeout=float(random.uniform(0, seconds)))

@@ -1,4 +1,4 @@
-"""Damage to a file: a function of its bytes and a random generator. What packs pixels is unpacked first, and packed again."""
+"""Damage to a file: a function of its bytes and a random generator. Inside what is packed, too."""
 
 from __future__ import annotations
 

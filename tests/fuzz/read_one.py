@@ -1,4 +1,4 @@
-"""Reads the scans it is told on standard input, one path a line, with little memory; answers each with a line of JSON."""
+"""Reads the scans named on standard input, one a line, with little memory; answers each with a line of JSON."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _check_claim(path: Path, dataset: Any) -> None:
     """ScanError if the pixel data there are cannot be, or are more than, the image that the header announces."""
     data = dataset.get("PixelData")
     bits = dataset.get("BitsAllocated")
-    if data is None or not isinstance(bits, int) or dataset.get("SamplesPerPixel", 1) != 1:
+    if data is None or not bits or dataset.get("SamplesPerPixel", 1) != 1:
         return  # `_refusal` finds words for it
     shape = dicom_pixels.shape_of(dataset)
     packed = dataset.file_meta.TransferSyntaxUID.is_compressed and not _is_deflated(dataset)

@@ -64,8 +64,8 @@ def refusal(dataset: Any) -> str | None:
         return f"has {dataset.get('BitsAllocated')} bits a pixel, which is not supported"
     if dataset.get("HighBit") != dataset.get("BitsStored", 0) - 1:
         return f"has an unusual bit layout (high bit {dataset.get('HighBit')}, bits stored {dataset.get('BitsStored')})"
-    if any(not np.isfinite(slope) or slope == 0 for slope, _ in rescale(dataset)):
-        return "has a rescale slope of zero"
+    if any(not np.isfinite([slope, intercept]).all() or slope == 0 for slope, intercept in rescale(dataset)):
+        return "has an unusable scale (a rescale slope of zero, or no number)"
     return None
 
 

@@ -7,6 +7,7 @@ A stored number comes back bit for bit where its pixel was not changed (so int32
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterator
@@ -34,9 +35,9 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         yield
     except ScanError:
         raise
-    except MemoryError as error:
-        raise too_large(path) from error
     except Exception as error:  # parsers meet damaged files with almost any exception
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            raise too_large(path) from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         remedy = f"It may be damaged, incomplete or not {kind} at all: copy or export it again."
         raise ScanError(path, f"cannot be read as {kind} ({reason})", remedy) from error

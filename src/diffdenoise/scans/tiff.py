@@ -27,11 +27,13 @@ from diffdenoise.scans.stored import (
     to_stored,
     units_of,
 )
+from diffdenoise.scans.tiff_chain import broken_chain
 
 SUFFIXES: tuple[str, ...] = (".tif", ".tiff")
 
 _NONE, _LZMA, _PACKBITS, _DEFLATES, _ZSTD = 1, 34925, 32773, (8, 32946, 50013), 50000
 _GROWTH = {_NONE: 1, _PACKBITS: 64} | dict.fromkeys(_DEFLATES, DEFLATE)  # the others have no bound
+_REMEDY = "It is damaged or cut off: copy or export it again."
 _COPIED_TAGS = ("software", "datetime", "description")
 
 
@@ -64,12 +66,15 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
     with ExitStack() as stack:
         with reading(path, "TIFF"):
+            if broken := broken_chain(path):
+                raise ScanError(path, f"{broken}, so its pages cannot be told", _REMEDY)
             file = stack.enter_context(tifffile.TiffFile(path))
             if len(file.series) != 1:
                 fault = f"holds {len(file.series)} images of different kinds"
                 raise ScanError(path, fault, "Save the one to denoise as its own file.")
             series = file.series[0]
             _check_page(path, series)
+            _check_whole(path, file, series)
         yield file, series
 
 
@@ -87,8 +92,23 @@ def _check_page(path: Path, series: Any) -> None:
         raise ScanError(path, fault, "Run `pip install imagecodecs`, or save it uncompressed.")
     check_numeric(path, series.dtype)
     check_size(path, series.shape, series.dtype.itemsize, _GROWTH.get(int(page.compression), math.inf))
-    if series.dataoffset is None and any(0 in page.databytecounts for page in series.pages):
-        raise ScanError(path, "lacks some of its pixel data", "It is damaged or cut off: copy or export it again.")
+
+
+def _check_whole(path: Path, file: Any, series: Any) -> None:
+    """ScanError if pixels are missing, or lie elsewhere: tifffile would give zeros for them, or fewer pages."""
+    if series.is_multifile:
+        raise ScanError(path, "is one of several files that belong together", "Save it as one file.")
+    pages = [series.keyframe] if series.dataoffset is not None else list(series.pages)
+    first = series.keyframe
+    raw = first.compression == _NONE
+    if any(page is None or 0 in page.databytecounts for page in pages) or (
+        raw and sum(first.databytecounts) < first.nbytes
+    ):
+        raise ScanError(path, "lacks some of its pixel data", _REMEDY)
+    announced = int((file.imagej_metadata or {}).get("images", 1))
+    if announced > math.prod(series.shape[:-2]):
+        fault = f"announces {announced} images, of which {math.prod(series.shape[:-2])} are there"
+        raise ScanError(path, fault, _REMEDY)
 
 
 def _has_codecs() -> bool:
