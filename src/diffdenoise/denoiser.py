@@ -25,7 +25,7 @@ from diffdenoise.run_folder import find_model
 from diffdenoise.scans.files import Found, find, read_scan
 from diffdenoise.scans.scan import Scan
 from diffdenoise.scans.sidecar import sha256
-from diffdenoise.scans.stored import units_of
+from diffdenoise.scans.stored import LARGEST, units_of
 
 OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # settings that mean nothing without one
 
@@ -180,6 +180,7 @@ def _as_slices(image: np.ndarray) -> np.ndarray:
             f"has shape {image.shape} and dtype {image.dtype}",
             "Images are real numbers in arrays (rows, columns) or (..., slices, rows, columns).",
         )
-    if not np.isfinite(image).all():
-        raise ScanError("The array", "holds NaN or infinite values", "Replace them, for example with np.nan_to_num.")
+    if not (np.abs(image) <= LARGEST).all():
+        fault = f"holds NaN, infinite values, or some beyond {LARGEST:g}"
+        raise ScanError("The array", fault, "Replace them, for example by 0.")
     return image.reshape(-1, *image.shape[-2:]).astype(np.float32)

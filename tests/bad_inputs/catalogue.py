@@ -143,7 +143,8 @@ def cut(suffix: str, share: float) -> Callable[[Path], None]:
     return make
 
 
-for kind in WHOLE:
+for kind, whole in WHOLE.items():
+    DEFINED.append(Defined(f"whole{kind}", whole, "pixels.std() > 1"))
     for share in (0.3, 0.9):
         REFUSED.append(Refused(f"cut-{share}{kind}", cut(kind, share), "."))
     REFUSED.append(Refused(f"empty{kind}", Path.touch, "is an empty file"))
@@ -399,6 +400,8 @@ for name, fields, says in (
     ("mha-zero.mha", {"DimSize": "5 0 2"}, "no pixels|cannot be read"),
     ("mha-two-channels.mha", {"ElementNumberOfChannels": "2", "DimSize": "5 4 1"}, "several values"),
     ("mha-in-another-file.mha", {"Data": "/etc/passwd"}, "in another file"),
+    ("mha-negative-dimensions.mha", {"NDims": "-1.0"}, "cannot be read"),
+    ("mha-short-matrix.mha", {"TransformMatrix": "1 0 0"}, "numbers of transformmatrix"),
     ("mha-many-dimensions.mha", {"NDims": "99"}, "cannot be read"),
     ("mha-unknown-type.mha", {"ElementType": "MET_NONSENSE"}, "cannot be read|values"),
 ):
@@ -676,11 +679,12 @@ PIXELS = {
     "pixels-3x3.npy": (np.arange(9.0).reshape(3, 3), "pixels.shape == (1, 3, 3)"),
     "pixels-two-values.npy": (np.arange(2048).reshape(2, 32, 32) % 2, "pixels.max() == 1"),
     "pixels-huge-numbers.npy": (NOISY.astype(np.float64) * 1e300, "(pixels == 0).all()"),
-    "pixels-near-the-end-of-float32.npy": (NOISY * np.float32(1e36), "pixels.max() > 1e38"),
+    "pixels-near-the-end-of-float32.npy": (NOISY * np.float32(1e36), "(pixels == 0).all()"),
+    "pixels-large-numbers.npy": (NOISY * np.float32(1e12), "pixels.max() > 1e14"),
     "pixels-tiny-numbers.npy": (NOISY * np.float32(1e-41), "pixels.max() > 0"),
     "pixels-one-outlier.npy": (
         np.where(np.arange(3072).reshape(3, 32, 32) == 99, np.float32(3e38), NOISY),
-        "pixels.max() > 1e38",
+        "pixels[0, 3, 3] == 0 and pixels.max() < 200",
     ),
 }
 DEFINED += [Defined(name, values(stack), holds) for name, (stack, holds) in PIXELS.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,6 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "future format": (at("format", value=2), "model format 2"),
     "nan weights": (weights(lambda tensor: tensor * float("nan")), "no numbers"),
     "half precision": (weights(lambda tensor: tensor.to(torch.bfloat16)), "do not belong|fingerprint|kind"),
-    "integers": (weights(lambda tensor: tensor.to(torch.int64)), "do not belong|fingerprint|kind"),
     "other shape": (weights(lambda tensor: tensor[:1].contiguous()), "do not belong together"),
     "one more tensor": (lambda _, tensors: tensors.update(extra=torch.zeros(3)), "do not belong together"),
 }
@@ -70,10 +70,8 @@ def signed(change: Change) -> Change:
 
     def apply(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         change(header, tensors)
-        try:
+        with suppress(KeyError, TypeError):
             header["fingerprint"] = _fingerprint(tensors, header) if "fingerprint" in header else header["fingerprint"]
-        except (KeyError, TypeError):
-            pass
 
     return apply
 

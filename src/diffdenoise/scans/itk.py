@@ -31,6 +31,9 @@ LINES, LONGEST_LINE = 10_000, 100_000  # of a header
 COMPRESSED = re.compile(rb"(?im)^\s*(CompressedData\s*=\s*T|encoding:\s*(gz|bz))")
 TEXT = re.compile(rb"(?im)^\s*(BinaryData\s*=\s*F|encoding:\s*(?!raw|gz|bz))")  # numbers written out
 LAST = re.compile(rb"(?i)\s*ElementDataFile\s*=")
+MOST_DIMENSIONS = 10  # that MetaIO has room for
+COUNTED = {b"dimsize": 1, b"elementspacing": 1, b"elementsize": 1, b"offset": 1, b"position": 1, b"origin": 1}
+COUNTED |= {b"centerofrotation": 1, b"transformmatrix": 2, b"rotation": 2, b"orientation": 2}
 WRITERS_OWN = ("ITK_", "NRRD_")  # fields that ITK makes of what it writes
 DETACHED = re.compile(rb"(?im)^\s*(data ?file:|ElementDataFile\s*=(?!\s*LOCAL\s*$))")
 
@@ -67,6 +70,7 @@ def _load(path: Path) -> tuple[Any, np.ndarray]:
     head = _head(path)
     if DETACHED.search(head):
         raise ScanError(path, "keeps its pixels in another file", "Convert it to a single file (.mha, .nrrd).")
+    _check_counts(head)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -81,11 +85,26 @@ def _load(path: Path) -> tuple[Any, np.ndarray]:
     return image, stored
 
 
+def _check_counts(head: bytes) -> None:
+    """ValueError if a MetaImage's header has more or fewer numbers than it should: ITK reads them into fixed places."""
+    if head.startswith(b"NRRD"):
+        return
+    fields = {
+        key.strip().lower(): value.split() for key, _, value in (line.partition(b"=") for line in head.splitlines())
+    }
+    dimensions = int(b"".join(fields.get(b"ndims", [])))
+    if not 1 <= dimensions <= MOST_DIMENSIONS:
+        raise ValueError(f"{dimensions} dimensions")
+    for name, power in COUNTED.items():
+        if name in fields and len(fields[name]) != dimensions**power:
+            raise ValueError(f"{len(fields[name])} numbers of {name.decode()} in {dimensions} dimensions")
+
+
 def _itemsize(pixel_id: int) -> int:
     """Bytes of a pixel of one number, 1 for other kinds of pixels."""
     import SimpleITK as sitk
 
-    return int(sitk.GetArrayViewFromImage(sitk.Image([1], pixel_id)).itemsize)
+    return int(sitk.GetArrayViewFromImage(sitk.Image([1, 1], pixel_id)).itemsize)
 
 
 def _head(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 physical = stored * slope + intercept
 
 A stored number comes back bit for bit where its pixel was not changed (so int32, float64 and NaN survive float32).
+NaN, infinities and numbers beyond LARGEST are no pixels: they are 0 to the networks, and come back as they were.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from diffdenoise.errors import ScanError
 
+LARGEST = 1e15  # beyond are marks for "no value here" (1e20, 1e30, 3.4e38), which would drown every image
 DEFLATE = 1032  # zlib's and gzip's packing: no byte of it becomes more bytes than that
 
 
@@ -99,7 +101,7 @@ def units_of(dtype: np.dtype) -> str:
 
 
 def to_physical(stored: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> np.ndarray:
-    """Pixels as C-contiguous float32, same shape (slices, rows, columns); NaN and infinities become 0."""
+    """Pixels as C-contiguous float32, same shape (slices, rows, columns); what is no pixel becomes 0."""
     pixels = np.empty(stored.shape, np.float32)
     for index, plane in enumerate(stored):  # by slice: float64 copies stay small
         pixels[index] = _plane_to_physical(plane, slope, intercept)
@@ -149,8 +151,9 @@ def _same_shape(pixels: np.ndarray, original: np.ndarray) -> None:
 
 
 def _plane_to_physical(plane: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    with np.errstate(over="ignore", invalid="ignore"):  # out of float32's range counts as infinite
-        return (plane.astype(np.float64) * slope + intercept).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        physical = plane.astype(np.float64) * slope + intercept
+        return np.where(np.abs(physical) > LARGEST, np.inf, physical).astype(np.float32)
 
 
 def _limits(dtype: np.dtype, limits: tuple[int, int] | None) -> tuple[float, float]:
