@@ -78,8 +78,10 @@ def denoise_slices(
     floor = _floor(model, pixels)
     if not floor:
         return Denoised(result, spread)
-    lowest = pixels.min((1, 2), keepdims=True)  # stored ranges suffice
-    return Denoised(np.maximum(without_floor(result, floor), lowest), spread, magnitude=result)
+    signal = np.empty_like(result)
+    for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
+        signal[index] = np.maximum(without_floor(result[index], floor), image.min())
+    return Denoised(signal, spread, magnitude=result)
 
 
 def _beside(index: int, slices: int, frames: int, neighbours: int) -> list[int]:

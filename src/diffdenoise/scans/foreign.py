@@ -59,6 +59,8 @@ def _load(path: Path) -> Any:
         if not 2 <= len(image.shape) <= most:
             fault = f"has {len(image.shape)} dimensions, 2 to {most} are read"
             raise ScanError(path, fault, "Convert it to NIfTI (MINC: with mnc2nii).")
+        if not np.isfinite(image.affine).all():
+            raise ScanError(path, "does not say where its voxels lie (no affine)", "Convert it to NIfTI by hand.")
     return image
 
 

@@ -66,10 +66,10 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     back = from_slices(result, volume.stored.shape, volume.axis)
     if volume.dtype.kind == "c":
         back = from_parts(back, volume.shape)
-    back = back.astype(volume.header_type(head[: volume.header_type.sizeof_hdr], check=False).get_data_dtype())
+    dtype = volume.header_type(head[: volume.header_type.sizeof_hdr], check=False).get_data_dtype()
     with _open(target, "wb") as file:
         file.write(head)
-        file.write(back.tobytes(order="F"))
+        file.write(np.ascontiguousarray(back.T, dtype))  # no copy where nothing changes: volumes are large
 
 
 def _load(path: Path) -> _Volume:

@@ -136,12 +136,13 @@ def to_stored(
 
 
 def to_float32(pixels: np.ndarray, original: np.ndarray) -> np.ndarray:
-    """Signed, fractional pixels (such as the removed part) as float32, with the original's NaN and infinities."""
+    """Signed, fractional pixels (such as the removed part) as float32; what is no pixel stays as in the original."""
     _same_shape(pixels, original)
     result = pixels.astype(np.float32)
     for plane, before in zip(result, original, strict=True):
-        bad = ~np.isfinite(before)
-        plane[bad] = before[bad]
+        bad = ~(np.abs(before) <= LARGEST)
+        with np.errstate(over="ignore"):
+            plane[bad] = before[bad]
     return result
 
 
