@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from diffdenoise.inference import Sampler, denoise_slices
-from diffdenoise.model_file import Model, Round, load_model
+from diffdenoise.model import Model, Round
+from diffdenoise.model_file import load_model
 from diffdenoise.noise.models import rician
 from diffdenoise.noise.rician import without_floor
 from diffdenoise.phantom import mni_slices

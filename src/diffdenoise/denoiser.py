@@ -17,7 +17,8 @@ from diffdenoise.config import Config
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError, ScanError
 from diffdenoise.inference import Denoised, Sampler, denoise_slices
-from diffdenoise.model_file import Model, load_model, save_model
+from diffdenoise.model import Model
+from diffdenoise.model_file import load_model, save_model
 from diffdenoise.pipeline import Progress, fit
 from diffdenoise.preparation import Source
 from diffdenoise.presets import make_config

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from diffdenoise.domain import Domain
-from diffdenoise.model_file import Model
+from diffdenoise.model import Model
 from diffdenoise.noise.estimate import constant_level, estimate_noise
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
@@ -55,9 +55,10 @@ def denoise_slices(
     A student that sees neighbouring slices is given them where there are some, and the slice itself where not. Each
     slice of the result stays within the range of its own noisy pixels.
     """
-    if pixels.min() == pixels.max():  # nothing there to denoise, and no range to normalise by
+    constant = pixels.min() == pixels.max()  # and so without a range to normalise by
+    domain = None if constant else domain_of(model, pixels, frames)
+    if domain is None or max(domain.level.sigma) <= 0:  # no noise is found, and there is detail to lose
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None)
-    domain = domain_of(model, pixels, frames)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
     student = partial(over_symmetries, model.student) if sampler == "ensemble" else model.student

@@ -26,7 +26,8 @@ from diffdenoise.budget import Planner
 from diffdenoise.config import Config
 from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
-from diffdenoise.model_file import Model, Round, in_round, load_model, save_model
+from diffdenoise.model import Model, Round, in_round
+from diffdenoise.model_file import load_model, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.probe import probes

@@ -14,7 +14,8 @@ import torch
 
 from diffdenoise.describe import describe
 from diffdenoise.errors import ModelError
-from diffdenoise.model_file import _fingerprint, load_model
+from diffdenoise.model import fingerprint_of
+from diffdenoise.model_file import load_model
 from tests.test_model_file import rewritten
 
 Change = Callable[[dict[str, Any], dict[str, torch.Tensor]], object]
@@ -71,7 +72,9 @@ def signed(change: Change) -> Change:
     def apply(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         change(header, tensors)
         with suppress(KeyError, TypeError):
-            header["fingerprint"] = _fingerprint(tensors, header) if "fingerprint" in header else header["fingerprint"]
+            header["fingerprint"] = (
+                fingerprint_of(tensors, header) if "fingerprint" in header else header["fingerprint"]
+            )
 
     return apply
 
