@@ -71,6 +71,13 @@ def test_a_constant_image_comes_back_unchanged(model: Model, sampler: Sampler) -
     assert np.array_equal(denoise_slices(model, pixels, sampler).pixels, pixels)
 
 
+@pytest.mark.parametrize("sampler", ["student", "ensemble", "srds"])
+def test_an_image_without_noise_comes_back_unchanged(model: Model, sampler: Sampler) -> None:
+    clean = noisy_disks(sigma=0)
+    assert np.array_equal(denoise_slices(model, clean, sampler).pixels, clean)
+    assert not np.array_equal(denoise_slices(model, noisy_disks(), sampler).pixels, noisy_disks())
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 9), (2, 7, 3), (1, 33, 65)])
 @pytest.mark.parametrize("sampler", ["student", "srds"])
 def test_tiny_and_odd_sizes(model: Model, shape: tuple[int, int, int], sampler: Sampler) -> None:
