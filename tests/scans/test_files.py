@@ -246,9 +246,9 @@ def test_own_results_are_found_when_asked_for_but_only_the_denoised(tmp_path: Pa
     [
         '{"tool": "diffdenoise", "sources": 7}',
         '{"tool": "diffdenoise", "sources": ["a.npy"]}',
-        "[" * 100000,
-        '{"tool": "diffdenoise", "sources": [], "result": []}',
         '{"tool": "diffdenoise", "sources": [{"name": 1}]}',
+        '{"tool": "diffdenoise", "sources": [], "result": []}',
+        "[" * 100_000,
     ],
 )
 def test_a_record_that_only_looks_like_ours_is_the_users(tmp_path: Path, content: str) -> None:
