@@ -38,11 +38,11 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
             if path.is_file() and format_of(path) == "dicom_file":
                 named.append(path)
             else:
-                found += _find_one(path, own_results)
+                found += _find_one(path, own_results, errors)
         except ScanError as error:
             errors.append(error)
         except (OSError, ValueError) as error:  # no rights, a name that is too long, a pattern that makes no sense
-            errors.append(ScanError(path, f"cannot be searched ({error})", "Check its name and your rights."))
+            errors.append(_closed(path, error))
     if len(named) == 1:
         found.append(Found((named[0],), "dicom_file", named[0].name))
     elif named:
@@ -51,16 +51,21 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
     return _with_distinct_names(_without_repeats(found)), errors
 
 
-def _find_one(path: Path, own_results: bool) -> list[Found]:
+def _closed(path: object, error: Exception) -> ScanError:
+    return ScanError(path, f"cannot be searched ({error})", "Check its name and your rights.")
+
+
+def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Found]:
+    """Raises ScanError if nothing is found; folders that cannot be listed are added to `errors`."""
     if path.is_file():
         kind = format_of(path)
         if kind is None:
             raise ScanError(path, "is no kind of image known here", f"Supported: {describe_formats()}.")
         return [Found((path,), kind, path.name)]
     if path.is_dir():
-        base, files = path, list(_walk(path, own_results))
+        base, files = path, list(_walk(path, errors, own_results))
     elif has_magic(str(path)):
-        base, files = _matches(path)
+        base, files = _matches(path, errors)
     elif path.exists():
         raise ScanError(path, "is neither a file nor a folder", "Copy what it gives into a file.")
     else:
@@ -71,8 +76,8 @@ def _find_one(path: Path, own_results: bool) -> list[Found]:
     return found
 
 
-def _walk(folder: Path, own_results: bool = False) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
+def _walk(folder: Path, errors: list[ScanError], own_results: bool = False) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder, onerror=lambda error: errors.append(_closed(error.filename, error))):
         here = Path(place)
         folders[:] = sorted(name for name in folders if not _passed_over(here / name, own_results))
         yield from (here / name for name in files if not _passed_over(here / name, own_results))
@@ -90,14 +95,14 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def _matches(pattern: Path) -> tuple[Path, list[Path]]:
+def _matches(pattern: Path, errors: list[ScanError]) -> tuple[Path, list[Path]]:
     """The folder above the first wildcard, and all files that match or lie in folders that match."""
     parts = pattern.parts
     plain = next(index for index, part in enumerate(parts) if has_magic(part))
     base = Path(*parts[:plain])
     matches = sorted(path for path in base.glob("/".join(parts[plain:])) if not _lies_hidden(path, base))
     files = [path for path in matches if path.is_file()]
-    files += [path for match in matches if match.is_dir() for path in _walk(match)]
+    files += [path for match in matches if match.is_dir() for path in _walk(match, errors)]
     return base, list(dict.fromkeys(files))
 
 

@@ -69,7 +69,7 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     dtype = volume.header_type(head[: volume.header_type.sizeof_hdr], check=False).get_data_dtype()
     with _open(target, "wb") as file:
         file.write(head)
-        file.write(np.ascontiguousarray(back.T, dtype))  # no copy where nothing changes: volumes are large
+        file.write(np.ascontiguousarray(back.T, dtype).data)  # no copy where nothing changes: volumes are large
 
 
 def _load(path: Path) -> _Volume:
