@@ -50,6 +50,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable()
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    print("ready", flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(Path(line.rstrip("\n")))), flush=True)
 

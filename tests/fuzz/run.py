@@ -55,6 +55,7 @@ class Reader:
             command = [sys.executable, "-m", "tests.fuzz.read_one"]
             streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
             self.process, self.read = subprocess.Popen(command, text=True, **streams), 0  # type: ignore[call-overload]
+            assert self.process.stdout.readline() == "ready\n"  # starting is not part of an input's time
         self.read += 1
         return self.process
 
