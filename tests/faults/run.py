@@ -93,18 +93,29 @@ def start(job: Job, limit: int | None = None) -> subprocess.Popen[str]:
 
 
 def disturb(job: Job, kind: str, seconds: float, random: np.random.Generator) -> tuple[int, str]:
-    """Run the command with one disturbance: (status, what it said)."""
+    """Run the command with one disturbance: (status, what it said).
+
+    A signal that comes while Python itself is starting cannot be answered: an interrupt waits that long.
+    """
     if kind == "full":
         process = start(job, int(10 ** random.uniform(1, 5.3)))
         said, _ = process.communicate()
         return process.returncode, said
+    earliest = 0.0 if kind == "kill" else starting()
     process = start(job)
     try:
-        said, _ = process.communicate(timeout=float(random.uniform(0, seconds)))
+        said, _ = process.communicate(timeout=float(random.uniform(earliest, max(seconds, 2 * earliest))))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL if kind == "kill" else signal.SIGINT)
         said, _ = process.communicate()
     return process.returncode, said
+
+
+def starting() -> float:
+    """Seconds until a command has begun, generously."""
+    begun = time.monotonic()
+    subprocess.run([sys.executable, "-m", "diffdenoise", "--version"], check=True, capture_output=True)
+    return 2 * (time.monotonic() - begun)
 
 
 def judge(kind: str, status: int, said: str) -> str | None:
