@@ -84,11 +84,11 @@ def load_model(path: Path) -> Model:
 def _described(header: dict[str, Any]) -> Model:
     """What the header says, without networks. Raises whatever a header that is not ours may lead to."""
     normalisation, chain = Normalisation(**header["normalisation"]), ChainTarget(**header["chain"])
-    if normalisation.mode not in ("scan", "fixed") or chain.kind not in ("image", "residual"):
+    if normalisation.mode not in ("noise", "scan", "fixed") or chain.kind not in ("image", "residual"):
         raise ValueError(f"unknown kinds: {normalisation.mode}, {chain.kind}")
-    numbers = [normalisation.offset, normalisation.scale, chain.scale]
-    if not all(map(math.isfinite, numbers)) or min(normalisation.scale, chain.scale) <= 0:
-        raise ValueError(f"offset and scales {numbers}")
+    scales = [normalisation.scale, normalisation.least, normalisation.most, chain.scale]
+    if not all(map(math.isfinite, [normalisation.offset, *scales])) or min(scales) <= 0:
+        raise ValueError(f"offset {normalisation.offset} and scales {scales}")
     if not isinstance(header["history"], dict):
         raise ValueError("no history")
     if missing := {"version", "torch", "notice", "fingerprint"} - header.keys():
