@@ -57,7 +57,7 @@ def denoise_slices(
     """
     constant = pixels.min() == pixels.max()  # and so without a range to normalise by
     domain = None if constant else domain_of(model, pixels, frames)
-    if domain is None or max(domain.level.sigma) <= 0:  # no noise is found, and there is detail to lose
+    if domain is None or (_measures_noise(model) and max(domain.level.sigma) <= 0):  # detail to lose, no noise to take
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
@@ -101,10 +101,17 @@ def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     if config.sigma is not None:
         return Domain.of(*rule.apply(own, config.sigma), constant_level(config.sigma), even=False)
     level = constant_level(0.0)
-    if rule.mode == "noise" or config.stabilise or config.has_teacher:
+    if _measures_noise(model):
         first, again = repetitions(np.split(pixels, frames)) or (pixels, None)
         level = estimate_noise(first, (config.blind_spot.patch or 1) // 2, again=again)
     return Domain.of(*rule.apply(own, level.loudest), level, config.stabilise)
+
+
+def _measures_noise(model: Model) -> bool:
+    """Whether the noise of each scan is estimated: not where it is given, or nothing asks for it."""
+    config = model.config
+    asked = model.normalisation.mode == "noise" or config.stabilise or config.has_teacher
+    return config.sigma is None and asked
 
 
 def _floor(model: Model, pixels: np.ndarray) -> float:
