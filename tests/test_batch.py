@@ -10,7 +10,8 @@ from torch import nn
 
 from diffdenoise.batch import Wanted, denoise_scans
 from diffdenoise.denoiser import Denoiser
-from diffdenoise.model_file import Round, load_model
+from diffdenoise.model import Round
+from diffdenoise.model_file import load_model
 from diffdenoise.noise.models import rician
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import make_config

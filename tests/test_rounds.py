@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffdenoise.model_file import Model, load_model
+from diffdenoise.model import Model
+from diffdenoise.model_file import load_model
 from diffdenoise.noise.estimate import constant_level
 from diffdenoise.rounds import (
     Images,

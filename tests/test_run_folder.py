@@ -66,8 +66,10 @@ def test_cleaning_deletes_pixels_and_nothing_else(tmp_path: Path) -> None:
         (folder / name / "00000.npy").write_bytes(b"0" * 100)
     for name in ("student", "student_2"):
         (folder / name / "last.ckpt").write_bytes(b"0" * 50)
+    (folder / "model").mkdir()
+    (folder / "model" / "skipped.json").write_bytes(b"0" * 10)  # names of files
     (folder / "model.safetensors").write_bytes(b"weights")
-    assert clean(folder) == 500
+    assert clean(folder) == 510
     assert not (folder / "slices").exists()
     assert not (folder / "student" / "last.ckpt").exists()
     assert (folder / "model.safetensors").read_bytes() == b"weights"

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.ablations.lab import Lab, Task, as_array
 from diffdenoise.domain import Domain
 from diffdenoise.inference import domain_of
-from diffdenoise.model_file import Model
+from diffdenoise.model import Model
 from diffdenoise.pipeline import fit
 from diffdenoise.preparation import Source
 from diffdenoise.presets import make_config

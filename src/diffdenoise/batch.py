@@ -8,14 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from diffdenoise import __version__
 from diffdenoise.config import require_teacher
 from diffdenoise.denoiser import Denoiser
-from diffdenoise.errors import ConfigError, ScanError
+from diffdenoise.errors import ConfigError, ScanError, is_memory_error
 from diffdenoise.inference import Sampler, weakened
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, write_scan
 from diffdenoise.scans.scan import Provenance
+from diffdenoise.scans.stored import too_large
 from diffdenoise.training.stage import Progress
 
 WORRYING_BIAS = 0.5  # in units of the removed noise
@@ -93,6 +96,10 @@ def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted:
             outcome.failed.append(error)
         except OSError as error:
             outcome.failed.append(ScanError(item.name, f"cannot be processed ({error})", "Mend this and run again."))
+        except (MemoryError, RuntimeError) as error:
+            if not is_memory_error(error):
+                raise
+            outcome.failed.append(too_large(item.name))
         progress("Denoising", number + 1, len(found))
     return outcome
 
@@ -103,6 +110,8 @@ def _denoise_one(
     scan = read_scan(item)
     inner: Progress = lambda _, done, total: progress(f"  {item.name}", done, total)  # noqa: E731
     result = denoiser.denoise_slices(scan.pixels, wanted.sampler, wanted.seed, inner, scan.frames)
+    if np.array_equal(result.pixels, scan.pixels):
+        log.info("%s: no noise is found in it; the result is the scan as it is.", item.name)
     as_bright = result.pixels if result.magnitude is None else result.magnitude
     if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:
         log.warning(
@@ -115,11 +124,14 @@ def _denoise_one(
         sampled = denoiser.denoise_slices(scan.pixels, "srds", wanted.seed, inner, scan.frames)
         result = replace(result, spread=sampled.spread)
     result = weakened(result, scan.pixels, wanted.strength)
-    images = {"denoised": result.pixels, "spread": result.spread}
-    images["removed"] = scan.pixels - result.pixels
+    images = {
+        "denoised": lambda: result.pixels,
+        "spread": lambda: result.spread,
+        "removed": lambda: scan.pixels - result.pixels,  # made when its turn comes: a volume may fill the memory
+    }
     paths = []
     for provenance in provenances:
-        pixels = images[provenance.quantity]
+        pixels = images[provenance.quantity]()
         assert pixels is not None
         paths.append(write_scan(scan.with_pixels(pixels), out, provenance))
     return paths

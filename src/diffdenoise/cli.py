@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from diffdenoise import __version__
-from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, ScanError
+from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, ScanError, is_memory_error
+from diffdenoise.text import printable
 
 if TYPE_CHECKING:
     from diffdenoise.batch import Outcome, Wanted
@@ -275,6 +276,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except DiffdenoiseError as error:
         _complain(str(error))
         status = 1
+    except OSError as error:
+        _complain(f"{error}. Check free space and rights; the same command again goes on where it stopped.")
+        status = 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_error(error):
+            raise
+        _complain("Out of memory. Take smaller scans, a smaller preset or --config, or a machine with more memory.")
+        status = 1
     except KeyboardInterrupt:
         _complain("Interrupted. Nothing is lost: the same command again goes on where it stopped.")
         status = 130
@@ -369,7 +378,7 @@ def _print(table: Any) -> None:
 
 
 def _say(text: str) -> None:
-    print(text)
+    print(printable(text))
 
 
 def _complain(text: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from diffdenoise.errors import ConfigError
 
+Sizes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 Loss = Literal["l1", "l2"]
 BlindNetwork = Literal["patch_blind", "puca", "half_plane", "local_global"]
 Leak = Literal["open", "damped", "masked", "redrawn"]
@@ -19,7 +20,7 @@ Feedback = Literal["student", "x_hat", "fused"]
 class Settings(BaseModel):
     """Frozen, and an unknown key is an error rather than a silent typo."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class StageSettings(Settings):
@@ -42,8 +43,8 @@ class BlindSpotSettings(StageSettings):
 
     network: BlindNetwork = "patch_blind"
     patch: int | None = Field(default=None, ge=1)
-    widths: tuple[int, ...] = (32, 64)
-    blocks: int | tuple[int, ...] = 1
+    widths: Sizes = (32, 64)
+    blocks: PositiveInt | Sizes = 1
     loss: Loss | None = "l2"
 
     @model_validator(mode="after")
@@ -67,10 +68,10 @@ class DiffusionSettings(StageSettings):
     """
 
     network: Literal["convolutional", "improved_ddpm"] = "convolutional"
-    widths: tuple[int, ...] = (32, 64)
-    blocks: int = 1
+    widths: Sizes = (32, 64)
+    blocks: PositiveInt = 1
     schedule: Literal["cosine", "linear"] = "cosine"
-    timesteps: int = Field(default=1000, gt=0)
+    timesteps: int = Field(default=1000, gt=0, le=100_000)
     prediction: Literal["eps", "v", "x0"] = "v"
     loss: Loss = "l2"
     leak: Leak = "redrawn"
@@ -104,10 +105,10 @@ class StudentSettings(StageSettings):
     those that ship with this package, of a network of the default size that learned from synthetic images.
     """
 
-    width: int = 16
-    encoder: tuple[int, ...] = (1, 1)
-    middle: int = 1
-    decoder: tuple[int, ...] = (1, 1)
+    width: PositiveInt = 16
+    encoder: Sizes = (1, 1)
+    middle: PositiveInt = 1
+    decoder: Sizes = (1, 1)
     loss: Loss = "l1"
     learns_from: Literal["teacher", "recorrupted"] = "teacher"
     recorruption: float = Field(default=0.2, gt=0)
@@ -141,7 +142,7 @@ class Config(Settings):
     """
 
     preset: str
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     normalisation: Literal["auto", "noise", "scan", "fixed"] = "auto"
     sigma: float | None = Field(default=None, gt=0)
     stabilise: bool = False
@@ -178,7 +179,7 @@ def read_overrides(path: Path) -> dict[str, Any]:
     """Settings from a TOML file with the names of `Config`. Raises ConfigError if it is missing or malformed."""
     try:
         return tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not a readable TOML file ({error}).") from error
 
 

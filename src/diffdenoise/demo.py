@@ -17,7 +17,7 @@ from rich.table import Table
 
 from diffdenoise.config import Config
 from diffdenoise.inference import denoise_slices, domain_of
-from diffdenoise.model_file import Model
+from diffdenoise.model import Model
 from diffdenoise.noise.models import gaussian
 from diffdenoise.phantom import add_details, mni_slices
 from diffdenoise.pipeline import fit

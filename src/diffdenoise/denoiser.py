@@ -17,7 +17,8 @@ from diffdenoise.config import Config
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError, LeftAlone, ScanError
 from diffdenoise.inference import Denoised, Sampler, denoise_slices
-from diffdenoise.model_file import Model, load_model, save_model
+from diffdenoise.model import Model
+from diffdenoise.model_file import load_model, save_model
 from diffdenoise.pipeline import Progress, fit
 from diffdenoise.preparation import Source
 from diffdenoise.presets import make_config
@@ -25,7 +26,7 @@ from diffdenoise.run_folder import find_model
 from diffdenoise.scans.files import Found, find, read_scan
 from diffdenoise.scans.scan import Scan
 from diffdenoise.scans.sidecar import sha256
-from diffdenoise.scans.stored import units_of
+from diffdenoise.scans.stored import LARGEST, units_of
 
 OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # settings that mean nothing without one
 
@@ -141,10 +142,14 @@ def choose_config(
 
 def sources_of(found: Sequence[Found]) -> list[Source]:
     """Files as sources of a fit, identified by their content."""
-    return [
-        Source(" ".join([item.format, *(sha256(path) for path in item.paths)]), partial(read_scan, item))
-        for item in found
-    ]
+    return [Source(" ".join([item.format, *map(_digest, item.paths)]), partial(read_scan, item)) for item in found]
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError:  # reading it will say what is wrong, and stop no other scan
+        return "unreadable"
 
 
 def _sources(images: Images) -> list[Source]:
@@ -177,6 +182,7 @@ def _as_slices(image: np.ndarray) -> np.ndarray:
             f"has shape {image.shape} and dtype {image.dtype}",
             "Images are real numbers in arrays (rows, columns) or (..., slices, rows, columns).",
         )
-    if not np.isfinite(image).all():
-        raise ScanError("The array", "holds NaN or infinite values", "Replace them, for example with np.nan_to_num.")
+    if not (np.abs(image) <= LARGEST).all():
+        fault = f"holds NaN, infinite values, or some beyond {LARGEST:g}"
+        raise ScanError("The array", fault, "Replace them, for example by 0.")
     return image.reshape(-1, *image.shape[-2:]).astype(np.float32)

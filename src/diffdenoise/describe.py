@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from diffdenoise.config import Config
 from diffdenoise.diagnosis import choose, diagnose, told
 from diffdenoise.errors import RunError, ScanError
 from diffdenoise.model_file import read_header
@@ -15,6 +16,7 @@ from diffdenoise.presets import PRESETS
 from diffdenoise.run_folder import MODEL, find_model, find_run
 from diffdenoise.scans.files import find, read_scan
 from diffdenoise.scans.scan import Scan
+from diffdenoise.text import plain
 
 
 def describe(path: Path) -> tuple[list[Table], list[ScanError]]:
@@ -64,8 +66,8 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
 
 
 def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
-    config = header["config"]
-    taught = config["student"].get("learns_from", "teacher") == "teacher"
+    config = Config.model_validate(header["config"]).model_dump()
+    taught = config["student"]["learns_from"] == "teacher"
     stages = {stage: config[stage]["steps"] for stage in ("blind_spot", "diffusion", "student")[0 if taught else 2 :]}
     of_teacher = {
         "hidden patch": f"{config['blind_spot']['patch']} ({config['blind_spot']['network']})",
@@ -85,17 +87,15 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         "normalisation": header["normalisation"]["mode"],
         "noise": "estimated from each scan" if config["sigma"] is None else f"sigma {config['sigma']:g}, given",
         "student": "of a teacher" if taught else "from the noisy images alone, recorrupted",
-        "sees": "each slice, and those above and below it"
-        if config["student"].get("neighbours")
-        else "each slice alone",
-        "floor of the noise": {"remove": "taken off"}.get(config.get("noise_floor", ""), "left as it is"),
+        "sees": "each slice, and those above and below it" if config["student"]["neighbours"] else "each slice alone",
+        "floor of the noise": {"remove": "taken off"}.get(config["noise_floor"], "left as it is"),
         **(of_teacher if taught else {}),
         "notice": header["notice"],
     }
 
 
 def _table(title: str, facts: dict[str, Any]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    table = Table(title=plain(title), title_justify="left", show_header=False, box=None)
     for key, value in facts.items():
-        table.add_row(key, str(value))
+        table.add_row(key, plain(str(value)))
     return table

@@ -31,3 +31,8 @@ class ConfigError(DiffdenoiseError):
 
 class RunError(DiffdenoiseError):
     """A run folder is locked, or its content does not belong to this run."""
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether memory ran out; PyTorch says so in a RuntimeError of many words."""
+    return isinstance(error, MemoryError) or "memory" in str(error).lower()

@@ -12,6 +12,7 @@ from diffdenoise.errors import ConfigError, LeftAlone, ScanError
 from diffdenoise.quality.reference import data_range as choose_range
 from diffdenoise.quality.reference import foreground, noise_kept, scores
 from diffdenoise.scans.files import Found, find, read_scan, result_path
+from diffdenoise.text import plain
 
 Row = dict[str, Any]
 
@@ -92,7 +93,7 @@ def figures_table(rows: list[Row], convention: str) -> Table:
     for key in keys:
         table.add_column(key.replace("_", " "), justify="right")
     for row in rows:
-        table.add_row(row["scan"], *(_figure(key, row.get(key)) for key in keys))
+        table.add_row(plain(row["scan"]), *(_figure(key, row.get(key)) for key in keys))
     if len(rows) > 1:
         means = {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
         table.add_section()

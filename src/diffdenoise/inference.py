@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from diffdenoise.domain import Domain
-from diffdenoise.model_file import Model
+from diffdenoise.model import Model
 from diffdenoise.noise.estimate import constant_level, estimate_noise
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
@@ -55,9 +55,10 @@ def denoise_slices(
     A student that sees neighbouring slices is given them where there are some, and the slice itself where not. Each
     slice of the result stays within the range of its own noisy pixels.
     """
-    if pixels.min() == pixels.max():  # nothing there to denoise, and no range to normalise by
+    constant = pixels.min() == pixels.max()  # and so without a range to normalise by
+    domain = None if constant else domain_of(model, pixels, frames)
+    if domain is None or (_measures_noise(model) and max(domain.level.sigma) <= 0):  # detail to lose, no noise to take
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None)
-    domain = domain_of(model, pixels, frames)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
     student = partial(over_symmetries, model.student) if sampler == "ensemble" else model.student
@@ -78,8 +79,10 @@ def denoise_slices(
     floor = _floor(model, pixels)
     if not floor:
         return Denoised(result, spread)
-    lowest = pixels.min((1, 2), keepdims=True)  # stored ranges suffice
-    return Denoised(np.maximum(without_floor(result, floor), lowest), spread, magnitude=result)
+    signal = np.empty_like(result)
+    for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
+        signal[index] = np.maximum(without_floor(result[index], floor), image.min())
+    return Denoised(signal, spread, magnitude=result)
 
 
 def weakened(result: Denoised, noisy: np.ndarray, strength: float) -> Denoised:
@@ -112,10 +115,17 @@ def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     if config.sigma is not None:
         return Domain.of(*rule.apply(own, config.sigma), constant_level(config.sigma), even=False)
     level = constant_level(0.0)
-    if rule.mode == "noise" or config.stabilise or config.has_teacher:
+    if _measures_noise(model):
         first, again = repetitions(np.split(pixels, frames)) or (pixels, None)
         level = estimate_noise(first, (config.blind_spot.patch or 1) // 2, again=again)
     return Domain.of(*rule.apply(own, level.loudest), level, config.stabilise)
+
+
+def _measures_noise(model: Model) -> bool:
+    """Whether the noise of each scan is estimated: not where it is given, or nothing asks for it."""
+    config = model.config
+    asked = model.normalisation.mode == "noise" or config.stabilise or config.has_teacher
+    return config.sigma is None and asked
 
 
 def _floor(model: Model, pixels: np.ndarray) -> float:

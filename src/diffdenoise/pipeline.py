@@ -19,14 +19,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from diffdenoise.budget import Planner
 from diffdenoise.config import Config
 from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
-from diffdenoise.model_file import Model, Round, in_round, load_model, save_model
+from diffdenoise.model import Model, Round, in_round
+from diffdenoise.model_file import load_model, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.probe import probes
@@ -39,7 +40,7 @@ from diffdenoise.training.diffusion import DiffusionStage
 from diffdenoise.training.pace import Pacer, steadily
 from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import SliceStore, fill_store
-from diffdenoise.training.stage import CHECKPOINT, Progress, Stage, train
+from diffdenoise.training.stage import CHECKPOINT, PART, Progress, Stage, train
 from diffdenoise.training.student import StudentStage
 
 NAMES = {
@@ -88,7 +89,13 @@ def fit(
         if not (folder / MODEL).exists():
             shutil.rmtree(folder / "model", ignore_errors=True)
         made = cached(folder / "model", key, make)
-        return Fit(load_model(folder / MODEL), json.loads((made / "skipped.json").read_text()))
+        return Fit(load_model(folder / MODEL), _skipped(made))
+
+
+def _skipped(made: Path) -> list[str]:
+    """Why scans were left out; nothing after `diffdenoise clean`."""
+    told = made / "skipped.json"
+    return json.loads(told.read_text()) if told.exists() else []
 
 
 @dataclass(frozen=True)
@@ -214,8 +221,9 @@ def trained(
         train(stage, title, to, device, progress, ema, pacer)
         weights = {key: tensor.detach().cpu().contiguous() for key, tensor in stage.network.state_dict().items()}
         with atomic_file(to / "weights.safetensors") as beside:
-            save_file(weights, beside)
-        (to / CHECKPOINT).unlink(missing_ok=True)
+            beside.write_bytes(save(weights))
+        for left in (CHECKPOINT, PART):
+            (to / left).unlink(missing_ok=True)
 
     made = cached(folder, key, make)
     stage.network.load_state_dict(load_file(made / "weights.safetensors"))

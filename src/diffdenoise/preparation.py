@@ -22,7 +22,7 @@ from diffdenoise.noise.repetition import candidates
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
 from diffdenoise.run_folder import cached, key_of, write_json
 from diffdenoise.scans.scan import Scan
-from diffdenoise.training.slices import SliceStore, write_scan_slices
+from diffdenoise.training.slices import SliceStore, scans_of, write_scan_slices
 from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
@@ -81,8 +81,10 @@ def _tell(sentences: list[str], faults: list[list[str]]) -> None:
 
 
 def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> None:
+    for path in scans_of(folder):  # of a time before an interruption, when perhaps more could be read
+        path.unlink()
     ranges, units, frames, skipped = _read(sources, folder, progress)
-    paths = sorted(folder.glob("*.npy"))
+    paths = scans_of(folder)
     diagnoses = _diagnoses([np.load(path, mmap_mode="r")[:, 0] for path in paths], frames, progress)
     mode = config.normalisation
     if mode == "auto":

@@ -18,7 +18,7 @@ from diffdenoise.diffusion.fusion import bounded, fuse, recalibrate
 from diffdenoise.diffusion.sampling import Network, image_noise, srds
 from diffdenoise.diffusion.schedule import make_schedule
 from diffdenoise.diffusion.target import ChainTarget
-from diffdenoise.model_file import Model
+from diffdenoise.model import Model
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.tiling import tiled
 from diffdenoise.training.blind_spot import mean_and_variance

@@ -22,7 +22,8 @@ MARKER = "diffdenoise-run.json"
 MODEL = "model.safetensors"
 PLAN = "plan.json"
 PIXELS = ("slices", "known", "condition*", "teacher*")  # artefacts that hold patients' pixels
-CHECKPOINTS = "*/last.ckpt"
+NAMES = "model/skipped.json"  # of files that could not be read; patients' names may be in them
+CHECKPOINTS = "*/last.*"
 
 
 def key_of(*parts: Any) -> str:
@@ -79,7 +80,7 @@ def cached(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
 def _key_in(folder: Path) -> str | None:
     try:
         return json.loads((folder / "key.json").read_text())["key"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -90,14 +91,14 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def clean(folder: Path) -> int:
-    """Delete everything in a run folder that holds pixels or can be made again; keep model, plan and loss curves.
+    """Delete all that holds pixels or names of files, or can be made again; keep model, plan and loss curves.
 
     Returns the number of bytes freed. Raises RunError if the folder is no run.
     """
     if not (folder / MARKER).exists():
         raise RunError(f"{folder}: not a run folder (there is no {MARKER} in it); nothing was deleted.")
     with locked(folder):
-        doomed = [path for pattern in (*PIXELS, CHECKPOINTS) for path in folder.glob(pattern)]
+        doomed = [path for pattern in (*PIXELS, NAMES, CHECKPOINTS) for path in folder.glob(pattern)]
         freed = sum(_size(path) for path in doomed)
         for path in doomed:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

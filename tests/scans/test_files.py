@@ -239,3 +239,22 @@ def test_own_results_are_found_when_asked_for_but_only_the_denoised(tmp_path: Pa
     found, errors = find([tmp_path / "out"], own_results=True)
     assert [item.name for item in found] == ["a.npy"]
     assert not errors
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"tool": "diffdenoise", "sources": 7}',
+        '{"tool": "diffdenoise", "sources": ["a.npy"]}',
+        '{"tool": "diffdenoise", "sources": [{"name": 1}]}',
+        '{"tool": "diffdenoise", "sources": [], "result": []}',
+        "[" * 100_000,
+    ],
+)
+def test_a_record_that_only_looks_like_ours_is_the_users(tmp_path: Path, content: str) -> None:
+    scan = read(image(tmp_path / "a.npy"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.npy.json").write_text(content)
+    assert not is_done(scan, tmp_path / "out", PROVENANCE)
+    with pytest.raises(ScanError, match="not a result of diffdenoise"):
+        write_scan(scan, tmp_path / "out", PROVENANCE)

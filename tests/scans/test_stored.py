@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diffdenoise.scans.stored import to_float32, to_physical, to_stored
+from diffdenoise.errors import ScanError
+from diffdenoise.scans.stored import LARGEST, check_size, memory, to_float32, to_physical, to_stored
 
 DTYPES = st.sampled_from(["u1", "i1", "<u2", ">i2", "<i4", "<u8", "<i8", "<f2", ">f4", "<f8"])
 STORED = DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, (2, 3, 4)))
@@ -50,3 +54,36 @@ def test_nan_and_infinity_come_back_where_they_were() -> None:
 def test_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="did the source file change"):
         to_stored(np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 3)))
+
+
+def test_marks_for_no_value_are_no_pixels_and_come_back() -> None:
+    stored = np.array([[[1.0, 1e20, -3.4e38, 1e300, LARGEST]]])
+    pixels = to_physical(stored)
+    np.testing.assert_array_equal(pixels, np.array([[[1, 0, 0, 0, LARGEST]]], np.float32))
+    np.testing.assert_array_equal(to_stored(pixels + 1, stored)[0, 0, :4], [2, 1e20, -3.4e38, 1e300])
+
+
+@given(
+    st.lists(st.integers(1, 10**9), min_size=2, max_size=5),
+    st.sampled_from([1, 2, 4, 8]),
+    st.integers(0, 10**12),
+    st.sampled_from([1, 1032]),
+)
+def test_a_size_is_accepted_exactly_if_file_and_memory_can_hold_it(
+    shape: list[int], stored: int, held: int, growth: int
+) -> None:
+    pixels = math.prod(shape)
+    fits = pixels * stored <= held * growth and pixels * (stored + 4) <= memory()
+    try:
+        check_size(Path("a.npy"), tuple(shape), stored, growth, held)
+    except ScanError as error:
+        assert not fits
+        assert "can hold" in str(error) or "memory" in str(error)
+    else:
+        assert fits
+
+
+def test_a_real_ct_of_four_gigabytes_is_accepted() -> None:
+    if memory() < 13e9:
+        pytest.skip("it would not fit into this machine's memory")
+    check_size(Path("ct.nii"), (1024, 1024, 2000), 2, held=1024 * 1024 * 2000 * 2 + 352)

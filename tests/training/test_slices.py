@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdenoise.errors import ConfigError
-from diffdenoise.training.slices import Box, SliceStore, draw_boxes, fill_store, neighbour, write_scan_slices
+from diffdenoise.training.slices import Box, SliceStore, draw_boxes, fill_store, neighbour, scans_of, write_scan_slices
 
 
 def store_of(folder: Path, *shapes: tuple[int, int, int]) -> SliceStore:
@@ -95,3 +95,11 @@ def test_a_neighbour_is_the_same_place_of_another_slice(tmp_path: Path) -> None:
     assert there == Box(0, 2, 2, 3, 16, 5)
     assert torch.equal(store.crops([there]), store.crops([box]) + 400)
     assert store.neighbour(there, 1) is None
+
+
+def test_a_half_written_scan_of_a_killed_process_is_none(tmp_path: Path) -> None:
+    for number in (2, 99_999, 100_000):
+        write_scan_slices(tmp_path, number, np.full((1, 1, 2, 2), number, np.float32))
+    (tmp_path / ".0f0f0f0f-12-0f0f0f0f-00000.npy").write_bytes(b"half")
+    assert [path.name for path in scans_of(tmp_path)] == ["00002.npy", "99999.npy", "100000.npy"]
+    assert [array.max() for array in SliceStore(tmp_path).arrays] == [2, 99_999, 100_000]

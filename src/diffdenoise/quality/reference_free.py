@@ -15,9 +15,9 @@ def worst_bias(noisy: np.ndarray, denoised: np.ndarray, bins: int = 8) -> float:
     by the largest spread in a bin (1.4826 times the median absolute deviation): a masked background has none of its
     own. 0 where nothing was removed, and for a shift below NEGLIGIBLE of the result's range.
     """
-    removed, brightness = (noisy - denoised).ravel(), denoised.ravel()
-    step = max(1, removed.size // 1_000_000)
-    removed, brightness = removed[::step], brightness[::step]
+    step = max(1, noisy.size // 1_000_000)
+    brightness = denoised.ravel()[::step]
+    removed = noisy.ravel()[::step] - brightness
     edges = np.unique(np.quantile(brightness, np.linspace(0, 1, bins + 1)))
     index = np.searchsorted(edges[1:-1], brightness, side="right")
     groups = [removed[index == number] for number in range(bins)]

@@ -1,13 +1,23 @@
-"""Writing without half-written files: write beside the target under a hidden name, flush to disk, then rename."""
+"""Writing without half-written files: write beside the target under a hidden name, flush to disk, then rename.
+
+A process that is killed leaves its hidden file. Whoever writes the same target next removes it, if it can tell that its
+writer is dead: the name says on which machine and in which process it was begun.
+"""
 
 from __future__ import annotations
 
 import os
+import platform
+import re
 import secrets
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+_MARK = re.compile(r"\.([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}-")
 
 
 @contextmanager
@@ -62,8 +72,30 @@ def _swap(new: Path, target: Path) -> None:
 
 
 def _beside(target: Path) -> Path:
-    # The token goes in front: libraries choose format and compression by the suffixes. The dot hides it from `find`.
-    return target.with_name(f".{secrets.token_hex(4)}-{target.name}")
+    # The mark goes in front: libraries choose format and compression by the suffixes. The dot hides it from `find`.
+    _remove_stale(target)
+    return target.with_name(f".{_MACHINE}-{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove what dead processes of this machine left beside the target."""
+    with suppress(OSError):
+        for path in list(target.parent.iterdir()):
+            mark = _MARK.match(path.name)
+            if mark and path.name[mark.end() :] == target.name and mark[1] == _MACHINE and not _lives(int(mark[2])):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    if os.name == "nt":  # there is no signal that only asks
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def flush(path: Path) -> None:

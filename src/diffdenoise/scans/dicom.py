@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from diffdenoise.errors import ScanError
 from diffdenoise.scans import dicom_derive, dicom_pixels
 from diffdenoise.scans.dicom_kind import check_kind, other_kind
 from diffdenoise.scans.dicom_scale import SignedScale
-from diffdenoise.scans.dicom_series import has_mark, in_slice_order, quiet
+from diffdenoise.scans.dicom_series import DEFLATED, check_inflated, has_mark, in_slice_order, quiet
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.scans.stored import reading
+from diffdenoise.scans.stored import check_size, reading
 
 __all__ = ["SUFFIXES", "check_kind", "has_mark", "read", "write"]
 
@@ -83,8 +84,10 @@ def _load(path: Path) -> Any:
 
     with reading(path, "DICOM"):
         marked = has_mark(path)
+        check_inflated(path)
         dataset = pydicom.dcmread(path, force=not marked)
         _complete(dataset)
+        _check_claim(path, dataset)
         reason = _refusal(dataset)
     if reason and not marked and not dataset.get("SOPClassUID"):
         raise ScanError(path, "is not DICOM, whatever its name says", "Rename it or export it again.")
@@ -101,6 +104,28 @@ def _complete(dataset: Any) -> None:
             setattr(dataset, keyword, meta.get(f"MediaStorage{keyword}"))
     if not meta.get("TransferSyntaxUID"):
         meta.TransferSyntaxUID = _guess_syntax(dataset)
+
+
+def _check_claim(path: Path, dataset: Any) -> None:
+    """ScanError if the pixel data there are cannot be, or are more than, the image that the header announces."""
+    data = dataset.get("PixelData")
+    bits = dataset.get("BitsAllocated")
+    if data is None or not bits or dataset.get("SamplesPerPixel", 1) != 1:
+        return  # `_refusal` finds words for it
+    shape = dicom_pixels.shape_of(dataset)
+    packed = dataset.file_meta.TransferSyntaxUID.is_compressed and not _is_deflated(dataset)
+    if packed:  # how much a code unpacks to is not bounded, but each frame is an item of its own
+        check_size(path, shape[:1], 8, held=len(data))
+        check_size(path, shape, bits / 8, math.inf)
+        return
+    check_size(path, shape, bits / 8, held=len(data))
+    if len(data) - math.prod(shape) * bits / 8 >= math.prod(shape[1:]) * bits / 8:
+        fault = f"holds more pixel data than the {shape[0]} frame(s) of {shape[1]} x {shape[2]} pixels it announces"
+        raise ScanError(path, fault, "Its header is wrong: export it again.")
+
+
+def _is_deflated(dataset: Any) -> bool:
+    return bool(dataset.file_meta.TransferSyntaxUID == DEFLATED)
 
 
 def _refusal(dataset: Any) -> str | None:

@@ -41,6 +41,11 @@ _FLOATS = {
 PIXEL_KEYWORDS = ("PixelData", *_FLOATS)
 
 
+def shape_of(dataset: Any) -> tuple[int, int, int]:
+    """(frames, rows, columns), as the header has them; 0 for what it does not say."""
+    return int(dataset.get("NumberOfFrames") or 1), int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+
+
 def refusal(dataset: Any) -> str | None:
     """Why these pixels cannot be changed and put back, or None."""
     positions = [(group, 0x0102) for group in range(0x6000, 0x6020, 2) if (group, 0x3000) not in dataset]

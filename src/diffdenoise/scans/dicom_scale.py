@@ -94,8 +94,8 @@ def refusal(dataset: Any) -> str | None:
             return "maps pixels through a table (Modality LUT) that rises and falls, so no result could be put back"
         return None
     lines = [scale for scale in scales(dataset) if isinstance(scale, Rescale)]
-    if any(not np.isfinite(line.slope) or line.slope == 0 for line in lines):
-        return "has a rescale slope of zero"
+    if any(not np.isfinite([line.slope, line.intercept]).all() or line.slope == 0 for line in lines):
+        return "has an unusable scale (a rescale slope of zero, or no number)"
     return None
 
 

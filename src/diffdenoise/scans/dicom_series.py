@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from diffdenoise.scans.stored import memory, too_large
 
 _KEYS = (
     "MediaStorageSOPClassUID",
@@ -30,6 +33,8 @@ _KEYS = (
     "InstanceNumber",
 )
 DICOMDIR = "1.2.840.10008.1.3.10"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+_BLOCK = 1 << 20
 
 
 @contextmanager
@@ -81,7 +86,27 @@ def header_of(path: Path) -> Any:
     """The few elements that decide kind, series and order."""
     import pydicom
 
+    check_inflated(path)
     return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_KEYS))
+
+
+def check_inflated(path: Path) -> None:
+    """ScanError if a deflated file (all behind its first group is one stream) unpacks to more than memory can hold.
+
+    pydicom unpacks it in one go. Beyond a gigabyte, more than a hundredfold is no image either.
+    """
+    from pydicom.filereader import _read_file_meta_info, read_preamble  # as dcmread itself finds the stream
+
+    with path.open("rb") as file:
+        read_preamble(file, force=True)
+        if _read_file_meta_info(file).get("TransferSyntaxUID") != DEFLATED:
+            return
+        most = min(memory() / 2, max(1 << 30, 100 * path.stat().st_size))
+        stream, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while packed := stream.unconsumed_tail or file.read(_BLOCK):
+            size += len(stream.decompress(packed, _BLOCK))
+            if size > most:
+                raise too_large(path)
 
 
 def in_slice_order(paths: tuple[Path, ...]) -> tuple[tuple[Path, ...], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,7 @@ from diffdenoise.scans.atomic import atomic_file, atomic_folder
 from diffdenoise.scans.find import Found, find
 from diffdenoise.scans.formats import FOLDERS, FORMATS, OTHER_SUFFIX, suffix_of
 from diffdenoise.scans.scan import Provenance, Scan
+from diffdenoise.scans.stored import too_large
 
 __all__ = ["FORMATS", "Found", "check_target", "find", "is_done", "read_scan", "result_path", "write_scan"]
 
@@ -21,7 +23,10 @@ _ELSEWHERE = "Choose another output folder with -o, or move it."
 
 def read_scan(found: Found) -> Scan:
     """The scan: float32 pixels (slices, rows, columns) in the file's units. Raises ScanError, and nothing else."""
-    return FORMATS[found.format].read(found.paths, found.name)
+    try:
+        return FORMATS[found.format].read(found.paths, found.name)
+    except MemoryError as error:
+        raise too_large(found.paths[0]) from error
 
 
 def result_path(scan: Scan | Found, folder: Path, quantity: str = "denoised") -> Path:
@@ -67,8 +72,10 @@ def write_scan(scan: Scan, folder: Path, provenance: Provenance) -> Path:
         raise ScanError(
             target, fault, "Check free space and rights, or choose another output folder with -o."
         ) from error
-    except (ScanError, MemoryError):
+    except ScanError:
         raise
+    except MemoryError as error:
+        raise too_large(target) from error
     except Exception as error:  # a format's library met something unforeseen: it must not stop the other scans
         raise ScanError(
             target, f"cannot be written ({error})", "Check that its source files did not change."
@@ -108,9 +115,9 @@ def check_target(scan: Scan | Found, folder: Path, quantity: str = "denoised") -
 
 
 def _refuse_source(scan: Scan | Found, target: Path) -> None:
-    place = target.resolve()
+    place = Path(os.path.realpath(target))
     for path in scan.paths:
-        source = path.resolve()
+        source = Path(os.path.realpath(path))
         if place == source or place in source.parents or (target.is_file() and target.samefile(path)):
             raise ScanError(target, "is the original, which is never overwritten", "Choose another folder with -o.")
 

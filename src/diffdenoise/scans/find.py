@@ -42,6 +42,8 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
                 found += _find_one(path, own_results, errors)
         except ScanError as error:
             errors.append(error)
+        except (OSError, ValueError) as error:  # no rights, a name that is too long, a pattern that makes no sense
+            errors.append(_closed(path, error))
     if len(named) == 1:
         found.append(Found((named[0],), "dicom_file", named[0].name))
     elif named:
@@ -50,16 +52,23 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
     return _with_distinct_names([_placed(item) for item in _without_repeats(found)]), errors
 
 
+def _closed(path: object, error: Exception) -> ScanError:
+    return ScanError(path, f"cannot be searched ({error})", "Check its name and your rights.")
+
+
 def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Found]:
+    """Raises ScanError if nothing is found; folders that cannot be listed are added to `errors`."""
     if path.is_file():
         kind = format_of(path)
         if kind is None:
             raise ScanError(path, "is no kind of image known here", f"Supported: {describe_formats()}.")
         return [Found((path,), kind, path.name)]
     if path.is_dir():
-        base, files = path, list(_walk(path, own_results))
+        base, files = path, list(_walk(path, errors, own_results))
     elif has_magic(str(path)):
-        base, files = _matches(path)
+        base, files = _matches(path, errors)
+    elif path.exists():
+        raise ScanError(path, "is neither a file nor a folder", "Copy what it gives into a file.")
     else:
         raise ScanError(path, "does not exist", "Check the path.")
     images, left = _sorted_out(files)
@@ -88,28 +97,33 @@ def _sorted_out(files: Iterable[Path]) -> tuple[list[Path], list[LeftAlone]]:
     return images, left
 
 
-def _walk(folder: Path, own_results: bool = False) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
+def _walk(folder: Path, errors: list[ScanError], own_results: bool = False) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder, onerror=lambda error: errors.append(_closed(error.filename, error))):
         here = Path(place)
         folders[:] = sorted(name for name in folders if not _passed_over(here / name, own_results))
         yield from (here / name for name in files if not _passed_over(here / name, own_results))
 
 
 def _passed_over(path: Path, own_results: bool = False) -> bool:
-    if path.name.startswith("."):
+    if path.name.startswith(".") or _is_special(path):
         return True
     record = sidecar.load(path)
     return record is not None and not (own_results and record.get("quantity") == "denoised")
 
 
-def _matches(pattern: Path) -> tuple[Path, list[Path]]:
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, which may never end; links to nowhere are not."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _matches(pattern: Path, errors: list[ScanError]) -> tuple[Path, list[Path]]:
     """The folder above the first wildcard, and all files that match or lie in folders that match."""
     parts = pattern.parts
     plain = next(index for index, part in enumerate(parts) if has_magic(part))
     base = Path(*parts[:plain])
     matches = sorted(path for path in base.glob("/".join(parts[plain:])) if not _lies_hidden(path, base))
     files = [path for path in matches if path.is_file()]
-    files += [path for match in matches if match.is_dir() for path in _walk(match)]
+    files += [path for match in matches if match.is_dir() for path in _walk(match, errors)]
     return base, list(dict.fromkeys(files))
 
 
@@ -159,7 +173,7 @@ def _placed(item: Found) -> Found:
 def _without_repeats(found: list[Found]) -> list[Found]:
     first: dict[tuple[object, ...], Found] = {}
     for item in found:
-        first.setdefault((item.format, *(path.resolve() for path in item.paths)), item)
+        first.setdefault((item.format, *map(os.path.realpath, item.paths)), item)
     return list(first.values())
 
 
@@ -188,7 +202,7 @@ def _candidates(item: Found) -> Iterator[str]:
     """The name; the name under its source's folder; then numbered."""
     yield item.name
     if item.format != "dicom":
-        yield f"{item.paths[0].resolve().parent.name or 'root'}/{item.name}"
+        yield f"{Path(os.path.realpath(item.paths[0])).parent.name or 'root'}/{item.name}"
     pure = PurePosixPath(item.name)
     stem, dot, suffixes = pure.name.partition(".")
     number = 2

@@ -14,7 +14,7 @@ import numpy as np
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.planes import as_slices, from_slices, slice_axis
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical
+from diffdenoise.scans.stored import DEFLATE, check_numeric, check_size, reading, to_float32, to_physical
 
 SUFFIXES: tuple[str, ...] = (".par", ".mnc", ".head")
 RESULT_SUFFIX = ".nii.gz"
@@ -61,10 +61,19 @@ def _load(path: Path) -> Any:
         raise ScanError(path, f"has no {beside.upper()} file beside it, which holds the pixels", "Copy both.")
     with reading(path, "a volume"):
         image: Any = nibabel.load(path)
-        check_numeric(path, np.dtype(image.get_data_dtype()))
-        check_size(path, image.shape)
+        dtype = np.dtype(image.get_data_dtype())
+        check_numeric(path, dtype)
+        check_size(path, image.shape, dtype.itemsize, DEFLATE, _held(path))
         most = 4 if path.suffix.lower() == ".mnc" else 5
         if not 2 <= len(image.shape) <= most:
             fault = f"has {len(image.shape)} dimensions, 2 to {most} are read"
             raise ScanError(path, fault, "Convert it to NIfTI (MINC: with mnc2nii).")
+        if not np.isfinite(image.affine).all():
+            raise ScanError(path, "does not say where its voxels lie (no affine)", "Convert it to NIfTI by hand.")
     return image
+
+
+def _held(path: Path) -> int:
+    """Bytes of the file and of what lies beside it under its name; any of it may be packed."""
+    own = path.stem.lower() + "."
+    return sum(file.stat().st_size for file in path.parent.iterdir() if file.name.lower().startswith(own))

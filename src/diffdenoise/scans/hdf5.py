@@ -18,7 +18,16 @@ import numpy as np
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.planes import as_parts, from_parts
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored, units_of
+from diffdenoise.scans.stored import (
+    DEFLATE,
+    check_numeric,
+    check_size,
+    reading,
+    to_float32,
+    to_physical,
+    to_stored,
+    units_of,
+)
 
 SUFFIXES: tuple[str, ...] = (".h5", ".hdf5")
 IMAGES = ("reconstruction_rss", "reconstruction_esc")  # fastMRI's names; without either the only image there is
@@ -74,7 +83,9 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 def _image(path: Path, file: Any) -> Any:
     import h5py
 
-    named = [file[name] for name in IMAGES if name in file]
+    # links are not followed: they may lead to other files
+    hard = [name for name in IMAGES if isinstance(file.get(name, getlink=True), h5py.HardLink)]
+    named = [file[name] for name in hard if isinstance(file[name], h5py.Dataset)]
     found: list[Any] = []
     file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) and item.ndim >= 2 else None)
     images = named[:1] or [item for item in found if _may_be_image(item)]
@@ -86,10 +97,16 @@ def _image(path: Path, file: Any) -> Any:
             f"holds {len(images) or 'no'} images (data sets: {held})",
             f"Save one image a file, or name it {IMAGES[0]}.{_RECONSTRUCT if raw else ''}",
         )
-    if not _is_complex(images[0]):
-        check_numeric(path, images[0].dtype)
-    check_size(path, images[0].shape)
-    return images[0]
+    image = images[0]
+    if image.is_virtual or image.external:
+        raise ScanError(path, "keeps its pixels in another file", "Copy them into one file, as with h5repack.")
+    if not _is_complex(image):
+        check_numeric(path, image.dtype)
+    growth = DEFLATE if image.chunks else 1
+    check_size(path, image.shape, image.dtype.itemsize, growth)
+    if image.chunks:  # may be larger than the image, and are unpacked whole
+        check_size(path, image.chunks, image.dtype.itemsize, growth)
+    return image
 
 
 def _may_be_image(item: Any) -> bool:

@@ -7,6 +7,7 @@ both formats; a compressed file gets a compressed result.
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,26 @@ import numpy as np
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.planes import as_slices, from_slices, slice_axis
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored
+from diffdenoise.scans.stored import (
+    DEFLATE,
+    check_numeric,
+    check_size,
+    reading,
+    to_float32,
+    to_physical,
+    to_stored,
+)
 
 SUFFIXES: tuple[str, ...] = (".mha", ".nrrd")
-HEADER = 4096  # bytes that say in which way the pixels are stored
-COMPRESSED = (b"CompressedData = True", b"encoding: gz", b"encoding: bz")
+LINES, LONGEST_LINE = 10_000, 100_000  # of a header
+COMPRESSED = re.compile(rb"(?im)^\s*(CompressedData\s*=\s*T|encoding:\s*(gz|bz))")
+TEXT = re.compile(rb"(?im)^\s*(BinaryData\s*=\s*F|encoding:\s*(?!raw|gz|bz))")  # numbers written out
+LAST = re.compile(rb"(?i)\s*ElementDataFile\s*=")
+MOST_DIMENSIONS = 10  # that MetaIO has room for
+COUNTED = {b"dimsize": 1, b"elementspacing": 1, b"elementsize": 1, b"offset": 1, b"position": 1, b"origin": 1}
+COUNTED |= {b"centerofrotation": 1, b"transformmatrix": 2, b"rotation": 2, b"orientation": 2}
 WRITERS_OWN = ("ITK_", "NRRD_")  # fields that ITK makes of what it writes
-DETACHED = (b"data file:", b"datafile:")
+DETACHED = re.compile(rb"(?im)^\s*(data ?file:|ElementDataFile\s*=(?!\s*LOCAL\s*$))")
 
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
@@ -46,7 +60,7 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     for key in image.GetMetaDataKeys():
         if not key.startswith(WRITERS_OWN):
             result.SetMetaData(key, image.GetMetaData(key))
-    sitk.WriteImage(result, str(target), useCompression=any(mark in _head(path) for mark in COMPRESSED))
+    sitk.WriteImage(result, str(target), useCompression=bool(COMPRESSED.search(_head(path))))
 
 
 def _load(path: Path) -> tuple[Any, np.ndarray]:
@@ -54,17 +68,52 @@ def _load(path: Path) -> tuple[Any, np.ndarray]:
     import SimpleITK as sitk
 
     head = _head(path)
-    if any(mark in head for mark in DETACHED) or (b"ElementDataFile = " in head and b"= LOCAL" not in head):
+    if DETACHED.search(head):
         raise ScanError(path, "keeps its pixels in another file", "Convert it to a single file (.mha, .nrrd).")
-    image = sitk.ReadImage(str(path))
-    if image.GetNumberOfComponentsPerPixel() > 1:
+    _check_counts(head)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    if reader.GetNumberOfComponents() > 1:
         check_numeric(path, np.dtype("V4"))
+    growth = DEFLATE if COMPRESSED.search(head) or TEXT.search(head) else 1
+    held = path.stat().st_size - len(head)
+    check_size(path, reader.GetSize(), _itemsize(reader.GetPixelID()), growth, held)
+    image = reader.Execute()
     stored = sitk.GetArrayViewFromImage(image).T
     check_numeric(path, stored.dtype)
-    check_size(path, stored.shape)
     return image, stored
 
 
+def _check_counts(head: bytes) -> None:
+    """ValueError if a MetaImage's header has more or fewer numbers than it should: ITK reads them into fixed places."""
+    if head.startswith(b"NRRD"):
+        return
+    fields = {
+        key.strip().lower(): value.split() for key, _, value in (line.partition(b"=") for line in head.splitlines())
+    }
+    dimensions = int(b"".join(fields.get(b"ndims", [])))
+    if not 1 <= dimensions <= MOST_DIMENSIONS:
+        raise ValueError(f"{dimensions} dimensions")
+    for name, power in COUNTED.items():
+        if name in fields and len(fields[name]) != dimensions**power:
+            raise ValueError(f"{len(fields[name])} numbers of {name.decode()} in {dimensions} dimensions")
+
+
+def _itemsize(pixel_id: int) -> int:
+    """Bytes of a pixel of one number, 1 for other kinds of pixels."""
+    import SimpleITK as sitk
+
+    return int(sitk.GetArrayViewFromImage(sitk.Image([1, 1], pixel_id)).itemsize)
+
+
 def _head(path: Path) -> bytes:
+    """The lines before the pixels: up to an empty one (NRRD), or the one that says where they are (MetaImage)."""
+    lines = []
     with path.open("rb") as file:
-        return file.read(HEADER)
+        for _ in range(LINES):
+            line = file.readline(LONGEST_LINE)
+            lines.append(line)
+            if LAST.match(line) or (not line.strip() and lines[0].startswith(b"NRRD")):
+                return b"".join(lines)
+    raise ValueError("its header has no end")

@@ -17,9 +17,18 @@ import numpy as np
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.planes import as_parts, as_slices, from_parts, from_slices, slice_axis
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored
+from diffdenoise.scans.stored import (
+    DEFLATE,
+    check_numeric,
+    check_size,
+    reading,
+    to_float32,
+    to_physical,
+    to_stored,
+)
 
 SUFFIXES: tuple[str, ...] = (".nii.gz", ".nii")
+REST = 1 << 20  # bytes after the voxels that are looked through for the end of the file
 
 
 @dataclass(frozen=True)
@@ -57,10 +66,10 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     back = from_slices(result, volume.stored.shape, volume.axis)
     if volume.dtype.kind == "c":
         back = from_parts(back).reshape(volume.shape)
-    back = back.astype(volume.header_type(head[: volume.header_type.sizeof_hdr], check=False).get_data_dtype())
+    dtype = volume.header_type(head[: volume.header_type.sizeof_hdr], check=False).get_data_dtype()
     with _open(target, "wb") as file:
         file.write(head)
-        file.write(back.tobytes(order="F"))
+        file.write(np.ascontiguousarray(back.T, dtype).data)  # no copy where nothing changes: volumes are large
 
 
 def _load(path: Path) -> _Volume:
@@ -73,18 +82,34 @@ def _load(path: Path) -> _Volume:
         dtype = image.header.get_data_dtype()
         most = 4 if dtype.kind == "c" else 5
         check_numeric(path, dtype, complex_too=True)
-        check_size(path, image.shape)
+        check_size(path, image.shape, dtype.itemsize, DEFLATE if _packed(path) else 1)
         if not 2 <= image.ndim <= most:
             raise ScanError(path, f"has {image.ndim} dimensions", f"Give an image of 2 to {most} dimensions.")
         proxy: Any = image.dataobj
         if not np.isfinite([proxy.slope, proxy.inter]).all() or proxy.slope == 0:
             raise ScanError(path, f"has an unusable scale (slope {proxy.slope})", "Mend scl_slope in its header.")
         axis = slice_axis(image.shape, image.header.get_zooms())
-        stored = proxy.get_unscaled()
+        stored = _unpacked(path, proxy) if _packed(path) else proxy.get_unscaled()
         if dtype.kind == "c":  # a third axis first, so that the parts are volumes and no slices
             stored = as_parts(stored[..., None] if stored.ndim == 2 else stored)
         scale = float(proxy.slope), float(proxy.inter)
         return _Volume(stored, image.shape, dtype, *scale, axis, int(proxy.offset), type(image.header))
+
+
+def _unpacked(path: Path, proxy: Any) -> np.ndarray:
+    """The voxels of a packed file, as stored. Raises ValueError if they are cut off, gzip's own errors if damaged."""
+    voxels = np.empty(proxy.shape, proxy.dtype, order="F")
+    with _open(path, "rb") as file:
+        file.seek(int(proxy.offset))
+        held = file.readinto(voxels.T.view(np.uint8))  # type: ignore[attr-defined]
+        if held != voxels.nbytes:
+            raise ValueError(f"{held} bytes of voxels, {voxels.nbytes} announced")
+        file.read(REST)  # gzip compares its checksum at the end
+    return voxels
+
+
+def _packed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
 
 
 def _float32_head(head: bytes, header_type: Any, complex_: bool) -> bytes:
@@ -98,7 +123,7 @@ def _float32_head(head: bytes, header_type: Any, complex_: bool) -> bytes:
 
 
 def _open(path: Path, mode: str) -> BinaryIO:
-    if not path.name.lower().endswith(".gz"):
+    if not _packed(path):
         return cast(BinaryIO, path.open(mode))
     # a fixed time and no name in the gzip header: equal volumes give equal files
     return cast(BinaryIO, _PlainGzip(path, mode)) if mode == "wb" else cast(BinaryIO, gzip.open(path, mode))

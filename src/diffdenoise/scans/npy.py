@@ -16,7 +16,16 @@ import numpy as np
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.planes import as_parts, from_parts
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored, units_of
+from diffdenoise.scans.stored import (
+    DEFLATE,
+    check_numeric,
+    check_size,
+    reading,
+    to_float32,
+    to_physical,
+    to_stored,
+    units_of,
+)
 
 SUFFIXES: tuple[str, ...] = (".npy", ".npz")
 
@@ -64,13 +73,14 @@ def _load(path: Path) -> tuple[np.ndarray, str | None]:
     check_numeric(path, array.dtype, complex_too=True)
     if array.ndim < 2:
         raise ScanError(path, f"has {array.ndim} dimension(s), not an image", "Save an array (slices, rows, columns).")
-    check_size(path, array.shape)
+    check_size(path, array.shape, array.itemsize, 1 if key is None else math.inf)
     return array, key
 
 
 def _image(path: Path, archive: Any) -> tuple[np.ndarray, str]:
     """The only array of two or more axes that is of numbers and no matrix; what else there is goes along."""
     with archive:
+        check_size(path, (sum(item.file_size for item in archive.zip.infolist()),), 1, DEFLATE)
         arrays = {key: archive[key] for key in archive.files}
     images = {key: array for key, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "iufc"}
     if len(images) > 1:

@@ -14,11 +14,12 @@ import numpy as np
 
 from diffdenoise.errors import OtherKind, ScanError
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.scans.stored import reading, to_physical, to_stored, units_of
+from diffdenoise.scans.stored import DEFLATE, check_size, reading, to_physical, to_stored, units_of
 
 SUFFIXES: tuple[str, ...] = (".png",)
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHANNELS = {2: 3, 4: 2, 6: 4}  # 1 for the others
 _COLOUR_TYPES = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale with alpha", 6: "RGB with alpha"}
 
 
@@ -65,6 +66,8 @@ def _load(path: Path) -> np.ndarray:
         if not start.startswith(_SIGNATURE):
             raise ScanError(path, "is not a PNG, whatever its name says", "Rename it or export it again.")
         _check_kind(path, depth=start[24], colour_type=start[25])
+        shape = int.from_bytes(start[20:24], "big"), int.from_bytes(start[16:20], "big")
+        check_size(path, shape, start[24] // 8 * _CHANNELS.get(start[25], 1), DEFLATE)
         with PIL.Image.open(path, formats=["PNG"]) as image:
             if getattr(image, "n_frames", 1) > 1:
                 raise ScanError(path, "is an animation", "Export each picture as a file of its own.")

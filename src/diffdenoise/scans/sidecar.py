@@ -12,6 +12,7 @@ from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.scans.scan import Provenance
 
 TOOL = "diffdenoise"
+LARGEST = 100_000_000  # bytes of a record; a series of thousands of slices has one of a megabyte
 NOTICE = "Research use only, not a medical device"
 
 
@@ -57,12 +58,25 @@ def untouched(result: Path, record: dict[str, Any]) -> bool:
 
 def load(result: Path) -> dict[str, Any] | None:
     """Our record of a result, or None where there is none of ours."""
+    beside = sidecar_path(result)
     try:
-        content = json.loads(sidecar_path(result).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if not beside.is_file() or beside.stat().st_size > LARGEST:
+            return None
+        content = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
     record = content.get(TOOL, content) if isinstance(content, dict) else None  # BIDS: amid what else is known
-    return record if isinstance(record, dict) and record.get("tool") == TOOL and "sources" in record else None
+    return record if _is_ours(record) else None
+
+
+def _is_ours(record: Any) -> bool:
+    return (
+        isinstance(record, dict)
+        and record.get("tool") == TOOL
+        and isinstance(record.get("result", {}), dict)
+        and isinstance(sources := record.get("sources"), list)
+        and all(isinstance(source, dict) and isinstance(source.get("name"), str) for source in sources)
+    )
 
 
 def save(result: Path, record: dict[str, Any], about: dict[str, Any] | None = None) -> None:

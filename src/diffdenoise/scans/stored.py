@@ -3,17 +3,24 @@
 physical = stored * slope + intercept
 
 A stored number comes back bit for bit where its pixel was not changed (so int32, float64 and NaN survive float32).
+NaN, infinities and numbers beyond LARGEST are no pixels: they are 0 to the networks, and come back as they were.
 """
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from diffdenoise.errors import ScanError
+
+LARGEST = 1e15  # beyond are marks for "no value here" (1e20, 1e30, 3.4e38), which would drown every image
+DEFLATE = 1032  # zlib's and gzip's packing: no byte of it becomes more bytes than that
 
 
 @contextmanager
@@ -28,9 +35,11 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise ScanError(path, "is an empty file", "Copy or export it again.")
     try:
         yield
-    except (ScanError, MemoryError):
+    except ScanError:
         raise
     except Exception as error:  # parsers meet damaged files with almost any exception
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            raise too_large(path) from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         remedy = f"It may be damaged, incomplete or not {kind} at all: copy or export it again."
         raise ScanError(path, f"cannot be read as {kind} ({reason})", remedy) from error
@@ -44,10 +53,46 @@ def check_numeric(path: Path, dtype: np.dtype, complex_too: bool = False) -> Non
         raise ScanError(path, fault, "Export one real-valued channel, such as the magnitude.")
 
 
-def check_size(path: Path, shape: tuple[int, ...]) -> None:
-    """ScanError unless an image of this shape has pixels."""
-    if 0 in shape:
+def check_size(path: Path, shape: tuple[int, ...], stored: float, growth: float = 1, held: int | None = None) -> None:
+    """ScanError unless an image of this shape has pixels, its file can hold them, and so can the memory.
+
+    Asked before anything is allocated: a header may claim what it likes. stored: bytes of one pixel in the file, or,
+    packed, what they are unpacked. growth: what one byte can become when it is unpacked, at most (see DEFLATE).
+    held: bytes that there are for the pixels, those of the whole file if not given.
+    """
+    if min(shape, default=0) <= 0:
         raise ScanError(path, f"holds no pixels (shape {shape})", "Export it again.")
+    pixels = math.prod(map(int, shape))
+    held = path.stat().st_size if held is None else held
+    if pixels * stored > held * growth:
+        fault = f"announces {_bytes(pixels * stored)} of pixels, more than the {_bytes(held)} in the file can hold"
+        raise ScanError(path, fault, "It is damaged or cut off: copy or export it again.")
+    need = pixels * (stored + 4)
+    if need > memory():
+        raise too_large(path, f" ({_bytes(need)}, this machine has {_bytes(memory())})")
+
+
+def too_large(path: object, figures: str = "") -> ScanError:
+    """The error for what does not fit."""
+    return ScanError(path, f"does not fit into memory{figures}", "Cut it into parts, or take a machine with more.")
+
+
+def memory() -> float:
+    """Bytes of memory that this process may use: the machine's, or its container's; inf where that is not known."""
+    limits = [math.inf]
+    with suppress(AttributeError, OSError, ValueError):  # not on Windows
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with suppress(OSError, ValueError):  # "max" where there is no limit
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(limits)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
 
 
 def units_of(dtype: np.dtype) -> str:
@@ -56,7 +101,7 @@ def units_of(dtype: np.dtype) -> str:
 
 
 def to_physical(stored: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> np.ndarray:
-    """Pixels as C-contiguous float32, same shape (slices, rows, columns); NaN and infinities become 0."""
+    """Pixels as C-contiguous float32, same shape (slices, rows, columns); what is no pixel becomes 0."""
     pixels = np.empty(stored.shape, np.float32)
     for index, plane in enumerate(stored):  # by slice: float64 copies stay small
         pixels[index] = _plane_to_physical(plane, slope, intercept)
@@ -91,12 +136,13 @@ def to_stored(
 
 
 def to_float32(pixels: np.ndarray, original: np.ndarray) -> np.ndarray:
-    """Signed, fractional pixels (such as the removed part) as float32, with the original's NaN and infinities."""
+    """Signed, fractional pixels (such as the removed part) as float32; what is no pixel stays as in the original."""
     _same_shape(pixels, original)
     result = pixels.astype(np.float32)
     for plane, before in zip(result, original, strict=True):
-        bad = ~np.isfinite(before)
-        plane[bad] = before[bad]
+        bad = ~(np.abs(before) <= LARGEST)
+        with np.errstate(over="ignore"):
+            plane[bad] = before[bad]
     return result
 
 
@@ -106,8 +152,9 @@ def _same_shape(pixels: np.ndarray, original: np.ndarray) -> None:
 
 
 def _plane_to_physical(plane: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    with np.errstate(over="ignore", invalid="ignore"):  # out of float32's range counts as infinite
-        return (plane.astype(np.float64) * slope + intercept).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        physical = plane.astype(np.float64) * slope + intercept
+        return np.where(np.abs(physical) > LARGEST, np.inf, physical).astype(np.float32)
 
 
 def _limits(dtype: np.dtype, limits: tuple[int, int] | None) -> tuple[float, float]:

@@ -18,13 +18,25 @@ import numpy as np
 
 from diffdenoise.errors import OtherKind, ScanError
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.scans.stored import check_numeric, check_size, reading, to_float32, to_physical, to_stored, units_of
+from diffdenoise.scans.stored import (
+    DEFLATE,
+    check_numeric,
+    check_size,
+    reading,
+    to_float32,
+    to_physical,
+    to_stored,
+    units_of,
+)
+from diffdenoise.scans.tiff_chain import broken_chain
 
 SUFFIXES: tuple[str, ...] = (".tif", ".tiff")
 
 _NONE = 1
 _LOSSLESS = {_NONE: None, 5: "lzw", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
+_GROWTH = {_NONE: 1, 32773: 64} | dict.fromkeys((8, 32946, 50013), DEFLATE)  # packbits, deflate; others have no bound
 _OF_SLICES = "ZIQ"  # axes along which slices lie; all others (time, channels) are of volumes
+_REMEDY = "It is damaged or cut off: copy or export it again."
 
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
@@ -63,12 +75,15 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
     with ExitStack() as stack:
         with reading(path, "TIFF"):
+            if broken := broken_chain(path):
+                raise ScanError(path, f"{broken}, so its pages cannot be told", _REMEDY)
             file = stack.enter_context(tifffile.TiffFile(path))
             if len(file.series) != 1:
                 fault = f"holds {len(file.series)} images of different kinds"
                 raise ScanError(path, fault, "Save the one to denoise as its own file.")
             series = file.series[0]
             _check(path, file, series)
+            _check_whole(path, file, series)
         yield file, series
 
 
@@ -86,7 +101,24 @@ def _check(path: Path, file: Any, series: Any) -> None:
     if any(each is None or each.parent is not file for each in series.pages):
         raise ScanError(path, "is an OME image that lies in several files, or lacks planes", "Save it as one file.")
     check_numeric(path, series.dtype)
-    check_size(path, series.shape)
+    check_size(path, series.shape, series.dtype.itemsize, _GROWTH.get(int(page.compression), math.inf))
+
+
+def _check_whole(path: Path, file: Any, series: Any) -> None:
+    """ScanError if pixels are missing, or lie elsewhere: tifffile would give zeros for them, or fewer pages."""
+    if series.is_multifile:
+        raise ScanError(path, "is one of several files that belong together", "Save it as one file.")
+    pages = [series.keyframe] if series.dataoffset is not None else list(series.pages)
+    first = series.keyframe
+    raw = first.compression == _NONE
+    if any(page is None or 0 in page.databytecounts for page in pages) or (
+        raw and sum(first.databytecounts) < first.nbytes
+    ):
+        raise ScanError(path, "lacks some of its pixel data", _REMEDY)
+    announced = int((file.imagej_metadata or {}).get("images", 1))
+    if announced > math.prod(series.shape[:-2]):
+        fault = f"announces {announced} images, of which {math.prod(series.shape[:-2])} are there"
+        raise ScanError(path, fault, _REMEDY)
 
 
 def _order(series: Any) -> tuple[list[int], list[int]]:

@@ -40,7 +40,7 @@ class SliceStore:
 
     def __init__(self, folder: Path, frames: list[int] | None = None) -> None:
         self.folder = folder
-        self.arrays = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
+        self.arrays = [np.load(path, mmap_mode="r") for path in scans_of(folder)]
         self.shapes = [array.shape for array in self.arrays]
         self.frames = frames or [1] * len(self.shapes)
 
@@ -71,6 +71,11 @@ def cut(image: np.ndarray, box: Box) -> np.ndarray:
     return crop[..., ::-1] if box.turn >= 4 else crop
 
 
+def scans_of(folder: Path) -> list[Path]:
+    """The files of a store, by number; what a killed process left half-written has another name."""
+    return sorted(folder.glob("[0-9]*.npy"), key=lambda path: int(path.stem))
+
+
 def write_scan_slices(folder: Path, index: int, slices: np.ndarray) -> None:
     """Add one scan, (slices, channels, rows, columns), to a store."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,14 +98,23 @@ def fill_store(
     for scan, (shape, indices) in enumerate(zip(shapes, chosen, strict=True)):
         path = folder / f"{scan:05d}.npy"
         if not path.exists():
-            with atomic_file(path) as beside:
-                np.lib.format.open_memmap(beside, "w+", np.float32, shape)[:] = np.nan
+            _write_empty(path, shape)
         images = np.lib.format.open_memmap(path, "r+")
         for index in indices:
             if np.isnan(images[index]).any():
                 images[index] = make(scan, index).float().cpu().numpy()
             done += 1
             progress(done, total)
+
+
+def _write_empty(path: Path, shape: tuple[int, ...]) -> None:
+    """An array of NaN, slice by slice: a full disk is an error here, through a memory map it would kill the process."""
+    empty = np.full(shape[1:], np.nan, np.float32)
+    head = {"descr": np.lib.format.dtype_to_descr(empty.dtype), "fortran_order": False, "shape": shape}
+    with atomic_file(path) as beside, beside.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, head)
+        for _ in range(shape[0]):
+            file.write(empty.tobytes())
 
 
 def draw_boxes(

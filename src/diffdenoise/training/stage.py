@@ -29,6 +29,7 @@ Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 WARM_UP = 50  # steps of rising learning rate
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT = "last.ckpt"
+PART = "last.part"  # one that is being written
 ENDLESS = 2**31  # steps of an epoch: one is enough, however many there will be
 
 
@@ -89,7 +90,7 @@ class _Checkpoint(Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         if time.monotonic() - self.saved < self.seconds:
             return
-        beside = self.path.with_suffix(".part")
+        beside = self.path.with_name(PART)
         trainer.save_checkpoint(beside)
         beside.replace(self.path)
         self.saved = time.monotonic()

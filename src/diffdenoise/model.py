@@ -1,0 +1,106 @@
+"""A trained model: its networks, and what is needed to apply them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffdenoise import __version__
+from diffdenoise.config import Config
+from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.normalisation import Normalisation
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round trains: a diffusion model given the round's condition, and the student of its teacher.
+
+    diffusion: None where the student has no teacher.
+    """
+
+    diffusion: nn.Module | None
+    student: nn.Module
+
+
+@dataclass(frozen=True)
+class Model:
+    """The trained networks and what is needed to apply them; the last round's student is the one users run.
+
+    blind_spot: None where the student has no teacher.
+    history: what the training was (steps, seconds, device, number of slices); nothing that names a patient or a file.
+    """
+
+    config: Config
+    normalisation: Normalisation
+    chain: ChainTarget
+    blind_spot: nn.Module | None
+    rounds: tuple[Round, ...]
+    history: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def student(self) -> nn.Module:
+        """The fast student, (N, 1, H, W) -> (N, 1, H, W)."""
+        return self.rounds[-1].student
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Those it has, by name: blind_spot, diffusion, student, and diffusion_2, student_2, ... of later rounds."""
+        named = {"blind_spot": self.blind_spot}
+        for number, part in enumerate(self.rounds, 1):
+            named |= {in_round("diffusion", number): part.diffusion, in_round("student", number): part.student}
+        return {name: network for name, network in named.items() if network is not None}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, named network.parameter, where they are."""
+        networks = self.networks().items()
+        return {f"{name}.{key}": tensor for name, part in networks for key, tensor in part.state_dict().items()}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The same on the CPU."""
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors().items()}
+
+    def description(self) -> dict[str, Any]:
+        """The header, JSON-ready, without the fingerprint."""
+        return {
+            "format": FORMAT,
+            "version": __version__,
+            "torch": torch.__version__,
+            "config": self.config.model_dump(mode="json"),
+            "normalisation": asdict(self.normalisation),
+            "chain": asdict(self.chain),
+            "history": self.history,
+            "notice": "Research use only, not a medical device.",
+        }
+
+    def fingerprint(self) -> str:
+        """Hash of weights and of what decides a result; two models that denoise alike have the same."""
+        return fingerprint_of(self.weights(), self.description())
+
+    def to(self, device: str) -> Model:
+        """Move the networks; returns self."""
+        for network in self.networks().values():
+            network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        return self
+
+
+def in_round(name: str, number: int) -> str:
+    """The name of a network or artefact in a round: as it is in the first, with the number behind it in later ones."""
+    return name if number == 1 else f"{name}_{number}"
+
+
+def fingerprint_of(weights: dict[str, Tensor], description: dict[str, Any]) -> str:
+    """Hash of weights and of what decides a result in a description."""
+    digest = hashlib.sha256()
+    decisive = {key: description[key] for key in ("config", "normalisation", "chain")}
+    digest.update(json.dumps(decisive, sort_keys=True).encode())
+    for name in sorted(weights):
+        tensor = weights[name]
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
