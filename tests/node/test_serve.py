@@ -100,7 +100,7 @@ def test_the_command_receives_before_its_model_is_loaded_and_ends_when_told(
         assert send(port, series(tmp_path / "in", 2)) == [0, 0]
         assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
         process.send_signal(number)
-        assert process.wait(60) == 0
+        assert process.wait(180) == 0  # it loads the model to the end first
     finally:
         process.kill()
     assert process.stderr is not None
