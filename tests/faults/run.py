@@ -173,6 +173,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["kill", "interrupt", "full"])
     parser.add_argument("--jobs", nargs="+", default=["fit", "denoise"])
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what runs behind them deaf to it
     tally = Tally()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
