@@ -1,6 +1,7 @@
 """Reads inputs one after the other, in a process with little memory; prints what became of each as a line of JSON.
 
-python -m tests.bad_inputs.read_all PATH...; of each line: path, seconds of processor, and `error` (its kind and text) or `holds`.
+python -m tests.bad_inputs.read_all; on standard input lines of JSON, [path, what must hold]. Of each comes back a line: path,
+seconds of processor, and `error` (its kind and text) or `holds`.
 """
 
 from __future__ import annotations
