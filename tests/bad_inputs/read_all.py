@@ -1,6 +1,6 @@
-"""Reads inputs one after the other, in a process with little memory; prints what became of each as a line of JSON.
+"""Reads inputs one after the other, in a process with little memory.
 
-python -m tests.bad_inputs.read_all; on standard input lines of JSON, [path, what must hold]. Of each comes back a line: path,
+python -m tests.bad_inputs.read_all; in: lines of JSON, [path, what must hold]. Out: of each a line of JSON with path,
 seconds of processor, and `error` (its kind and text) or `holds`.
 """
 
