@@ -1,6 +1,7 @@
-"""Reads inputs one after the other, in a process with little memory; prints what became of each as a line of JSON.
+"""Reads inputs one after the other, in a process with little memory.
 
-python -m tests.bad_inputs.read_all PATH...; of each line: path, seconds, and `error` (its kind and text) or `holds`.
+python -m tests.bad_inputs.read_all; in: lines of JSON, [path, what must hold]. Out: of each a line of JSON with path,
+seconds of processor, and `error` (its kind and text) or `holds`.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ def read(path: Path, holds: str) -> dict[str, Any]:
 
 
 def outcome(path: Path, holds: str) -> dict[str, Any]:
-    begun = time.monotonic()
+    begun = time.process_time()
     try:
         result = read(path, holds)
     except Exception as error:  # whatever it is: the test judges
         result = {"error": type(error).__name__, "text": str(error)}
-    return {"path": str(path), **result, "seconds": time.monotonic() - begun}
+    return {"path": str(path), **result, "seconds": time.process_time() - begun}
 
 
 def main(lines: list[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.bad_inputs.catalogue import DEFINED, REFUSED, Defined, Refused
 
-SECONDS = 20  # for one input, at the most
+SECONDS = 20  # of processor, for one input, at the most
 PEAK = 1_500_000_000  # bytes of memory in use; most of it are libraries
 
 Outcomes = dict[str, dict[str, Any]]

@@ -33,6 +33,6 @@ def test_whole_files_are_read(tmp_path: Path) -> None:
 
 
 def test_some_damaged_files(tmp_path: Path) -> None:
-    counts = fuzz(seed=1, seconds=120, findings=tmp_path, most=300)
+    counts = fuzz(seed=1, seconds=600, findings=tmp_path, most=300)
     assert set(counts) == {"scan", "refused"}, [path.read_text() for path in tmp_path.rglob("finding.txt")]
     assert counts.total() == 300
