@@ -237,7 +237,6 @@ for name, shape, dtype, says in (
     ("npy-dates.npy", "(4, 24, 20)", "<M8[s]", "values of type"),
     ("npy-objects.npy", "(4, 24, 20)", "|O", "Python objects"),
     ("npy-truth-values.npy", "(4, 24, 20)", "|b1", "a mask"),
-    ("npy-complex.npy", "(4, 24, 20)", "<c8", "complex numbers"),
     ("npy-one-dimension.npy", "(1920,)", "<i2", "1 dimension"),
     ("npy-shape-is-code.npy", "__import__('os').getpid()", "<i2", "cannot be read"),
 ):
@@ -253,10 +252,17 @@ def _(path: Path) -> None:
     os.truncate(path, 128 + 10000 * 20000 * 20000)
 
 
-@refused("npz-in-disguise.npy", "archive")
+@refused("npz-two-images-in-disguise.npy", "holds 2 images")
 def _(path: Path) -> None:
     with path.open("wb") as file:
-        np.savez(file, a=STACK)
+        np.savez(file, a=STACK, b=STACK)
+
+
+@refused("npz-of-gigabytes.npz", "more than the .* in the file can hold")
+def _(path: Path) -> None:
+    np.savez_compressed(path, a=STACK)
+    size = (128 + STACK.nbytes).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(size, (2**31).to_bytes(4, "little")))
 
 
 # PNG

@@ -105,7 +105,7 @@ def test_what_makes_no_sense_is_answered_without_a_traceback(
     os.mkfifo("pipe.nii")
     np.save("good.npy", noisy_disks())
     Path("bomb.toml").write_text("a = " + "[" * 100_000)
-    Path("wide.toml").write_text("[student]\nwidth = 1000000000")
+    Path("wide.toml").write_text('[student]\nwidth = 1000000000\nstart = "random"')
     Path("none.toml").write_text("[student]\nencoder = []")
     known = {"model": smoke_model, "good": "good.npy", "long": 300 * "x" + ".npy"}
     done = call(*(argument.format(**known) for argument in arguments))

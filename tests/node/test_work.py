@@ -127,7 +127,7 @@ def test_one_damaged_slice_is_set_aside_and_the_others_are_denoised(
         worker.series("s", denoisers, Event())
     assert set(outgoing(worker)) == {"0", "2", "3"}
     assert [path.stem for path in worker.spool.folder.glob("failed/s/*.dcm")] == ["1"]
-    assert "cannot be read" in (worker.spool.folder / "failed" / "s" / "reason.txt").read_text()
+    assert "can hold" in (worker.spool.folder / "failed" / "s" / "reason.txt").read_text()
     assert worker.spool.room.usage().waiting == 0
 
 
