@@ -163,7 +163,7 @@ def check(job: Job, kind: str, wanted: int, seed: int, scans: Path, tally: Tally
             tally.faults.append(f"{job.name} after {kind}: {', '.join(wrong)} differ(s)")
         if tree(scans) != originals:
             tally.faults.append(f"{job.name} after {kind}: originals changed")
-        print(dict(tally.counts), len(tally.faults), "faults", flush=True)
+        print("\n".join([*tally.faults, str(dict(tally.counts))]), flush=True)
 
 
 def main() -> None:
