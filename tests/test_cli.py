@@ -203,6 +203,26 @@ def test_mistakes_are_answered_without_a_traceback(
     assert "Traceback" not in errors
 
 
+def test_ctrl_c_during_the_heavy_imports_is_answered_in_words(scans: Path, tmp_path: Path) -> None:
+    program = (  # PyTorch's own initialisation is what the signal comes into
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch': os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from diffdenoise.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print('pipeline' if 'diffdenoise.pipeline' in sys.modules else 'half')"
+    )
+    command = [sys.executable, "-c", program, "fit", str(scans), "-o", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "goes on where it stopped" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == "pipeline\n"  # it was imported whole
+
+
 def test_the_command_line_offers_the_presets_there_are() -> None:
     from typing import get_args
 
