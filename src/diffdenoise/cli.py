@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,6 +12,7 @@ from cyclopts import App, Parameter
 
 from diffdenoise import __version__
 from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, ScanError, is_memory_error
+from diffdenoise.interrupt import import_all
 from diffdenoise.text import printable
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def run(
 
     The fit is kept in OUTPUT/.diffdenoise; the same command again goes on where it was stopped.
     """
-    _load()
+    import_all()
     from diffdenoise.batch import Wanted, blocked
 
     wanted = Wanted(sampler, seed, spread, removed, strength)
@@ -109,7 +108,7 @@ def fit(
     config: ConfigFile = None,
 ) -> int:
     """Train a model on noisy scans alone. The same command again goes on where it was stopped."""
-    _load()
+    import_all()
     found, errors = _find(scans, output)
     denoiser = _fit(found, output, preset, budget, sigma, seed, device, config)
     _say(f"Model: {output / 'model.safetensors'}")
@@ -130,7 +129,7 @@ def denoise(
     device: Device = "auto",
 ) -> int:
     """Denoise scans with a trained model."""
-    _load()
+    import_all()
     from diffdenoise.batch import Wanted
     from diffdenoise.denoiser import Denoiser
 
@@ -189,7 +188,7 @@ def demo(
     config: ConfigFile = None,
 ) -> int:
     """Train and denoise real anatomy with known noise and known fine detail; writes a table, a picture and a page."""
-    _load()
+    import_all()
     from diffdenoise.budget import parse_budget
     from diffdenoise.config import read_overrides
     from diffdenoise.demo import run_demo
@@ -294,21 +293,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain("Interrupted. Nothing is lost: the same command again goes on where it stopped.")
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _load() -> None:
-    """Import what is heavy; Ctrl-C is heard after it, for PyTorch aborts the process if it comes in between."""
-    before, asked = signal.getsignal(signal.SIGINT), list[int]()
-    held = callable(before) and threading.current_thread() is threading.main_thread()
-    if held:
-        signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
-    try:
-        import diffdenoise.pipeline  # noqa: F401
-    finally:
-        if held:
-            signal.signal(signal.SIGINT, before)
-    if asked:
-        raise KeyboardInterrupt
 
 
 def _find(scans: Sequence[Path], output: Path) -> tuple[list[Found], list[ScanError]]:
