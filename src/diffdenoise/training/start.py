@@ -1,8 +1,7 @@
 """Weights that a student starts from: of the same network, trained on synthetic anatomy with synthetic noise.
 
-They ship with the package; no image of a patient went into them, and docs/start.md says how they were made. What a
-first quarter of an hour on the user's own scans would teach about edges and noise they know already, so that a fit
-goes on from there.
+They ship with the package; no image of a patient went into them, and docs/start.md says how they were made. What edges
+and noise are they know already; a fit goes on from there.
 """
 
 from __future__ import annotations
