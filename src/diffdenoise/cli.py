@@ -107,7 +107,7 @@ def fit(
     device: Device = "auto",
     config: ConfigFile = None,
 ) -> int:
-    """Train a model on noisy scans alone. The same command again goes on where it was stopped."""
+    """Train a model on noisy scans. The same command again goes on where it was stopped."""
     import_all()
     found, errors = _find(scans, output)
     denoiser = _fit(found, output, preset, budget, sigma, seed, device, config)

@@ -87,6 +87,9 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         "normalisation": header["normalisation"]["mode"],
         "noise": "estimated from each scan" if config["sigma"] is None else f"sigma {config['sigma']:g}, given",
         "student": "of a teacher" if taught else "from the noisy images alone, recorrupted",
+        "started from": {"synthetic": "weights that learned from synthetic images"}.get(
+            config["student"]["start"], "random weights"
+        ),
         "sees": "each slice, and those above and below it" if config["student"]["neighbours"] else "each slice alone",
         "floor of the noise": {"remove": "taken off"}.get(config["noise_floor"], "left as it is"),
         **(of_teacher if taught else {}),
