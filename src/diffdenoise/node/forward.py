@@ -102,7 +102,10 @@ class Forwarder:
         for image in images:
             if stop.is_set() or not association.is_established:
                 break
-            sent += self._send_one(association, image)
+            status = _store(association, image)
+            sent += self._taken(image, status)
+            if status is None:  # the library may not know it yet, and would wait for an answer to the next one too
+                association.abort()
         if sent:
             log.info("Sent %d images.", sent)
         if sent or association.is_established:
@@ -124,16 +127,15 @@ class Forwarder:
             entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         return entity.associate(self.address.host, self.address.port, ae_title=self.address.title)
 
-    def _send_one(self, association: Any, image: Path) -> bool:
-        """Send one; it leaves the queue when the receiver has said that it has it (0x0000, or 0xBxxx with a remark)."""
-        status = _store(association, image)
-        if status == 0 or (status is not None and status >> 12 == 0xB):
+    def _taken(self, image: Path, status: int | str | None) -> bool:
+        """Whether the receiver has said that it has it (0x0000, or 0xBxxx with a remark): then it leaves the queue."""
+        if isinstance(status, int) and (status == 0 or status >> 12 == 0xB):
             self.spool.sent(image)
             self.delays.succeed(image)
             self.counters.add("sent")
             return True
         self.delays.put_off(image)
-        reason = "no answer" if status is None else f"status {status:04X}"
+        reason = f"status {status:04X}" if isinstance(status, int) else status or "no answer"
         self.counters.add("send_failures", reason=reason)
         log.warning("Image %s was not taken (%s); it stays in the queue.", image.stem[:8], reason)
         return False
@@ -144,12 +146,12 @@ class Forwarder:
         log.warning("The receiver cannot be reached or takes nothing; trying again later.")
 
 
-def _store(association: Any, image: Path) -> int | None:
-    """The receiver's status, or None where there is none: the connection broke, or it does not take this SOP class."""
+def _store(association: Any, image: Path) -> int | str | None:
+    """The receiver's status; "not sendable" where nothing was sent; None where the connection broke without an answer."""
     try:
         status = association.send_c_store(image).get("Status")
-    except Exception:  # pynetdicom raises several kinds for what it cannot encode or send
-        return None
+    except Exception:  # pynetdicom raises several kinds for a class that is not taken and for what it cannot encode
+        return "not sendable"
     return None if status is None else int(status)
 
 
