@@ -147,7 +147,7 @@ class Forwarder:
 
 
 def _store(association: Any, image: Path) -> int | str | None:
-    """The receiver's status; "not sendable" where nothing was sent; None where the connection broke without an answer."""
+    """The receiver's status; "not sendable" where nothing was sent; None where the connection broke without answer."""
     try:
         status = association.send_c_store(image).get("Status")
     except Exception:  # pynetdicom raises several kinds for a class that is not taken and for what it cannot encode
