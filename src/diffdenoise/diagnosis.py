@@ -32,8 +32,9 @@ IN_WORDS: dict[Kind, str] = {
 class Diagnosis:
     """Level and trend in the scan's own units; faults: assumptions that do not hold, one message each.
 
-    loudest: of the level as it was measured, before it was made that of its kind. repeated: it was measured on
-    repetitions of the same object. neighbours: whether neighbouring slices help.
+    repeated: the level was measured on repetitions of the same object. loudest: as the scan alone shows it, before it
+    was made that of its kind: so it can be measured of any scan, also of one that comes without its repetitions.
+    neighbours: whether neighbouring slices help.
     """
 
     level: NoiseLevel
@@ -68,10 +69,12 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
     first, again = repetitions(stacks) or (slices, None)
     looked = look(first, again)
     level = level_of(looked)
+    alone = look(slices) if looked.pure else looked
+    loudest = level_of(alone).loudest if looked.pure else level.loudest
     faults = tuple(finding.message for finding in check_noise(first, level, looked))
-    trend = trend_of(look(slices) if looked.pure else looked, level)
+    trend = trend_of(alone, level)
     neighbours = neighbours_help(slices[: len(slices) // frames])
-    return Diagnosis(as_its_kind(level, trend), trend, faults, level.loudest, again is not None, neighbours)
+    return Diagnosis(as_its_kind(level, trend), trend, faults, loudest, again is not None, neighbours)
 
 
 def with_sigma(found: Diagnosis, sigma: float) -> NoiseLevel:

@@ -114,11 +114,13 @@ def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     own = measure_range(pixels)
     if config.sigma is not None:
         return Domain.of(*rule.apply(own, config.sigma), constant_level(config.sigma), even=False)
-    level = constant_level(0.0)
-    if _measures_noise(model):
+    if not _measures_noise(model):
+        return Domain.of(*rule.apply(own, 0.0), constant_level(0.0), config.stabilise)
+    level = alone = estimate_noise(pixels)
+    if config.stabilise or config.has_teacher:
         first, again = repetitions(np.split(pixels, frames)) or (pixels, None)
         level = estimate_noise(first, (config.blind_spot.patch or 1) // 2, again=again)
-    return Domain.of(*rule.apply(own, level.loudest), level, config.stabilise)
+    return Domain.of(*rule.apply(own, alone.loudest), level, config.stabilise)
 
 
 def _measures_noise(model: Model) -> bool:
