@@ -27,6 +27,8 @@ def test_overrides_replace_single_settings() -> None:
         ({"diffusion": {"step": 1}}, "diffusion.step"),
         ({"student": {"steps": 0}}, "student.steps"),
         ({"sigma": -1}, "sigma"),
+        ({"counts": 0}, "counts"),
+        ({"sigma": 0.1, "counts": 200}, "sigma and counts"),
         ({"diffusion": 3}, "diffusion"),
         ({"rounds": 2, "student": {"learns_from": "recorrupted"}}, "rounds"),
     ],

@@ -91,9 +91,9 @@ def test_neighbours_of_a_series_are_looked_for_within_a_volume() -> None:
 
 def test_a_given_sigma_replaces_the_level_but_not_what_the_noise_is_like() -> None:
     clean, generator = torch.from_numpy(mni_slices(60, 6, 10)), torch.Generator().manual_seed(0)
-    rician_ = with_sigma(diagnose(rician(clean, 0.06, generator).numpy()), 0.1)
+    rician_ = with_sigma(diagnose(rician(clean, 0.06, generator).numpy()), 0.1).level
     assert np.sqrt(rician_.variance(np.array([0.0, 1.0]))) == pytest.approx([0.0655, 0.1], rel=0.01)
-    other = with_sigma(diagnose(correlated(clean, 0.06, 1.2, generator).numpy()), 0.1)
+    other = with_sigma(diagnose(correlated(clean, 0.06, 1.2, generator).numpy()), 0.1).level
     assert (other.knots, other.sigma, other.skewness) == ((0.0,), (0.1,), ())
     assert other.reach > 0
     assert other.width > 0

@@ -8,14 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from diffdenoise.inference import Denoised, Sampler, denoise_slices, weakened
+from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.inference import Denoised, Sampler, denoise_slices, domain_of, weakened
 from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model
 from diffdenoise.noise.models import rician
 from diffdenoise.noise.rician import without_floor
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.phantom import mni_slices
+from diffdenoise.preparation import Source, prepare
 from diffdenoise.presets import make_config
+from diffdenoise.scans.scan import Scan
 from diffdenoise.tiling import tiled
 from tests.conftest import noisy_disks
 
@@ -44,6 +47,32 @@ def test_where_nothing_asks_for_the_noise_none_is_not_taken_for_found(model: Mod
     config = model.config.model_copy(update={"student": alone})
     fixed = replace(model, normalisation=Normalisation("fixed"), config=config)
     assert not np.array_equal(denoise_slices(fixed, noisy_disks()).pixels, noisy_disks())
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_so_much_of_the_students_correction_is_made_as_the_model_says(model: Model, strength: float) -> None:
+    noisy, held_back = noisy_disks(1), replace(model, strength=strength)
+    whole = denoise_slices(model, noisy).pixels
+    expected = noisy + strength * (whole - noisy)
+    np.testing.assert_allclose(denoise_slices(held_back, noisy).pixels, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("overrides", [{}, {"sigma": 0.08}, {"counts": 300.0}, {"normalisation": "fixed"}])
+def test_a_scan_comes_to_the_model_as_it_came_to_its_training(tmp_path: Path, overrides: dict) -> None:
+    """Also alone: what was known of its noise from a repetition, or from another scan, is not known then."""
+    clean = mni_slices(60, 3, 10)[:, ::2, ::2]
+    noise = np.random.default_rng(0).standard_normal((3, *clean.shape)).astype(np.float32)
+    scans = [Scan(clean + 0.05 * one, str(number), "npy") for number, one in enumerate(noise[:2])]
+    scans.append(Scan(3 * clean[:, ::-1] + 0.2 * noise[2], "other", "npy"))
+    sources = [Source(scan.name, lambda scan=scan: scan) for scan in scans]
+    slices = prepare(sources, make_config("fast", overrides), tmp_path, lambda *_: None)
+    assert slices.repeated == [True, True, False]
+    model = Model(slices.config, slices.normalisation, ChainTarget("image"), None, (Round(None, nn.Identity()),))
+    for scan, scale, level in zip(scans, slices.scales, slices.levels, strict=True):
+        domain = domain_of(model, scan.pixels)
+        assert (domain.offset, domain.scale) == pytest.approx(scale)
+        if slices.config.counts:
+            assert domain.level.sigma == pytest.approx(level.sigma)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 9), (2, 7, 3), (1, 33, 65)])

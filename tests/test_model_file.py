@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ModelError
+from diffdenoise.model import fingerprint_of
 from diffdenoise.model_file import load_model, read_header, save_model
 from tests.conftest import noisy_disks
 
@@ -37,6 +39,28 @@ def test_it_describes_itself_and_names_no_file(smoke_model: Path) -> None:
     assert header["normalisation"]["mode"] == "noise"
     assert "not a medical device" in header["notice"]
     assert str(smoke_model.parent) not in json.dumps(header)
+
+
+def test_a_model_of_before_there_was_a_strength_has_all_of_it(smoke_model: Path, tmp_path: Path) -> None:
+    def before(header: dict, weights: dict) -> None:
+        del header["strength"]
+        header["fingerprint"] = fingerprint_of(weights, header)
+
+    old = rewritten(smoke_model, tmp_path / "old.safetensors", before)
+    assert load_model(old).strength == 1
+    half = save_model(replace(load_model(old), strength=0.5), tmp_path / "half.safetensors")
+    assert load_model(half).strength == 0.5
+    assert read_header(half)["fingerprint"] != read_header(smoke_model)["fingerprint"]
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.5, "much", None, float("nan")])
+def test_a_strength_that_is_none_is_refused(smoke_model: Path, tmp_path: Path, strength: object) -> None:
+    def wrong(header: dict, weights: dict) -> None:
+        header["strength"] = strength
+        header["fingerprint"] = fingerprint_of(weights, header)
+
+    with pytest.raises(ModelError):
+        load_model(rewritten(smoke_model, tmp_path / "wrong.safetensors", wrong))
 
 
 def change_a_weight(header: dict, weights: dict) -> None:

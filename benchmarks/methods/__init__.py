@@ -95,6 +95,7 @@ METHODS: dict[str, Method] = {
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False),
     "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False),
     "ours": Method("diffdenoise", "ours:default", "ours", revision=4),
+    "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
     "supervised-start": Method(
         "supervised, from our start", "learned:supervised_started", "bound", told="clean", core=False

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.methods import Denoise, Given
+from benchmarks.methods import Denoise, Given, NotApplicableError
 from benchmarks.methods.learned import FROM_RANDOM
 from benchmarks.methods.levels import estimated
 from diffdenoise.config import BlindSpotSettings
@@ -26,6 +26,15 @@ from diffdenoise.training.stage import train
 def default(given: Given) -> Denoise:
     """What `diffdenoise fit --budget` and `diffdenoise denoise` do; where single slices come, without neighbours."""
     return _preset(given, None, "student", {"student": {"neighbours": 0}} if given.single else {})
+
+
+def told(given: Given) -> Denoise:
+    """The default with `--sigma` or `--counts`; how far the noise is correlated is still measured."""
+    noise = given.noise
+    if noise is None or noise.kind == "gamma":
+        raise NotApplicableError(f"the strength of {noise.kind if noise else 'unknown'} noise cannot be told")
+    alone = {"student": {"neighbours": 0}} if given.single else {}
+    return _preset(given, None, "student", {**alone, "counts" if noise.kind == "poisson" else "sigma": noise.strength})
 
 
 def scratch(given: Given) -> Denoise:

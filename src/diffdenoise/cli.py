@@ -41,6 +41,13 @@ Budget = Annotated[
     str | None, Parameter(help="Time for the whole fit, such as 10m or 1h30m, instead of the preset's steps.")
 ]
 Sigma = Annotated[float | None, Parameter(help="Noise standard deviation in the scans' units; estimated if not given.")]
+Counts = Annotated[
+    float | None,
+    Parameter(
+        help="The noise is counting noise, with so many counts to a unit of the scans: 1 for images of counts, as in "
+        "nuclear medicine. Estimated if not given."
+    ),
+]
 Seed = Annotated[int, Parameter(help="Seed of everything random.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
 ConfigFile = Annotated[
@@ -71,6 +78,7 @@ def run(
     preset: Preset = None,
     budget: Budget = None,
     sigma: Sigma = None,
+    counts: Counts = None,
     sampler: SamplerChoice = "student",
     spread: Spread = False,
     removed: Removed = False,
@@ -90,7 +98,8 @@ def run(
     found, errors = _find(scans, output)
     if problems := blocked(found, output, wanted):
         return _report(problems)
-    denoiser = _fit(found, output / ".diffdenoise", preset, budget, sigma, seed, device, config, wanted.sampled)
+    level = {"sigma": sigma, "counts": counts}
+    denoiser = _fit(found, output / ".diffdenoise", preset, budget, level, seed, device, config, wanted.sampled)
     _say(f"Model: {output / '.diffdenoise'} (use it again with: diffdenoise denoise ... --model {output})")
     return _denoise(denoiser, found, errors, output, wanted)
 
@@ -103,6 +112,7 @@ def fit(
     preset: Preset = None,
     budget: Budget = None,
     sigma: Sigma = None,
+    counts: Counts = None,
     seed: Seed = 0,
     device: Device = "auto",
     config: ConfigFile = None,
@@ -110,7 +120,7 @@ def fit(
     """Train a model on noisy scans. The same command again goes on where it was stopped."""
     import_all()
     found, errors = _find(scans, output)
-    denoiser = _fit(found, output, preset, budget, sigma, seed, device, config)
+    denoiser = _fit(found, output, preset, budget, {"sigma": sigma, "counts": counts}, seed, device, config)
     _say(f"Model: {output / 'model.safetensors'}")
     return _report([*errors, *denoiser.skipped])
 
@@ -236,6 +246,7 @@ def serve(
     device: Device = "auto",
 ) -> int:
     """Be a DICOM node: receive series, denoise them by rules, send the derived series on. SIGTERM or Ctrl-C ends it."""
+    import_all()
     from diffdenoise.node.forward import Address
     from diffdenoise.node.room import Bounds
     from diffdenoise.node.rules import load_rules
@@ -313,7 +324,7 @@ def _fit(
     folder: Path,
     preset: str | None,
     budget: str | None,
-    sigma: float | None,
+    level: dict[str, float | None],
     seed: int,
     device: str,
     config: Path | None,
@@ -329,7 +340,7 @@ def _fit(
     seconds = parse_budget(budget) if budget else None
     chosen = choose_device(device)
     changed = read_overrides(config) if config else None
-    settings = choose_config(preset, chosen, changed, sampled, sigma=sigma, seed=seed)
+    settings = choose_config(preset, chosen, changed, sampled, seed=seed, **level)
     if sampled:
         require_teacher(settings)
     with show_progress() as progress:

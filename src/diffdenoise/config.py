@@ -134,8 +134,9 @@ class Config(Settings):
 
     normalisation: "noise" brings each scan's noise to the same strength, "scan" each scan to its own range, "fixed" all
     to a common one; "auto" takes "fixed" where the scans have absolute units (HU, 8-bit grey), and else "noise". sigma:
-    noise standard deviation in the scans' units, None to estimate it from each scan. stabilise: even out a noise level
-    that depends on brightness before training, and undo that after it. noise_floor: what Rician noise adds to the dark;
+    noise standard deviation in the scans' units, None to estimate it from each scan. counts: says that it is counting
+    noise, so many counts to a unit of the scans (variance = value / counts). stabilise: even out a noise level that
+    depends on brightness before training, and undo that after it. noise_floor: what Rician noise adds to the dark;
     "auto" takes it off the results where the noise is found to be Rician, by the sigma that each scan's own background
     shows. rounds: times that diffusion, teacher and student are trained; from the second on the condition is the round
     before's `feedback`: its student's image, its x_hat or its fused image.
@@ -145,6 +146,7 @@ class Config(Settings):
     seed: int = Field(default=0, ge=0)
     normalisation: Literal["auto", "noise", "scan", "fixed"] = "auto"
     sigma: float | None = Field(default=None, gt=0)
+    counts: float | None = Field(default=None, gt=0)
     stabilise: bool = False
     noise_floor: Literal["auto", "remove", "keep"] = "auto"
     rounds: int = Field(default=1, ge=1)
@@ -159,8 +161,15 @@ class Config(Settings):
         """Whether stages 1 and 2 are trained, so that their diffusion model can be sampled."""
         return self.student.learns_from == "teacher"
 
+    @property
+    def level_given(self) -> bool:
+        """Whether the user has told how strong the noise is."""
+        return self.sigma is not None or self.counts is not None
+
     @model_validator(mode="after")
     def _possible(self) -> Config:
+        if self.sigma is not None and self.counts is not None:
+            raise ValueError("sigma and counts both say how strong the noise is; give one of them")
         if self.rounds > 1 and not self.has_teacher:
             raise ValueError('rounds repeat the teacher; with learns_from = "recorrupted" there is none')
         return self

@@ -52,6 +52,7 @@ class Denoiser:
         preset: str | None = None,
         budget: str | float | None = None,
         sigma: float | None = None,
+        counts: float | None = None,
         seed: int | None = None,
         overrides: dict[str, Any] | None = None,
         folder: str | Path | None = None,
@@ -62,14 +63,14 @@ class Denoiser:
 
         images: an array (rows, columns) or (..., slices, rows, columns), several of them, or paths of files, folders
         and patterns. preset: None chooses by hardware: on a CPU "fast", which has nothing to sample from. budget:
-        "10m" or seconds. sigma: noise standard deviation in the images' unit, if known. overrides: settings as in
-        `Config`, nested. folder: keeps the run there, so that the same call goes on after an interruption; None uses a
-        temporary one.
+        "10m" or seconds. sigma: noise standard deviation in the images' unit, if known. counts: of counting noise, to a
+        unit of the images, if known. overrides: settings as in `Config`, nested. folder: keeps the run there, so that
+        the same call goes on after an interruption; None uses a temporary one.
         Raises ScanError, ConfigError or RunError.
         """
         device = choose_device(device)
         seconds = parse_budget(budget) if isinstance(budget, str) else budget
-        config = choose_config(preset, device, overrides, sigma=sigma, seed=seed)
+        config = choose_config(preset, device, overrides, sigma=sigma, counts=counts, seed=seed)
         sources = _sources(images)
         if folder is not None:
             done = fit(sources, config, Path(folder), device, seconds, progress)

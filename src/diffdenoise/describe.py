@@ -85,12 +85,14 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         ),
         "device": f"{header['history'].get('device')}, {header['history'].get('precision')}",
         "normalisation": header["normalisation"]["mode"],
-        "noise": "estimated from each scan" if config["sigma"] is None else f"sigma {config['sigma']:g}, given",
+        "noise": ", ".join(f"{name} {config[name]:g}, given" for name in ("sigma", "counts") if config[name])
+        or "estimated from each scan",
         "student": "of a teacher" if taught else "from the noisy images alone, recorrupted",
         "started from": {"synthetic": "weights that learned from synthetic images"}.get(
             config["student"]["start"], "random weights"
         ),
         "sees": "each slice, and those above and below it" if config["student"]["neighbours"] else "each slice alone",
+        "makes": f"{header.get('strength', 1.0):.0%} of the student's correction",
         "floor of the noise": {"remove": "taken off"}.get(config["noise_floor"], "left as it is"),
         **(of_teacher if taught else {}),
         "notice": header["notice"],

@@ -14,7 +14,7 @@ from diffdenoise.noise.assumptions import check_noise
 from diffdenoise.noise.estimate import NoiseLevel, level_of
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
-from diffdenoise.noise.trend import Kind, Trend, as_its_kind, rician_level, trend_of
+from diffdenoise.noise.trend import Kind, Trend, as_its_kind, counting_level, rician_level, trend_of
 
 # For a larger patch than one pixel, the paper changes PUCA for LG-BPN.
 FOR_LARGER_PATCHES: dict[BlindNetwork, BlindNetwork] = {"puca": "local_global"}
@@ -77,11 +77,17 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
     return Diagnosis(as_its_kind(level, trend), trend, faults, loudest, again is not None, neighbours)
 
 
-def with_sigma(found: Diagnosis, sigma: float) -> NoiseLevel:
-    """The level where it is known how strong the noise is (in each channel, if Rician), but not how far correlated."""
+def with_sigma(found: Diagnosis, sigma: float) -> Diagnosis:
+    """Where it is known how strong the noise is (in each channel, if Rician), but not how far correlated."""
     if found.trend.kind == "rician":
-        return rician_level(sigma, found.level)
-    return replace(found.level, knots=(0.0,), sigma=(sigma,), skewness=())
+        return replace(found, level=rician_level(sigma, found.level), loudest=sigma)
+    return replace(found, level=replace(found.level, knots=(0.0,), sigma=(sigma,), skewness=()), loudest=sigma)
+
+
+def with_counts(found: Diagnosis, counts: float, brightest: float) -> Diagnosis:
+    """Where it is known to be counting noise, so many `counts` to a unit, but not how far correlated."""
+    level = replace(counting_level(counts, brightest), reach=found.level.reach, width=found.level.width)
+    return replace(found, level=level, loudest=level.loudest, trend=Trend("poisson", lam=counts))
 
 
 def choose(found: Sequence[Diagnosis]) -> Choice:

@@ -16,6 +16,7 @@ from diffdenoise.noise.estimate import constant_level, estimate_noise
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.rician import rician_sigma, without_floor
+from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
 from diffdenoise.symmetry import over_symmetries
@@ -52,8 +53,9 @@ def denoise_slices(
     sampler: "student" is one pass; "ensemble" the mean of its passes over the eight symmetries of each slice; "srds"
     samples and fuses, and alone gives a spread. frames: so many volumes of the same places, one after the other.
 
-    A student that sees neighbouring slices is given them where there are some, and the slice itself where not. Each
-    slice of the result stays within the range of its own noisy pixels.
+    Of the student's correction as much is made as the model's strength says. A student that sees neighbouring slices is
+    given them where there are some, and the slice itself where not. Each slice of the result stays within the range of
+    its own noisy pixels.
     """
     constant = pixels.min() == pixels.max()  # and so without a range to normalise by
     domain = None if constant else domain_of(model, pixels, frames)
@@ -77,12 +79,13 @@ def denoise_slices(
         result[index] = domain.back(clean[0, 0].cpu().numpy()).clip(image.min(), image.max())
         progress(index + 1, len(pixels))
     floor = _floor(model, pixels)
+    strength = 1.0 if sampler == "srds" else model.strength
     if not floor:
-        return Denoised(result, spread)
+        return weakened(Denoised(result, spread), pixels, strength)
     signal = np.empty_like(result)
     for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
         signal[index] = np.maximum(without_floor(result[index], floor), image.min())
-    return Denoised(signal, spread, magnitude=result)
+    return weakened(Denoised(signal, spread, magnitude=result), pixels, strength)
 
 
 def weakened(result: Denoised, noisy: np.ndarray, strength: float) -> Denoised:
@@ -114,6 +117,9 @@ def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     own = measure_range(pixels)
     if config.sigma is not None:
         return Domain.of(*rule.apply(own, config.sigma), constant_level(config.sigma), even=False)
+    if config.counts is not None:
+        level = counting_level(config.counts, sum(own))
+        return Domain.of(*rule.apply(own, level.loudest), level, even=False)
     if not _measures_noise(model):
         return Domain.of(*rule.apply(own, 0.0), constant_level(0.0), config.stabilise)
     level = alone = estimate_noise(pixels)
@@ -127,7 +133,7 @@ def _measures_noise(model: Model) -> bool:
     """Whether the noise of each scan is estimated: not where it is given, or nothing asks for it."""
     config = model.config
     asked = model.normalisation.mode == "noise" or config.stabilise or config.has_teacher
-    return config.sigma is None and asked
+    return asked and not config.level_given
 
 
 def _floor(model: Model, pixels: np.ndarray) -> float:

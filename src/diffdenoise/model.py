@@ -16,6 +16,7 @@ from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.normalisation import Normalisation
 
 FORMAT = 1
+DECISIVE = ("config", "normalisation", "chain", "strength")  # of a description; the last is not in those of old
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Round:
 class Model:
     """The trained networks and what is needed to apply them; the last round's student is the one users run.
 
-    blind_spot: None where the student has no teacher.
+    blind_spot: None where the student has no teacher. strength: the share of the student's correction that is made.
     history: what the training was (steps, seconds, device, number of slices); nothing that names a patient or a file.
     """
 
@@ -43,6 +44,7 @@ class Model:
     blind_spot: nn.Module | None
     rounds: tuple[Round, ...]
     history: dict[str, Any] = field(default_factory=dict)
+    strength: float = 1.0
 
     @property
     def student(self) -> nn.Module:
@@ -74,6 +76,7 @@ class Model:
             "config": self.config.model_dump(mode="json"),
             "normalisation": asdict(self.normalisation),
             "chain": asdict(self.chain),
+            "strength": self.strength,
             "history": self.history,
             "notice": "Research use only, not a medical device.",
         }
@@ -97,7 +100,7 @@ def in_round(name: str, number: int) -> str:
 def fingerprint_of(weights: dict[str, Tensor], description: dict[str, Any]) -> str:
     """Hash of weights and of what decides a result in a description."""
     digest = hashlib.sha256()
-    decisive = {key: description[key] for key in ("config", "normalisation", "chain")}
+    decisive = {key: description[key] for key in DECISIVE if key in description}
     digest.update(json.dumps(decisive, sort_keys=True).encode())
     for name in sorted(weights):
         tensor = weights[name]

@@ -89,11 +89,15 @@ def _described(header: dict[str, Any]) -> Model:
     scales = [normalisation.scale, normalisation.least, normalisation.most, chain.scale]
     if not all(map(math.isfinite, [normalisation.offset, *scales])) or min(scales) <= 0:
         raise ValueError(f"offset {normalisation.offset} and scales {scales}")
+    strength = float(header.get("strength", 1.0))
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength {strength}")
     if not isinstance(header["history"], dict):
         raise ValueError("no history")
     if missing := {"version", "torch", "notice", "fingerprint"} - header.keys():
         raise ValueError(f"without {', '.join(sorted(missing))}")
-    return Model(Config.model_validate(header["config"]), normalisation, chain, None, (), header["history"])
+    config = Config.model_validate(header["config"])
+    return Model(config, normalisation, chain, None, (), header["history"], strength)
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:

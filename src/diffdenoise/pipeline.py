@@ -26,6 +26,7 @@ from diffdenoise.budget import Planner
 from diffdenoise.config import Config
 from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.held_back import share_borne_out
 from diffdenoise.model import Model, Round, in_round
 from diffdenoise.model_file import load_model, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
@@ -83,7 +84,9 @@ def fit(
         seconds = probes(slices.config, slices.store, slices.levels, device)
         planner = Planner(folder / PLAN, key, budget, seconds, slices.count, started)
         made = _train if slices.config.has_teacher else _train_alone
-        save_model(made(_Run(slices, folder, device, progress, planner), slices.config).to("cpu"), folder / MODEL)
+        model = made(_Run(slices, folder, device, progress, planner), slices.config)
+        model = replace(model, strength=share_borne_out(model, slices, device))
+        save_model(model.to("cpu"), folder / MODEL)
 
     with locked(folder):
         if not (folder / MODEL).exists():

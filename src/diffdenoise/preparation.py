@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from diffdenoise.config import Config
-from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told, with_sigma
+from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told, with_counts, with_sigma
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
 from diffdenoise.noise.estimate import NoiseLevel
@@ -27,6 +27,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
+REVISION = 2  # of what is kept in a run folder
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
 
 
@@ -40,7 +41,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Slices:
-    """The slices of all scans as the networks see them, the noise levels there, and the config settled by them."""
+    """The slices of all scans as the networks see them, the noise levels there, and the config settled by them.
+
+    scales: (offset, scale) from a scan's own units; repeated: whether its noise was measured on repetitions.
+    """
 
     key: str
     store: SliceStore
@@ -48,6 +52,8 @@ class Slices:
     normalisation: Normalisation
     config: Config
     skipped: list[str]
+    scales: list[tuple[float, float]]
+    repeated: list[bool]
 
     @property
     def count(self) -> int:
@@ -60,7 +66,8 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
 
     Raises ScanError if no scan can be read.
     """
-    key = key_of([source.key for source in sources], config.normalisation, config.sigma, config.stabilise)
+    asked = config.normalisation, config.sigma, config.counts, config.stabilise
+    key = key_of(REVISION, [source.key for source in sources], *asked)
     to = cached(folder / "slices", key, lambda to: _write_slices(sources, config, to, progress))
     index = json.loads((to / "index.json").read_text())
     curve = lambda level: {name: tuple(level[name]) for name in ("knots", "sigma", "skewness") if name in level}  # noqa: E731
@@ -68,8 +75,9 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     choice = Choice(**index["choice"])
     _tell(told(config, choice), index["faults"])
     settled = settle(config, choice)
-    store = SliceStore(to, index.get("frames"))
-    return Slices(key, store, levels, Normalisation(**index["normalisation"]), settled, index["skipped"])
+    store = SliceStore(to, index["frames"])
+    rule, of_each = Normalisation(**index["normalisation"]), (index["scales"], index["repeated"])
+    return Slices(key, store, levels, rule, settled, index["skipped"], *of_each)
 
 
 def _tell(sentences: list[str], faults: list[list[str]]) -> None:
@@ -85,36 +93,44 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
         path.unlink()
     ranges, units, frames, skipped = _read(sources, folder, progress)
     paths = scans_of(folder)
-    diagnoses = _diagnoses([np.load(path, mmap_mode="r")[:, 0] for path in paths], frames, progress)
+    measured = _diagnoses([np.load(path, mmap_mode="r")[:, 0] for path in paths], frames, progress)
+    diagnoses = [_as_given(config, found, own) for found, own in zip(measured, ranges, strict=True)]
     mode = config.normalisation
     if mode == "auto":
         mode = "fixed" if set(units) == {"absolute"} else "noise"
-    sigmas = [config.sigma or found.loudest for found in diagnoses]
+    sigmas = [found.loudest for found in diagnoses]
     rule = fit_normalisation(ranges, sigmas, mode)
     choice = choose(diagnoses)
-    stabilise = config.stabilise and config.sigma is None
-    levels = []
+    stabilise = config.stabilise and not config.level_given
+    levels, scales = [], []
     for path, own, sigma, found in zip(paths, ranges, sigmas, diagnoses, strict=True):
         offset, scale = rule.apply(own, sigma)
-        level = found.level
-        if config.sigma:
-            level = with_sigma(found, config.sigma)
-        domain = Domain.of(offset, scale, level, stabilise)
+        domain = Domain.of(offset, scale, found.level, stabilise)
         pixels = np.lib.format.open_memmap(path, mode="r+")
         for image in pixels:  # slice by slice: a scan may be larger than memory
             image[:] = domain.into(image)
         levels.append(domain.level)
+        scales.append((offset, scale))
     write_json(
         folder / "index.json",
         {
             "levels": [vars(level) for level in levels],
             "frames": frames,
+            "scales": scales,
+            "repeated": [found.repeated for found in diagnoses],
             "normalisation": vars(rule),
             "choice": vars(choice),
             "faults": [found.faults for found in diagnoses],
             "skipped": skipped,
         },
     )
+
+
+def _as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diagnosis:
+    """With the noise that the user has told, if so; own: the scan's range."""
+    if config.sigma is not None:
+        return with_sigma(found, config.sigma)
+    return found if config.counts is None else with_counts(found, config.counts, sum(own))
 
 
 def _read(

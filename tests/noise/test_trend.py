@@ -3,10 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diffdenoise.noise import models
 from diffdenoise.noise.estimate import NoiseLevel, estimate_noise
-from diffdenoise.noise.trend import Kind, Trend, as_its_kind, classify_noise
+from diffdenoise.noise.trend import Kind, Trend, as_its_kind, classify_noise, counting_level
 from diffdenoise.phantom import mni_slices
 
 
@@ -101,6 +103,12 @@ def test_rician_noise_gets_its_curve_and_other_noise_its_skewness(anatomy: torch
     counted = as_its_kind(level, Trend("poisson", lam=200))
     assert counted.sigma == level.sigma
     assert len(counted.skewness) == len(level.knots)
+
+
+@given(counts=st.floats(1e-3, 1e6), brightest=st.floats(1e-3, 1e6), share=st.floats(0, 4))
+def test_counts_have_their_mean_as_variance(counts: float, brightest: float, share: float) -> None:
+    level, brightness = counting_level(counts, brightest), np.array([share * brightest])
+    assert level.variance(brightness) == pytest.approx(brightness / counts, rel=1e-3)
 
 
 def test_noise_that_is_strongest_in_the_middle_fits_no_curve() -> None:

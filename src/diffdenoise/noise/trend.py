@@ -33,6 +33,7 @@ SHARES = (0.0, 0.01, 0.03, 0.06, 0.1, 0.2)  # tried: how much of the brightest's
 ABOVE, BELOW = 4.0, 10.0  # standard errors; a point further above (below) the curve counts as this far
 SIMPLER = 0.25  # standard errors in the mean; a curve must be so much better than a constant
 GOOD_FIT = 0.1  # misfit below which a Rician curve is taken at its word
+POINTS = 65  # of the curve that makes a level of counts
 SPACING = 10  # of the entries of the Rician tables that make a level: half a sigma of signal
 MOST_MISFIT = 0.2  # of the points' middle from the best curve; beyond it the kind is unknown
 FLAT = 1.3  # greatest over least level: next to no trend, though anatomy hides the curve
@@ -110,6 +111,14 @@ def rician_level(sigma: float, level: NoiseLevel) -> NoiseLevel:
     _, mean, deviation, skewness = (tuple(map(float, table[::SPACING])) for table in moments())
     scaled = [tuple(sigma * value for value in table) for table in (mean, deviation)]
     return replace(level, knots=scaled[0], sigma=scaled[1], skewness=skewness)
+
+
+def counting_level(counts: float, brightest: float) -> NoiseLevel:
+    """That of counting noise, `counts` to a unit of brightness, up to four times the `brightest` of an image."""
+    brightness = max(brightest, 1 / counts) * np.linspace(0, 2, POINTS) ** 2
+    tables = brightness, np.sqrt(brightness / counts), Trend("poisson", lam=counts).skewness(brightness)
+    knots, sigma, skewness = (tuple(map(float, table)) for table in tables)
+    return NoiseLevel(knots, sigma, skewness=skewness)
 
 
 def _best(brightness: np.ndarray, sigmas: np.ndarray, errors: np.ndarray, offset: float) -> tuple[float, Trend]:
