@@ -115,7 +115,7 @@ def test_done_means_same_source_same_settings_untouched_result(tmp_path: Path) -
     assert not is_done(found, out, REMOVED)
     image(source, 7)
     assert not is_done(found, out, PROVENANCE)
-    write_scan(read_scan(found), out, PROVENANCE)
+    image(source)
     assert is_done(found, out, PROVENANCE)
     result.write_bytes(result.read_bytes()[:-1])
     assert not is_done(found, out, PROVENANCE)
@@ -147,6 +147,27 @@ def test_results_of_other_scans_are_kept(tmp_path: Path) -> None:
     write_scan(read(image(tmp_path / "a_removed.npy")), tmp_path / "out", PROVENANCE)
     with pytest.raises(ScanError, match="another scan"):
         write_scan(read(image(tmp_path / "a.npy")), tmp_path / "out", REMOVED)
+
+
+def test_results_of_scans_with_the_same_name_are_kept(tmp_path: Path) -> None:
+    mine = write_scan(read(image(tmp_path / "a" / "anat.npy", 1)), tmp_path / "out", PROVENANCE)
+    before = mine.read_bytes()
+    with pytest.raises(ScanError, match="another scan"):
+        write_scan(read(image(tmp_path / "b" / "anat.npy", 2)), tmp_path / "out", PROVENANCE)
+    assert mine.read_bytes() == before
+    write_scan(read(image(tmp_path / "c" / "anat.npy", 1)), tmp_path / "out", Provenance("0.1.0", "beef"))  # a copy
+
+
+@pytest.mark.parametrize(("second", "refused"), [({"a": 3, "b": 4}, True), ({"a": 1, "b": 4}, False)])
+def test_a_series_may_be_mended_but_not_be_another(tmp_path: Path, second: dict[str, int], refused: bool) -> None:
+    for name, seeds in {"one": {"a": 1, "b": 2}, "two": second}.items():
+        series(tmp_path / name / "knee", seeds)
+        (found,), _ = find([tmp_path / name])
+        if name == "two" and refused:
+            with pytest.raises(ScanError, match="another scan"):
+                write_scan(read_scan(found), tmp_path / "out", PROVENANCE)
+        else:
+            write_scan(read_scan(found), tmp_path / "out", PROVENANCE)
 
 
 def test_foreign_files_in_a_result_folder_are_kept(tmp_path: Path) -> None:

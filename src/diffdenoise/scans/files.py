@@ -132,8 +132,8 @@ def _refuse_foreign(scan: Scan | Found, target: Path, companions: list[Path]) ->
             raise ScanError(path, "exists already and is not a result of diffdenoise", _ELSEWHERE)
     if record is None:
         return
-    if [source["name"] for source in record["sources"]] != sorted(path.name for path in scan.paths):
-        raise ScanError(target, "exists already as the result of another scan", _ELSEWHERE)
+    if not sidecar.is_of(record, scan.paths):
+        raise ScanError(target, "exists already as the result of another scan, or of what was in it before", _ELSEWHERE)
     if target.is_dir() != (scan.format in FOLDERS) and target.exists():
         raise ScanError(target, "exists already and is of another kind (file or folder)", _ELSEWHERE)
     if target.is_dir():

@@ -39,6 +39,16 @@ def origin(paths: tuple[Path, ...], provenance: Provenance) -> dict[str, Any]:
     return plain
 
 
+def is_of(record: dict[str, Any], paths: tuple[Path, ...]) -> bool:
+    """Whether a record is of these files: by their names, and the content of one at least.
+
+    Files of two patients often have the same names; of a series one may have been mended since.
+    """
+    digests = {source["name"]: source.get("sha256") for source in record["sources"]}
+    named = sorted(digests) == sorted(path.name for path in paths)
+    return named and any(digests[path.name] == sha256(path) for path in paths)
+
+
 def result_hashes(result: Path, written: Path | None = None) -> dict[str, str]:
     """SHA-256 of each file of the result, by name; `written` is where its content lies now, if elsewhere."""
     place = written or result
