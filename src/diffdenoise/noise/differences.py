@@ -42,16 +42,16 @@ def flat_sigmas(looked: Looked, spacing: int, bins: int, quiet: bool = False) ->
     """The flattest places of at most so many brightness bins of as many pixels each, dark to bright.
 
     Fewer bins in small images; none where nothing varies. The number does not depend on the spacing, unless the image
-    is tiny. quiet: go on from the flattest places to all that are as
+    is tiny. Of differences of repetitions all places count. quiet: go on from the flattest places to all that are as
     quiet as their sigma, for white noise.
     """
     places = _places(looked, spacing)
     bins = max(1, min(bins, int(FLATTEST * np.count_nonzero(looked.alive)) // FEWEST_VALUES))
     if not places[0].size:
         return []
-    share = float(np.clip(bins * FEWEST_VALUES / places[0].size, FLATTEST, MOST_FLAT))
+    share = 1.0 if looked.pure else float(np.clip(bins * FEWEST_VALUES / places[0].size, FLATTEST, MOST_FLAT))
     edges = np.quantile(places[1], np.linspace(0, 1, bins + 1))[1:-1]
-    return [_flat(group, share, PASSES * quiet) for group in _split(places, edges)]
+    return [_flat(group, share, PASSES * (quiet and not looked.pure)) for group in _split(places, edges)]
 
 
 def evenly_spaced_sigmas(looked: Looked, spacing: int, bins: int) -> list[Flat]:
