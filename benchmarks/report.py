@@ -127,6 +127,8 @@ def _budget(name: str, table: Table, plots: Path) -> list[str]:
         _main_table(table, "psnr_foreground", ".2f", spread=True),
         "The same as a difference from this project's default, paired by patient:",
         _difference_table(table),
+        "And from the best of the supervised networks that were measured:",
+        _gap_table(table),
         "SSIM:",
         _main_table(table, "ssim_foreground", ".3f"),
         _gain_plot(table, plots / f"gain-{name}.png"),
@@ -183,15 +185,34 @@ def _best(records: dict[str, Record], measure: str) -> str | None:
 
 
 def _difference_table(table: Table) -> str:
-    def cell(task: str, method: str) -> str:
-        ours, theirs = (_values(table[task].get(name, {}), "psnr_foreground") for name in ("ours", method))
-        if not ours or not theirs:
-            return _absent(table[task].get(method))
-        differences = [theirs[patient] - ours[patient] for patient in ours]
-        interval = _interval(differences)
-        return f"{np.mean(differences):+.2f}" + (" ({:+.2f}, {:+.2f})".format(*interval) if interval else "")
-
+    cell = lambda task, method: _difference(table[task], method, "ours")  # noqa: E731
     return _by_method(table, cell, without=("ours", "noisy"))
+
+
+def _difference(records: dict[str, Record], method: str, other: str) -> str:
+    """How far a method is above another one, with its interval over the patients of both."""
+    mine, theirs = (_values(records.get(name, {}), "psnr_foreground") for name in (method, other))
+    if not mine or not theirs:
+        return _absent(records.get(method))
+    differences = [mine[patient] - theirs[patient] for patient in theirs]
+    interval = _interval(differences)
+    return f"{np.mean(differences):+.2f}" + (" ({:+.2f}, {:+.2f})".format(*interval) if interval else "")
+
+
+def _gap_table(table: Table) -> str:
+    """How far this project's own are above the best of the supervised rows; tasks that have one."""
+    ours = [name for name, method in METHODS.items() if method.family == "ours"]
+    ours = [name for name in ours if any("images" in records.get(name, {}) for records in table.values())]
+    bounds = [name for name, method in METHODS.items() if method.family == "bound"]
+    mean = lambda record: float(np.mean(list(_values(record, "psnr_foreground").values())))  # noqa: E731
+    rows = []
+    for task, records in table.items():
+        trained = [name for name in bounds if _values(records.get(name, {}), "psnr_foreground")]
+        if trained:
+            best = max(trained, key=lambda name: mean(records[name]))
+            gaps = [_difference(records, name, best) for name in ours]
+            rows.append([task, f"{mean(records[best]):.2f}, {METHODS[best].title}", *gaps])
+    return markdown(["task", "the best bound", *(METHODS[name].title for name in ours)], rows) if rows else ""
 
 
 def _by_method(table: Table, cell: Callable[[str, str], str], without: tuple[str, ...] = ()) -> str:

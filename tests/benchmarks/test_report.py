@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import _best, _difference_table, write_report
+from benchmarks.report import _best, _difference_table, _gap_table, write_report
 from benchmarks.run import machine
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,15 @@ def test_who_was_told_something_is_never_the_best() -> None:
 def test_differences_are_paired_by_patient() -> None:
     ours, theirs = record(20.0, 30.0, 40.0), record(21.0, 31.0, 41.0)
     assert "+1.00 (+1.00, +1.00)" in _difference_table({"task": {"ours": ours, "bm3d": theirs}})
+
+
+def test_the_gap_is_to_the_best_of_the_bounds_where_there_is_one() -> None:
+    bounds = {"supervised": record(21.0, 31.0), "supervised-start": record(22.0, 32.0)}
+    table = _gap_table({"task": {"ours": record(20.0, 30.0), **bounds}, "real": {"ours": record(1.0)}})
+    (row,) = [line for line in table.splitlines() if line.startswith("| task |") and "bound" not in line]
+    assert "27.00, supervised, from our start" in row
+    assert "-2.00 (-2.00, -2.00)" in row
+    assert "real" not in table
 
 
 def test_without_results_nothing_is_written(tmp_path: Path) -> None:
