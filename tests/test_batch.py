@@ -16,6 +16,7 @@ from diffdenoise.noise.models import rician
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import make_config
 from diffdenoise.scans.files import find
+from tests.conftest import noisy_disks
 
 
 class Scaled(nn.Module):
@@ -44,3 +45,18 @@ def test_a_wrong_brightness_is_told_and_a_floor_that_was_taken_off_is_not_one(
     assert ("brighter or darker" in caplog.text) == (factor > 1)
     sidecar = json.loads((tmp_path / "out" / "scan.npy.json").read_text())
     assert ("noise_floor" in sidecar["settings"]) == (floor == "remove")
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_only_a_scan_without_noise_is_said_to_have_none(
+    smoke_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, flat: bool
+) -> None:
+    """Not one of which the model was told to take nothing away."""
+    pixels = np.kron(np.eye(4, dtype=np.float32), np.ones((16, 16), np.float32)) if flat else noisy_disks(1)[0]
+    np.save(tmp_path / "scan.npy", pixels)
+    model = replace(load_model(smoke_model), strength=0.0)
+    found, _ = find([tmp_path / "scan.npy"])
+    with caplog.at_level(logging.INFO, logger="diffdenoise"):
+        denoise_scans(Denoiser(model, "cpu"), found, tmp_path / "out", Wanted(), lambda what, done, total: None)
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "scan.npy"), pixels, atol=1e-6)
+    assert ("no noise is found" in caplog.text) == flat

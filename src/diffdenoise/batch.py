@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diffdenoise import __version__
 from diffdenoise.config import require_teacher
 from diffdenoise.denoiser import Denoiser
@@ -110,7 +108,7 @@ def _denoise_one(
     scan = read_scan(item)
     inner: Progress = lambda _, done, total: progress(f"  {item.name}", done, total)  # noqa: E731
     result = denoiser.denoise_slices(scan.pixels, wanted.sampler, wanted.seed, inner, scan.frames)
-    if np.array_equal(result.pixels, scan.pixels):
+    if result.untouched:
         log.info("%s: no noise is found in it; the result is the scan as it is.", item.name)
     as_bright = result.pixels if result.magnitude is None else result.magnitude
     if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:

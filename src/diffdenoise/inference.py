@@ -32,11 +32,13 @@ class Denoised:
     """A result in the units of the input, (slices, rows, columns).
 
     spread: only where a sampler gave one. magnitude: the same with the floor of Rician noise, where that was taken off.
+    untouched: no noise was found to take away.
     """
 
     pixels: np.ndarray
     spread: np.ndarray | None
     magnitude: np.ndarray | None = None
+    untouched: bool = False
 
 
 def denoise_slices(
@@ -60,7 +62,7 @@ def denoise_slices(
     constant = pixels.min() == pixels.max()  # and so without a range to normalise by
     domain = None if constant else domain_of(model, pixels, frames)
     if domain is None or (_measures_noise(model) and max(domain.level.sigma) <= 0):  # detail to lose, no noise to take
-        return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None)
+        return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None, untouched=True)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
     student = partial(over_symmetries, model.student) if sampler == "ensemble" else model.student
@@ -93,7 +95,7 @@ def weakened(result: Denoised, noisy: np.ndarray, strength: float) -> Denoised:
 
     noisy + strength * (denoised - noisy); the spread shrinks alike. At 1 the result itself.
     """
-    if strength == 1:
+    if strength == 1 or result.untouched:
         return result
     share = np.float32(strength)
     pixels = noisy + share * (result.pixels - noisy)
