@@ -10,7 +10,7 @@ UNUSED = {
     "diffusion": {"hidden_share", "damping"},
     "teacher": {"slices"},
     "student": {"recorruption"},
-    "": {"seed", "sigma", "preset"},
+    "": {"seed", "sigma", "counts", "preset"},
 }
 
 

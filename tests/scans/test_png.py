@@ -80,7 +80,8 @@ def test_units_and_saturation(tmp_path: Path) -> None:
         PIL.Image.fromarray(np.zeros((1, 3), dtype)).save(tmp_path / "a.png")
         scan = read(tmp_path / "a.png")
         assert scan.units == units
-        result = write_scan(scan.with_pixels(np.array([[[-7, 1.4, 1e9]]], np.float32)), tmp_path / "out", PROVENANCE)
+        pixels = np.array([[[-7, 1.4, 1e9]]], np.float32)
+        result = write_scan(scan.with_pixels(pixels), tmp_path / units, PROVENANCE)
         with PIL.Image.open(result) as after:
             assert np.array(after).tolist() == [[0, 1, np.iinfo(dtype).max]]
 
