@@ -43,10 +43,7 @@ Budget = Annotated[
 Sigma = Annotated[float | None, Parameter(help="Noise standard deviation in the scans' units; estimated if not given.")]
 Counts = Annotated[
     float | None,
-    Parameter(
-        help="The noise is counting noise, with so many counts to a unit of the scans: 1 for images of counts, as in "
-        "nuclear medicine. Estimated if not given."
-    ),
+    Parameter(help="Counting noise, so many counts to a unit of the scans: 1 for images of counts. Estimated if not."),
 ]
 Seed = Annotated[int, Parameter(help="Seed of everything random.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]

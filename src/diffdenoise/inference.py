@@ -12,7 +12,7 @@ import torch
 
 from diffdenoise.domain import Domain
 from diffdenoise.model import Model
-from diffdenoise.noise.estimate import constant_level, estimate_noise
+from diffdenoise.noise.estimate import constant_level, level_of
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.rician import rician_sigma, without_floor
@@ -81,13 +81,12 @@ def denoise_slices(
         result[index] = domain.back(clean[0, 0].cpu().numpy()).clip(image.min(), image.max())
         progress(index + 1, len(pixels))
     floor = _floor(model, pixels)
-    strength = 1.0 if sampler == "srds" else model.strength
     if not floor:
-        return weakened(Denoised(result, spread), pixels, strength)
+        return weakened(Denoised(result, spread), pixels, model.strength)
     signal = np.empty_like(result)
     for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
         signal[index] = np.maximum(without_floor(result[index], floor), image.min())
-    return weakened(Denoised(signal, spread, magnitude=result), pixels, strength)
+    return weakened(Denoised(signal, spread, magnitude=result), pixels, model.strength)
 
 
 def weakened(result: Denoised, noisy: np.ndarray, strength: float) -> Denoised:
@@ -113,7 +112,8 @@ def _beside(index: int, slices: int, frames: int, neighbours: int) -> list[int]:
 def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     """The way of a scan (slices, rows, columns) into the model's domain, by the model's rule and the scan's own noise.
 
-    The noise level is the one the user gave, or estimated for the model's hidden patch, or 0 where nothing asks for it.
+    The noise level is the one the user gave, or estimated (for the hidden patch, if there is one), or 0 where nothing
+    asks for it. A scan is scaled by the noise that it shows alone, as in training: it may come without its repetitions.
     """
     config, rule = model.config, model.normalisation
     own = measure_range(pixels)
@@ -124,10 +124,11 @@ def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
         return Domain.of(*rule.apply(own, level.loudest), level, even=False)
     if not _measures_noise(model):
         return Domain.of(*rule.apply(own, 0.0), constant_level(0.0), config.stabilise)
-    level = alone = estimate_noise(pixels)
+    looked = look(pixels)
+    level = alone = level_of(looked)
     if config.stabilise or config.has_teacher:
-        first, again = repetitions(np.split(pixels, frames)) or (pixels, None)
-        level = estimate_noise(first, (config.blind_spot.patch or 1) // 2, again=again)
+        repeated = repetitions(np.split(pixels, frames))
+        level = level_of(look(*repeated) if repeated else looked, (config.blind_spot.patch or 1) // 2)
     return Domain.of(*rule.apply(own, alone.loudest), level, config.stabilise)
 
 

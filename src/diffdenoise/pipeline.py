@@ -84,9 +84,7 @@ def fit(
         seconds = probes(slices.config, slices.store, slices.levels, device)
         planner = Planner(folder / PLAN, key, budget, seconds, slices.count, started)
         made = _train if slices.config.has_teacher else _train_alone
-        model = made(_Run(slices, folder, device, progress, planner), slices.config)
-        model = replace(model, strength=share_borne_out(model, slices, device))
-        save_model(model.to("cpu"), folder / MODEL)
+        save_model(made(_Run(slices, folder, device, progress, planner), slices.config).to("cpu"), folder / MODEL)
 
     with locked(folder):
         if not (folder / MODEL).exists():
@@ -137,7 +135,8 @@ def _train_alone(run: _Run, config: Config) -> Model:
         stage = RecorruptedStage(config.student, slices.store, slices.levels, config.seed)
     student, config = run.trained(stage, "student", 1, config, key)
     rounds = (Round(None, student),)
-    return Model(config, slices.normalisation, ChainTarget("image"), None, rounds, run.history())
+    model = Model(config, slices.normalisation, ChainTarget("image"), None, rounds, run.history())
+    return replace(model, strength=share_borne_out(model, slices, run.device))
 
 
 def _train(run: _Run, config: Config) -> Model:
