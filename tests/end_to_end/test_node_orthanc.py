@@ -10,7 +10,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from benchmarks.faults import orthanc
+from tests.faults import orthanc
 from tests.node.node_checks import Destination, free_port, running, series, uid, wait_for
 
 pytestmark = pytest.mark.skipif(

@@ -64,8 +64,10 @@ def derive(dataset: Any, provenance: Provenance) -> None:
     if dataset.file_meta.TransferSyntaxUID in _ALWAYS_LOSSY:
         dataset.LossyImageCompression = "01"  # once lossy, always lossy
     _swap_words(dataset)
-    dataset.SOPInstanceUID = _uid("image", source_instance, provenance)
-    dataset.SeriesInstanceUID = _uid("series", dataset.get("SeriesInstanceUID") or source_instance, provenance)
+    series = dataset.get("SeriesInstanceUID") or source_instance
+    # by the series, too: careless tools copy an image into a second one under its old UID
+    dataset.SOPInstanceUID = _uid("image", f"{series} {source_instance}", provenance)
+    dataset.SeriesInstanceUID = _uid("series", series, provenance)
     dataset.file_meta = _file_meta(dataset)
     dataset.preamble = b"\0" * 128  # a source's may hold another file's header
     for keyword in (*_STALE, *_SOURCE_MOMENT, *(_OF_ORIGINALS if source_class in _ENHANCED_MR else ())):

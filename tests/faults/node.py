@@ -1,4 +1,4 @@
-"""`python -m benchmarks.faults.node RESULT.json`: the node is killed (SIGKILL) at random moments between two Orthancs.
+"""`python -m tests.faults.node RESULT.json`: the node is killed (SIGKILL) at random moments between two Orthancs.
 
 One Orthanc sends series after series, all of them twice, the other receives what the node makes of them. At the end
 each image must be there denoised exactly once, no original changed, and nothing left in the node's queue.
@@ -30,14 +30,14 @@ from cyclopts import App
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
-from benchmarks.faults.orthanc import Orthanc, free_port, running
+from tests.faults.orthanc import Orthanc, free_port, running
 from diffdenoise import Denoiser, __version__
 from diffdenoise.run_folder import write_json
 
 SLICES = 8
 PASSED = ("incoming", "waiting", "work", "outgoing")  # what an image passes on its way through the spool
 PATIENCE = 900  # seconds for what is left after the last kill
-app = App(name="python -m benchmarks.faults.node", help=__doc__)
+app = App(name="python -m tests.faults.node", help=__doc__)
 
 
 @dataclass

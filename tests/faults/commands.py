@@ -1,6 +1,6 @@
 """Disturb real `diffdenoise fit` and `denoise` at random moments, run them again, and compare with an undisturbed one.
 
-python -m tests.faults.run --kills 50 --seed 0
+python -m tests.faults.commands --kills 50 --seed 0
 
 kill: SIGKILL; interrupt: SIGINT; full: a disk on which no file may grow beyond a random size (RLIMIT_FSIZE). Each is
 done to both commands. The same command then goes on, is disturbed again, and at last left in peace. Afterwards the

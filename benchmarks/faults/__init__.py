@@ -1,1 +1,0 @@
-"""What becomes of the work when the machine, the network or an operator interferes."""
