@@ -10,6 +10,8 @@ from diffdenoise.cli import main
 from tests.conftest import noisy_disks
 from tests.scans.dicom_checks import no_image, series
 
+WRITTEN = ("removed", "spread", "uncertainty")
+
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stop:
@@ -45,16 +47,19 @@ def test_denoise_writes_what_is_asked_for_and_then_has_nothing_to_do(
     scans: Path, smoke_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    command = ["denoise", scans, "--model", smoke_model, "-o", out, "--sampler", "srds", "--spread", "--removed"]
+    command = ["denoise", scans, "--model", smoke_model, "-o", out, "--sampler", "srds"]
+    command += ["--spread", "--removed", "--uncertainty"]
     status, said, _ = run(capsys, *command)
     assert status == 0
-    assert "Wrote 6" in said
-    noisy, denoised, removed, spread = (
+    assert "Wrote 8" in said
+    noisy, denoised, removed, spread, uncertainty = (
         np.load(folder / name)
-        for folder, name in [(scans, "0.npy"), (out, "0.npy"), (out, "0_removed.npy"), (out, "0_spread.npy")]
+        for folder, names in [(scans, ["0.npy"]), (out, ["0.npy", *(f"0_{name}.npy" for name in WRITTEN)])]
+        for name in names
     )
     np.testing.assert_allclose(noisy - denoised, removed, atol=1e-6)
     assert (spread >= 0).all()
+    assert (uncertainty > 0).all()
     sidecar = json.loads((out / "0.npy.json").read_text())
     assert sidecar["settings"]["sampler"] == "srds"
     assert sidecar["model"]

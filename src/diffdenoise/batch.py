@@ -15,7 +15,7 @@ from diffdenoise.errors import ConfigError, ScanError, is_memory_error
 from diffdenoise.inference import Sampler, weakened
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, write_scan
-from diffdenoise.scans.scan import Provenance
+from diffdenoise.scans.scan import MAPS, Provenance
 from diffdenoise.scans.stored import too_large
 from diffdenoise.training.stage import Progress
 
@@ -25,7 +25,7 @@ log = logging.getLogger("diffdenoise")
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which results to write: the denoised scan always, the spread map and the removed noise if asked for.
+    """Which results to write: the denoised scan always; the maps and the removed noise if asked for.
 
     strength: in (0, 1], how much of the removed noise is removed indeed; ConfigError for any other.
     """
@@ -34,6 +34,7 @@ class Wanted:
     seed: int = 0
     spread: bool = False
     removed: bool = False
+    uncertainty: bool = False
     strength: float = 1.0
 
     def __post_init__(self) -> None:
@@ -48,7 +49,7 @@ class Wanted:
     @property
     def quantities(self) -> list[str]:
         """Names as in `Provenance.quantity`."""
-        return ["denoised", *["spread"] * self.spread, *["removed"] * self.removed]
+        return ["denoised", *(name for name in MAPS if getattr(self, name))]
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ def _denoise_one(
     result = weakened(result, scan.pixels, wanted.strength)
     images = {
         "denoised": lambda: result.pixels,
+        "uncertainty": lambda: denoiser.uncertainty(scan.pixels, wanted.seed, inner, scan.frames, wanted.strength),
         "spread": lambda: result.spread,
         "removed": lambda: scan.pixels - result.pixels,  # made when its turn comes: a volume may fill the memory
     }

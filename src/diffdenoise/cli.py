@@ -57,13 +57,11 @@ SamplerChoice = Annotated[
         "eight times slower, and a little better. srds: sample symmetric pairs and fuse; slow."
     ),
 ]
-Spread = Annotated[
-    bool,
-    Parameter(negative=(), help="Also write the spread of the sampled pairs (what the sampler varies, not the error)."),
-]
+Spread = Annotated[bool, Parameter(negative=(), help="Also write the spread of the sampled pairs; not the error.")]
 Strength = Annotated[
     float, Parameter(help="Share of the removed noise that is removed indeed, 0 to 1; less leaves some of it in.")
 ]
+Uncertainty = Annotated[bool, Parameter(negative=(), help="Also write the result's expected error, pixel by pixel.")]
 Removed = Annotated[bool, Parameter(negative=(), help="Also write the removed noise: noisy minus denoised.")]
 
 
@@ -77,6 +75,7 @@ def run(
     sigma: Sigma = None,
     counts: Counts = None,
     sampler: SamplerChoice = "student",
+    uncertainty: Uncertainty = False,
     spread: Spread = False,
     removed: Removed = False,
     strength: Strength = 1.0,
@@ -91,7 +90,7 @@ def run(
     import_all()
     from diffdenoise.batch import Wanted, blocked
 
-    wanted = Wanted(sampler, seed, spread, removed, strength)
+    wanted = Wanted(sampler, seed, spread, removed, uncertainty, strength)
     found, errors = _find(scans, output)
     if problems := blocked(found, output, wanted):
         return _report(problems)
@@ -129,6 +128,7 @@ def denoise(
     model: Annotated[Path, Parameter(help="Model file, run folder, or output folder of `diffdenoise run`.")],
     output: Out,
     sampler: SamplerChoice = "student",
+    uncertainty: Uncertainty = False,
     spread: Spread = False,
     removed: Removed = False,
     strength: Strength = 1.0,
@@ -140,7 +140,7 @@ def denoise(
     from diffdenoise.batch import Wanted
     from diffdenoise.denoiser import Denoiser
 
-    wanted = Wanted(sampler, seed, spread, removed, strength)
+    wanted = Wanted(sampler, seed, spread, removed, uncertainty, strength)
     found, errors = _find(scans, output)
     return _denoise(Denoiser.load(model, device), found, errors, output, wanted)
 

@@ -27,6 +27,7 @@ from diffdenoise.scans.files import Found, find, read_scan
 from diffdenoise.scans.scan import Scan
 from diffdenoise.scans.sidecar import sha256
 from diffdenoise.scans.stored import LARGEST, units_of
+from diffdenoise.uncertainty import uncertainty_of
 
 OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # settings that mean nothing without one
 
@@ -107,6 +108,21 @@ class Denoiser:
         frames: so many volumes of the same places, one after the other.
         """
         return denoise_slices(self.model, pixels, sampler, seed, self.device, partial(progress, "Denoising"), frames)
+
+    def uncertainty(
+        self,
+        pixels: np.ndarray,
+        seed: int = 0,
+        progress: Progress = lambda what, done, total: None,
+        frames: int = 1,
+        strength: float = 1.0,
+    ) -> np.ndarray:
+        """How far the student's result may be from the truth: one standard deviation a pixel, in the pixels' units.
+
+        pixels: (slices, rows, columns), float. What it knows and what not: `diffdenoise.uncertainty`.
+        """
+        told = partial(progress, "Measuring uncertainty")
+        return uncertainty_of(self.model, pixels, seed, self.device, told, frames, strength)
 
     def save(self, path: str | Path) -> Path:
         """Write one self-describing model file (safetensors)."""

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from diffdenoise.domain import Domain
 from diffdenoise.model import Model
@@ -68,10 +69,9 @@ def denoise_slices(
     student = partial(over_symmetries, model.student) if sampler == "ensemble" else model.student
     for index, image in enumerate(pixels):
         if spread is None:
-            seen = [index, *_beside(index, len(pixels), frames, model.config.student.neighbours or 0)]
-            x_noisy = torch.from_numpy(np.stack([domain.into(pixels[number]) for number in seen]))[None].to(device)
+            x_noisy, _ = seen_by_student(model, domain, pixels, index, frames)
             with torch.no_grad():
-                clean = tiled(student, x_noisy)
+                clean = tiled(student, x_noisy.to(device))
         else:
             x_noisy = torch.from_numpy(domain.into(image))[None, None].to(device)
             sampled = sample_slice(model, x_noisy, domain.level, [image_seed(seed, image)])
@@ -80,7 +80,7 @@ def denoise_slices(
         # Magnitudes stay positive, stored ranges suffice. No bias: the noisy extremes lie outside the clean ones.
         result[index] = domain.back(clean[0, 0].cpu().numpy()).clip(image.min(), image.max())
         progress(index + 1, len(pixels))
-    floor = _floor(model, pixels)
+    floor = floor_of(model, pixels)
     if not floor:
         return weakened(Denoised(result, spread), pixels, model.strength)
     signal = np.empty_like(result)
@@ -103,10 +103,14 @@ def weakened(result: Denoised, noisy: np.ndarray, strength: float) -> Denoised:
     return Denoised(pixels, spread, magnitude)
 
 
-def _beside(index: int, slices: int, frames: int, neighbours: int) -> list[int]:
-    """The numbers of the slices seen beside one."""
-    there = (neighbour(index, offset, slices, frames) for offset in offsets(neighbours))
-    return [index if number is None else number for number in there]
+def seen_by_student(
+    model: Model, domain: Domain, pixels: np.ndarray, index: int, frames: int = 1
+) -> tuple[Tensor, list[bool]]:
+    """What the student is given for a slice of a scan: (1, C, H, W), and which channels are that slice itself."""
+    there = (neighbour(index, offset, len(pixels), frames) for offset in offsets(model.config.student.neighbours or 0))
+    seen = [index, *(index if number is None else number for number in there)]
+    x_noisy = torch.from_numpy(np.stack([domain.into(pixels[number]) for number in seen]))[None]
+    return x_noisy, [number == index for number in seen]
 
 
 def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
@@ -139,7 +143,7 @@ def _measures_noise(model: Model) -> bool:
     return asked and not config.level_given
 
 
-def _floor(model: Model, pixels: np.ndarray) -> float:
+def floor_of(model: Model, pixels: np.ndarray) -> float:
     """Sigma of the noise whose floor is to be taken off: as given, or as the scan's own dark background shows it.
 
     0 if it is to stay, or there is no such background.

@@ -30,9 +30,9 @@ from cyclopts import App
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
-from tests.faults.orthanc import Orthanc, free_port, running
 from diffdenoise import Denoiser, __version__
 from diffdenoise.run_folder import write_json
+from tests.faults.orthanc import Orthanc, free_port, running
 
 SLICES = 8
 PASSED = ("incoming", "waiting", "work", "outgoing")  # what an image passes on its way through the spool

@@ -16,7 +16,7 @@ from diffdenoise.errors import ScanError
 from diffdenoise.evaluate import evaluate_scans
 from diffdenoise.scans import bids
 from diffdenoise.scans.files import Found, check_target, find, is_done, read_scan, result_path, write_scan
-from diffdenoise.scans.scan import Provenance
+from diffdenoise.scans.scan import MAPS, Provenance
 from diffdenoise.scans.sidecar import sidecar_path
 from tests.scans.format_checks import PROVENANCE, REMOVED
 
@@ -182,7 +182,7 @@ def test_derived_names_parse_as_bids_and_keep_every_entity(
 ) -> None:
     parts = [f"sub-{subject}", *(f"{key}-{label}" for key, label in entities)]
     source = root / f"{'_'.join([*parts, suffix])}.nii"
-    for quantity in ("denoised", "spread", "removed"):
+    for quantity in ("denoised", *MAPS):
         name = bids.derived_name(source, source.name, quantity)
         assert name == f"{'_'.join([*parts, f'desc-{quantity}', suffix])}.nii"
         assert bids.ours(name)
@@ -191,7 +191,7 @@ def test_derived_names_parse_as_bids_and_keep_every_entity(
     assert bids.derived_name(source, preproc, "denoised") == preproc
 
 
-@pytest.mark.parametrize("quantity", ["denoised", "spread", "removed"])
+@pytest.mark.parametrize("quantity", ["denoised", *MAPS])
 def test_the_schema_of_bids_takes_the_names(quantity: str, tmp_path: Path) -> None:
     schema, rules = pytest.importorskip("bidsschematools.schema"), pytest.importorskip("bidsschematools.rules")
     whole = schema.load_schema()

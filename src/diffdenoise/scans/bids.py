@@ -13,6 +13,7 @@ from typing import Any
 
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.atomic import atomic_file
+from diffdenoise.scans.scan import MAPS
 
 DESCRIPTION = "dataset_description.json"
 COMPANIONS = (".bval", ".bvec")  # of a diffusion series: they are about its volumes, which stay
@@ -21,7 +22,9 @@ _VERSION = "1.10.0"  # of the specification
 _NAME = re.compile(
     r"(?P<entities>sub-[a-zA-Z0-9+]+(?:_[a-z]+-[a-zA-Z0-9+]+)*)_(?P<suffix>[a-zA-Z0-9]+)(?P<ending>\.nii(?:\.gz)?)"
 )
-_OURS = re.compile(r"^sub-.*_desc-[a-zA-Z0-9+]*(denoised|spread|removed)_[a-zA-Z0-9]+\.nii(\.gz)?$", re.IGNORECASE)
+_OURS = re.compile(
+    rf"^sub-.*_desc-[a-zA-Z0-9+]*({'|'.join(['denoised', *MAPS])})_[a-zA-Z0-9]+\.nii(\.gz)?$", re.IGNORECASE
+)
 
 
 def place_of(source: Path) -> str | None:

@@ -12,13 +12,17 @@ _QUANTITIES: dict[str, tuple[str | None, int]] = {
     "denoised": (None, 1000),
     "spread": ("SPREAD", 2000),
     "removed": ("REMOVED", 3000),
+    "uncertainty": ("UNCERTAINTY", 4000),
 }
 
 # Codes of CID 7203 "Image Derivation". It has none for noise reduction by a network; "Smoothing" is the closest true
 # statement (noise is lowered, detail may be), and DerivationDescription says the rest. Spread and removed parts are
-# differences of two images.
-_DERIVATIONS = {"denoised": ("113087", "Smoothing")}
-_DIFFERENCE = ("113062", "Pixel by pixel subtraction")
+# differences of two images. The list may be extended, as for uncertainty.
+_DERIVATIONS = {
+    "denoised": ("113087", "DCM", "Smoothing"),
+    "uncertainty": ("386136009", "SCT", "Standard deviation"),
+}
+_DIFFERENCE = ("113062", "DCM", "Pixel by pixel subtraction")
 
 _ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
 _TOOL = "diffdenoise"
@@ -167,7 +171,7 @@ def _refer(dataset: Any, source_class: str, source_instance: str) -> None:
 
     source = Dataset()
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = source_class, source_instance
-    source.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
+    source.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", "Source image for image processing operation")]
     dataset.SourceImageSequence = [source]
 
 
@@ -175,16 +179,16 @@ def _equipment(provenance: Provenance) -> Any:
     from pydicom import Dataset
 
     item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [_code("109103", "Modifying Equipment")]
+    item.PurposeOfReferenceCodeSequence = [_code("109103", "DCM", "Modifying Equipment")]
     item.Manufacturer = item.ManufacturerModelName = _TOOL
     item.SoftwareVersions = provenance.version[:64]
     item.ContributionDescription = _NOTICE
     return item
 
 
-def _code(value: str, meaning: str) -> Any:
+def _code(value: str, scheme: str, meaning: str) -> Any:
     from pydicom import Dataset
 
     code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
     return code

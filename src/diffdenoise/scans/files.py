@@ -30,9 +30,9 @@ def read_scan(found: Found) -> Scan:
 
 
 def result_path(scan: Scan | Found, folder: Path, quantity: str = "denoised") -> Path:
-    """Where the result goes: ``folder/name``, with ``_spread`` or ``_removed`` before the suffix for those.
+    """Where the result goes: ``folder/name``; for maps with their name before the suffix, such as ``_removed``.
 
-    In BIDS data sets a result has a BIDS name, with ``desc-denoised``, ``desc-spread`` or ``desc-removed``.
+    In BIDS data sets a result has a BIDS name, with ``desc-denoised``, ``desc-removed`` and so on.
     """
     pure = PurePosixPath(scan.name)
     if scan.paths and (derived := bids.derived_name(scan.paths[0], pure.name, quantity)):

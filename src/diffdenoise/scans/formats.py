@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from diffdenoise.scans import dicom, foreign, hdf5, itk, nifti, npy, png, tiff
-from diffdenoise.scans.scan import Provenance, Scan
+from diffdenoise.scans.scan import MAPS, Provenance, Scan
 
 
 class Format(Protocol):
@@ -44,10 +44,8 @@ KINDS: dict[str, Callable[[Path], None]] = {
 }
 
 # PNG cannot hold signed or fractional numbers; formats that are read alone give NIfTI
-OTHER_SUFFIX = {("png", "spread"): ".tiff", ("png", "removed"): ".tiff"}
-OTHER_SUFFIX |= dict.fromkeys(
-    (("foreign", "denoised"), ("foreign", "spread"), ("foreign", "removed")), foreign.RESULT_SUFFIX
-)
+OTHER_SUFFIX = {("png", name): ".tiff" for name in MAPS}
+OTHER_SUFFIX |= {("foreign", name): foreign.RESULT_SUFFIX for name in ("denoised", *MAPS)}
 FOLDERS = frozenset({"dicom"})  # formats whose result is a folder
 
 

@@ -37,12 +37,16 @@ class Scan:
         return replace(self, pixels=pixels)
 
 
+MAPS = ("uncertainty", "spread", "removed")  # what may be written beside a result
+
+
 @dataclass(frozen=True)
 class Provenance:
     """How a result came about; written as a JSON sidecar and, for DICOM, into the tags.
 
     model: fingerprint of the model file; settings: everything else that decides the pixels (sampler, seed, ...).
-    quantity: "denoised", "spread" (half the difference of a symmetric pair) or "removed" (noisy - denoised).
+    quantity: "denoised", "uncertainty" (standard deviation of the error), "spread" (half the difference of a symmetric
+    pair) or "removed" (noisy - denoised).
     """
 
     version: str

@@ -1,0 +1,106 @@
+"""How far a result may be from the truth, pixel by pixel: a map of one standard deviation.
+
+Of E[(f(x_noisy) - x)^2 | x_noisy], f the student, there are two estimates that need no clean image:
+
+    tweedie    sigma^2 df/dx_noisy. For f = E[x | x_noisy] it is the variance of x given x_noisy, exactly (Tweedie's
+               formula, second order). A student that was trained by a level that is too high lets too little through.
+    again      (f(f(x_noisy) + n) - f(x_noisy))^2, n drawn like the noise: the error that f makes where the truth is
+               known, for it is f's own result (a parametric bootstrap). That holds less detail than the scan to lose.
+
+Each is too low for a reason of its own, so the larger one counts. Both are means over a few draws of n and over a few
+pixels. They know the noise that was measured, and the anatomy that f has learned from: what differs from both (grain
+that passes for noise, a lesion unlike all else) is not in the map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from diffdenoise.domain import Domain
+from diffdenoise.inference import domain_of, floor_of, seen_by_student
+from diffdenoise.model import Model
+from diffdenoise.noise.estimate import level_of
+from diffdenoise.noise.looked import look
+from diffdenoise.noise.recorruption import alive, brightness, draw_like
+from diffdenoise.noise.rician import without_floor
+from diffdenoise.rounds import image_seed
+from diffdenoise.tiling import tiled
+
+DRAWS = 8
+SMALL = 0.1  # of the noise; for the derivative
+BLUR = 2.0  # pixels, over which a variance is averaged
+
+
+def uncertainty_of(
+    model: Model,
+    pixels: np.ndarray,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    frames: int = 1,
+    strength: float = 1.0,
+) -> np.ndarray:
+    """Standard deviation of the student's error for a scan (slices, rows, columns), same shape and units.
+
+    0 where there is no noise. It takes 17 passes of the student. strength: of the correction, as given to the user;
+    the model's own comes on top. frames: as in `denoise_slices`.
+    """
+    if pixels.min() == pixels.max():
+        return np.zeros_like(pixels)
+    domain = domain_of(model, pixels, frames)
+    if max(domain.level.sigma) <= 0:  # nobody asked for it so far
+        domain = Domain.of(domain.offset, domain.scale, level_of(look(pixels)), even=False)
+    left, floor = 1 - strength * model.strength, floor_of(model, pixels)
+    result = np.empty(pixels.shape, np.float32)
+    for index, image in enumerate(pixels):
+        x_noisy, own = seen_by_student(model, domain, pixels, index, frames)
+        denoised, variance, noise = _variances(model, domain, x_noisy.to(device), own, image_seed(seed, image))
+        deviation = np.sqrt(variance + left**2 * (noise - variance))
+        result[index] = _in_units(domain, denoised, deviation, floor)
+        progress(index + 1, len(pixels))
+    return result
+
+
+def _variances(
+    model: Model, domain: Domain, x_noisy: Tensor, own: list[bool], seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The student's result, the variance of its error, at most that of the noise, and the latter, (rows, columns)."""
+    level, generator = domain.level, torch.Generator().manual_seed(seed)
+    image = x_noisy[:, :1].cpu()
+    noise = alive(image) * torch.from_numpy(level.variance(brightness(image).numpy()))
+    channels = torch.tensor(own, device=x_noisy.device)[:, None, None]  # neighbours keep the noise that they have
+    x_hat = _student(model, x_noisy)
+    passed, drawn, again = (torch.zeros_like(image) for _ in range(3))
+    for _ in range(DRAWS):
+        n = draw_like(noise.sqrt(), level.width, generator)
+        shift = channels * n.to(x_noisy)
+        change = _student(model, x_noisy + SMALL * shift) - x_hat
+        error = _student(model, torch.where(channels, x_hat.to(x_noisy), x_noisy) + shift) - x_hat
+        passed, drawn, again = passed + n * change / SMALL, drawn + n**2, again + error**2
+    of_noise = noise[0, 0].numpy()
+    tweedie = of_noise * _blurred(passed) / np.maximum(_blurred(drawn), 1e-12)
+    variance = np.maximum(tweedie, _blurred(again) / DRAWS)
+    return x_hat[0, 0].numpy(), np.clip(variance, 0, of_noise), of_noise
+
+
+def _student(model: Model, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return tiled(model.student, x).float().cpu()
+
+
+def _blurred(x: Tensor) -> np.ndarray:
+    return np.asarray(gaussian_filter(x[0, 0].numpy(), BLUR))
+
+
+def _in_units(domain: Domain, denoised: np.ndarray, deviation: np.ndarray, floor: float) -> np.ndarray:
+    """A deviation in the scan's units, and of the signal where a Rician floor was taken off."""
+    spread = domain.spread_back(deviation, denoised)
+    if not floor:
+        return spread
+    result = domain.back(denoised)
+    return (without_floor(result + spread, floor) - without_floor(result - spread, floor)) / 2

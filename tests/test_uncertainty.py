@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.model import Model, Round
+from diffdenoise.model_file import load_model
+from diffdenoise.noise.models import correlated
+from diffdenoise.normalisation import Normalisation
+from diffdenoise.presets import make_config
+from diffdenoise.uncertainty import uncertainty_of
+from tests.conftest import noisy_disks
+
+SIGMA = 0.1
+
+
+class Shrink(nn.Module):
+    """x around 0 by a factor: for white x of variance s^2, and share = s^2 / (s^2 + sigma^2), E[x | x_noisy]."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.share * x[:, :1]
+
+
+def model_of(student: nn.Module, **settings: object) -> Model:
+    """Of images that come to the student as they are."""
+    config = make_config("fast", settings)
+    return Model(config, Normalisation("fixed"), ChainTarget("image"), None, (Round(None, student),))
+
+
+def white(deviation: float, seed: int, slices: int = 2) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, deviation, (slices, 96, 96)).astype(np.float32)
+
+
+@pytest.mark.parametrize("deviation", [0.05, 0.1, 0.3])
+def test_it_is_the_error_of_the_ideal_student(deviation: float) -> None:
+    x = white(deviation, 0)
+    share = deviation**2 / (deviation**2 + SIGMA**2)
+    noisy = x + white(SIGMA, 1)
+    found = uncertainty_of(model_of(Shrink(share), sigma=SIGMA), noisy)
+    error = share * noisy - x
+    assert found.shape == noisy.shape
+    np.testing.assert_allclose(np.sqrt(np.mean(found**2)), error.std(), rtol=0.05)
+    for times, covered in ((1, 0.683), (1.96, 0.95)):
+        assert np.mean(np.abs(error) < times * found) == pytest.approx(covered, abs=0.02)
+
+
+def test_where_a_student_that_lets_nothing_through_is_wrong_its_own_result_shows_it() -> None:
+    class UpsideDown(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return -0.5 * x[:, :1]
+
+    noisy = white(SIGMA, 0)
+    assert uncertainty_of(model_of(UpsideDown(), sigma=SIGMA), noisy).mean() > 0.4 * SIGMA
+
+
+def test_of_correlated_noise_no_more_passes_than_there_is() -> None:
+    generator = torch.Generator().manual_seed(0)
+    noisy = correlated(torch.full((1, 1, 96, 96), 0.5), SIGMA, 1.2, generator).numpy()[0]
+    found = uncertainty_of(model_of(Shrink(1.0)), noisy)
+    assert found.mean() == pytest.approx(SIGMA, rel=0.1)
+
+
+@pytest.mark.parametrize("strength", [0.25, 1.0])
+def test_noise_that_is_left_in_counts(strength: float) -> None:
+    noisy, share = white(0.2, 0) + white(SIGMA, 1), 0.8
+    whole, weaker = (uncertainty_of(model_of(Shrink(share), sigma=SIGMA), noisy, strength=s) for s in (1.0, strength))
+    expected = whole**2 + (1 - strength) ** 2 * (SIGMA**2 - whole**2)
+    np.testing.assert_allclose(weaker**2, expected, rtol=1e-3)
+    held_back = replace(model_of(Shrink(share), sigma=SIGMA), strength=strength)
+    np.testing.assert_allclose(uncertainty_of(held_back, noisy), weaker, rtol=1e-5)
+
+
+def test_it_scales_with_the_scan_and_does_not_depend_on_other_slices(smoke_model: Path) -> None:
+    model, noisy = load_model(smoke_model), noisy_disks()
+    found = uncertainty_of(model, noisy)
+    assert (found >= 0).all()
+    np.testing.assert_allclose(uncertainty_of(model, 1000 * noisy), 1000 * found, rtol=1e-2, atol=1)
+    alone = uncertainty_of(model_of(Shrink(0.5), sigma=SIGMA), noisy[1:2])
+    np.testing.assert_array_equal(uncertainty_of(model_of(Shrink(0.5), sigma=SIGMA), noisy)[1:2], alone)
+
+
+def test_without_noise_there_is_none() -> None:
+    model = model_of(Shrink(0.5), sigma=SIGMA)
+    assert (uncertainty_of(model, np.full((2, 32, 32), 3, np.float32)) == 0).all()
+    masked = white(SIGMA, 0, 1)
+    masked[:, :40] = 0
+    found = uncertainty_of(model, masked)
+    assert found[:, :30].max() < 1e-3 * found[:, 50:].min()
