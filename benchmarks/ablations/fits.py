@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from diffdenoise.pipeline import fit
 from diffdenoise.preparation import Source
 from diffdenoise.presets import make_config
 from diffdenoise.rounds import image_seed
+from diffdenoise.run_folder import key_of
 from diffdenoise.scans.scan import Scan
 
 
@@ -32,6 +35,15 @@ class Fitted:
     def back(self, images: Tensor) -> np.ndarray:
         """Images (N, 1, H, W) as the model sees them to arrays in [0, 1]."""
         return self.domain.back(as_array(images))
+
+
+def without_teacher(lab: Lab, scans: Mapping[str, np.ndarray], overrides: dict[str, Any], frames: int = 1) -> Model:
+    """The preset `fast` at the lab's number of steps, fitted on noisy scans (slices, rows, columns) by name."""
+    student = {"steps": lab.size.student, **overrides.get("student", {})}
+    config = make_config("fast", {**overrides, "student": student})
+    sources = [Source(name, partial(Scan, scan, name, "npy", frames=frames)) for name, scan in scans.items()]
+    folder = lab.folder / f"alone-{key_of(sorted(scans), config.model_dump(mode='json'), frames)}"
+    return fit(sources, config, folder, lab.device).model.to(lab.device)
 
 
 def fitted(lab: Lab, task: Task, name: str, overrides: dict[str, Any]) -> Fitted:

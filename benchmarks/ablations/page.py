@@ -26,6 +26,8 @@ STUDIES = {
     "j": "j_estimators",
     "k": "k_recorruption",
     "l": "l_skewness",
+    "m": "m_uncertainty",
+    "n": "n_neighbours",
 }
 HEAD = """# Ablations
 

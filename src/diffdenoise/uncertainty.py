@@ -15,6 +15,7 @@ that passes for noise, a lesion unlike all else) is not in the map.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from torch import Tensor
 from diffdenoise.domain import Domain
 from diffdenoise.inference import domain_of, floor_of, seen_by_student
 from diffdenoise.model import Model
-from diffdenoise.noise.estimate import level_of
+from diffdenoise.noise.estimate import NoiseLevel, level_of
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.recorruption import alive, brightness, draw_like
 from diffdenoise.noise.rician import without_floor
@@ -59,18 +60,27 @@ def uncertainty_of(
     result = np.empty(pixels.shape, np.float32)
     for index, image in enumerate(pixels):
         x_noisy, own = seen_by_student(model, domain, pixels, index, frames)
-        denoised, variance, noise = _variances(model, domain, x_noisy.to(device), own, image_seed(seed, image))
-        deviation = np.sqrt(variance + left**2 * (noise - variance))
-        result[index] = _in_units(domain, denoised, deviation, floor)
+        found = variances(model, domain.level, x_noisy.to(device), own, image_seed(seed, image))
+        variance = np.clip(np.maximum(found.tweedie, found.again), 0, found.noise)
+        deviation = np.sqrt(variance + left**2 * (found.noise - variance))
+        result[index] = _in_units(domain, found.x_hat, deviation, floor)
         progress(index + 1, len(pixels))
     return result
 
 
-def _variances(
-    model: Model, domain: Domain, x_noisy: Tensor, own: list[bool], seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The student's result, the variance of its error, at most that of the noise, and the latter, (rows, columns)."""
-    level, generator = domain.level, torch.Generator().manual_seed(seed)
+@dataclass(frozen=True)
+class Variances:
+    """The student's result, the two estimates of its error's variance, and the noise's; each (rows, columns)."""
+
+    x_hat: np.ndarray
+    tweedie: np.ndarray
+    again: np.ndarray
+    noise: np.ndarray
+
+
+def variances(model: Model, level: NoiseLevel, x_noisy: Tensor, own: list[bool], seed: int) -> Variances:
+    """For what `seen_by_student` gives, and noise of this level; everything as the student sees it."""
+    generator = torch.Generator().manual_seed(seed)
     image = x_noisy[:, :1].cpu()
     noise = alive(image) * torch.from_numpy(level.variance(brightness(image).numpy()))
     channels = torch.tensor(own, device=x_noisy.device)[:, None, None]  # neighbours keep the noise that they have
@@ -84,8 +94,7 @@ def _variances(
         passed, drawn, again = passed + n * change / SMALL, drawn + n**2, again + error**2
     of_noise = noise[0, 0].numpy()
     tweedie = of_noise * _blurred(passed) / np.maximum(_blurred(drawn), 1e-12)
-    variance = np.maximum(tweedie, _blurred(again) / DRAWS)
-    return x_hat[0, 0].numpy(), np.clip(variance, 0, of_noise), of_noise
+    return Variances(x_hat[0, 0].numpy(), tweedie, _blurred(again) / DRAWS, of_noise)
 
 
 def _student(model: Model, x: Tensor) -> Tensor:
