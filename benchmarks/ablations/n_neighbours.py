@@ -49,7 +49,7 @@ class Case:
 
 def _t1() -> Blocks:
     volume = _load("mri_studyforrest_T1/sub-02_T1w.nii.gz")[0]
-    return {"T1": volume[100:160].copy()}, volume[175:215].copy()
+    return {"T1": volume[200:250].copy()}, volume[270:300].copy()
 
 
 def _weighted() -> Blocks:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffdenoise.errors import ScanError
-from diffdenoise.scans import dicom_derive, dicom_pixels
+from diffdenoise.scans import dicom_derive, dicom_map, dicom_pixels
 from diffdenoise.scans.dicom_kind import check_kind, other_kind
 from diffdenoise.scans.dicom_scale import SignedScale
 from diffdenoise.scans.dicom_series import DEFLATED, check_inflated, has_mark, in_slice_order, quiet
@@ -19,6 +19,7 @@ from diffdenoise.scans.stored import check_size, reading
 __all__ = ["SUFFIXES", "check_kind", "has_mark", "read", "write"]
 
 SUFFIXES: tuple[str, ...] = (".dcm", ".ima")
+MAP_NAME = "map.dcm"  # in a series' folder
 
 _ABSOLUTE = {"CT", "PT"}  # Hounsfield units; activity or uptake
 
@@ -50,9 +51,12 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     """A derived image (PS3.3 C.7.6.1.1.2) for each source file: to `target`, or into it where it is a folder.
 
-    "denoised" keeps stored type and scaling; other quantities are stored as signed 16 bits with a scale of their own
-    (where the source's pixels are floats, as floats).
+    "denoised" keeps stored type and scaling. "uncertainty" and "spread" are one Parametric Map where the sources lie in
+    a patient's space. Everything else is stored as signed 16 bits with a scale of its own (where the source's pixels are
+    floats, as floats).
     """
+    if provenance.quantity in dicom_map.MEANINGS and _write_map(scan, target, provenance):
+        return
     scale = None if provenance.quantity == "denoised" else SignedScale.covering(scan.pixels)
     names = output_names(scan.paths)
     start = 0
@@ -63,6 +67,21 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
             dicom_derive.derive(dataset, provenance)
             _save(dataset, target / name if target.is_dir() else target)
         start += count
+
+
+def _write_map(scan: Scan, target: Path, provenance: Provenance) -> bool:
+    """Write a Parametric Map, if there can be one."""
+    with quiet():
+        datasets = [_load(path) for path in scan.paths]
+        for dataset in datasets:
+            for keyword in dicom_pixels.PIXEL_KEYWORDS:
+                if keyword in dataset:
+                    delattr(dataset, keyword)  # a series' may fill the memory
+        if not dicom_map.is_possible(datasets):
+            return False
+        dataset = dicom_map.parametric_map(datasets, scan.pixels, provenance)
+        _save(dataset, target / MAP_NAME if target.is_dir() else target)
+    return True
 
 
 def output_names(paths: tuple[Path, ...]) -> list[str]:

@@ -25,7 +25,7 @@ _DERIVATIONS = {
 _DIFFERENCE = ("113062", "DCM", "Pixel by pixel subtraction")
 
 _ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
-_TOOL = "diffdenoise"
+TOOL = "diffdenoise"
 _NOTICE = "Research use only, not a medical device"
 
 # signatures and thumbnails of other pixels, padding, and the moment the source file was made
@@ -68,10 +68,7 @@ def derive(dataset: Any, provenance: Provenance) -> None:
     if dataset.file_meta.TransferSyntaxUID in _ALWAYS_LOSSY:
         dataset.LossyImageCompression = "01"  # once lossy, always lossy
     _swap_words(dataset)
-    series = dataset.get("SeriesInstanceUID") or source_instance
-    # by the series, too: careless tools copy an image into a second one under its old UID
-    dataset.SOPInstanceUID = _uid("image", f"{series} {source_instance}", provenance)
-    dataset.SeriesInstanceUID = _uid("series", series, provenance)
+    dataset.SOPInstanceUID, dataset.SeriesInstanceUID = uids(dataset, provenance)
     dataset.file_meta = _file_meta(dataset)
     dataset.preamble = b"\0" * 128  # a source's may hold another file's header
     for keyword in (*_STALE, *_SOURCE_MOMENT, *(_OF_ORIGINALS if source_class in _ENHANCED_MR else ())):
@@ -84,7 +81,42 @@ def derive(dataset: Any, provenance: Provenance) -> None:
 def is_ours(dataset: Any) -> bool:
     """Whether the image was made by diffdenoise; only ContributingEquipmentSequence needs to be read."""
     equipment = dataset.get("ContributingEquipmentSequence") or []
-    return any(item.get("Manufacturer") == _TOOL for item in equipment)
+    return any(item.get("Manufacturer") == TOOL for item in equipment)
+
+
+def uids(source: Any, provenance: Provenance) -> tuple[str, str]:
+    """Of the derived image and its series."""
+    series = source.get("SeriesInstanceUID") or source.SOPInstanceUID
+    # by the series, too: careless tools copy an image into a second one under its old UID
+    return _uid("image", f"{series} {source.SOPInstanceUID}", provenance), _uid("series", series, provenance)
+
+
+def series_of(source: Any, quantity: str) -> tuple[int | None, str]:
+    """Number (None where the source has none, or none can be found) and description of the derived series."""
+    number, offset = source.get("SeriesNumber"), _QUANTITIES[quantity][1]
+    fits = number is not None and 0 <= int(number) < 2**31 - 1 - offset
+    ending = f" {quantity}"
+    description = str(source.get("SeriesDescription") or "")[: 64 - len(ending)].rstrip()
+    return int(number) + offset if fits else None, (description + ending).strip()
+
+
+def sentence(provenance: Provenance) -> str:
+    """For DerivationDescription."""
+    strength = f", strength {provenance.settings['strength']:g}" if "strength" in provenance.settings else ""
+    text = f"{provenance.quantity} by diffdenoise {provenance.version}, model {provenance.model}{strength}. {_NOTICE}."
+    return text[:1024]
+
+
+def equipment(provenance: Provenance) -> Any:
+    """An item of ContributingEquipmentSequence: this software."""
+    from pydicom import Dataset
+
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [_code("109103", "DCM", "Modifying Equipment")]
+    item.Manufacturer = item.ManufacturerModelName = TOOL
+    item.SoftwareVersions = provenance.version[:64]
+    item.ContributionDescription = _NOTICE
+    return item
 
 
 def _uid(of: str, source: str, provenance: Provenance) -> str:
@@ -124,22 +156,18 @@ def _swap_words(dataset: Any) -> None:
 
 
 def _describe(dataset: Any, provenance: Provenance) -> None:
-    word, offset = _QUANTITIES[provenance.quantity]
+    word, _ = _QUANTITIES[provenance.quantity]
     dataset.ImageType = _image_type(dataset.get("ImageType"), word, _is_enhanced(dataset))
     for group in _frame_types(dataset):
         group.FrameType = _image_type(group.FrameType, word, True)
-    description = str(dataset.get("SeriesDescription") or "")
-    ending = f" {provenance.quantity}"
-    dataset.SeriesDescription = (description[: 64 - len(ending)].rstrip() + ending).strip()
-    if dataset.get("SeriesNumber") is not None and 0 <= int(dataset.SeriesNumber) < 2**31 - 1 - offset:
-        dataset.SeriesNumber = int(dataset.SeriesNumber) + offset
-    strength = f", strength {provenance.settings['strength']:g}" if "strength" in provenance.settings else ""
-    text = f"{provenance.quantity} by diffdenoise {provenance.version}, model {provenance.model}{strength}. {_NOTICE}."
-    dataset.DerivationDescription = text[:1024]
+    number, dataset.SeriesDescription = series_of(dataset, provenance.quantity)
+    if number is not None:
+        dataset.SeriesNumber = number
+    dataset.DerivationDescription = sentence(provenance)
     dataset.DerivationCodeSequence = [_code(*_DERIVATIONS.get(provenance.quantity, _DIFFERENCE))]
     dataset.ContributingEquipmentSequence = [
         *(dataset.get("ContributingEquipmentSequence") or []),
-        _equipment(provenance),
+        equipment(provenance),
     ]
 
 
@@ -173,17 +201,6 @@ def _refer(dataset: Any, source_class: str, source_instance: str) -> None:
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = source_class, source_instance
     source.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", "Source image for image processing operation")]
     dataset.SourceImageSequence = [source]
-
-
-def _equipment(provenance: Provenance) -> Any:
-    from pydicom import Dataset
-
-    item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [_code("109103", "DCM", "Modifying Equipment")]
-    item.Manufacturer = item.ManufacturerModelName = _TOOL
-    item.SoftwareVersions = provenance.version[:64]
-    item.ContributionDescription = _NOTICE
-    return item
 
 
 def _code(value: str, scheme: str, meaning: str) -> Any:

@@ -1,0 +1,107 @@
+"""Maps of numbers beside a DICOM series, as a Parametric Map (PS3.3 A.75): floats, in one multi-frame file.
+
+It refers to the source image of each frame, and says what its numbers mean and in which unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from diffdenoise.scans import dicom_derive
+from diffdenoise.scans.scan import Provenance
+
+MEANINGS = {
+    "uncertainty": "Standard deviation of the error of the denoised image",
+    "spread": "Half the difference of two samples, root mean square over the pairs",
+}
+_NEEDED = ("FrameOfReferenceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")  # of a classic image
+_CLASS = "1.2.840.10008.5.1.4.1.1.30"  # Parametric Map Storage
+
+
+def is_possible(datasets: Sequence[Any]) -> bool:
+    """Whether a map can be one: its sources lie in a patient's space, each place once, in parallel."""
+    if any(dataset.SOPClassUID == _CLASS or not all(map(dataset.get, _NEEDED)) for dataset in datasets):
+        return False
+    places = _places(datasets[0]) if len(datasets) == 1 else None
+    if places is None:
+        if not all(
+            dataset.get("NumberOfFrames", 1) in (None, 1) and all(map(dataset.get, _PLACE)) for dataset in datasets
+        ):
+            return False
+        if any(dataset.ImageOrientationPatient != datasets[0].ImageOrientationPatient for dataset in datasets):
+            return False
+        places = [tuple(dataset.ImagePositionPatient) for dataset in datasets]
+    return len(set(places)) == len(places)
+
+
+def parametric_map(datasets: Sequence[Any], pixels: np.ndarray, provenance: Provenance) -> Any:
+    """The dataset of a map (frames, rows, columns), a frame for each source image or frame.
+
+    The same source, model and settings give the same bytes.
+    """
+    import highdicom
+    from pydicom.sr.codedict import codes
+    from pydicom.uid import generate_uid
+
+    first, top = datasets[0], float(pixels.max()) or 1.0
+    meaning = highdicom.pm.RealWorldValueMapping(
+        provenance.quantity[:16], MEANINGS[provenance.quantity], _unit(first), (float(pixels.min()), top), 1.0, 0.0
+    )
+    image, series = dicom_derive.uids(first, provenance)
+    number, description = dicom_derive.series_of(first, provenance.quantity)
+    dataset = highdicom.pm.ParametricMap(
+        datasets,
+        pixels.astype(np.float32),
+        series,
+        number or 1,
+        image,
+        1,
+        dicom_derive.TOOL,
+        dicom_derive.TOOL,
+        provenance.version[:64],
+        "0",
+        contains_recognizable_visual_features=True,  # a head may be known by the map of its edges
+        real_world_value_mappings=[meaning],
+        voi_lut_transformations=[highdicom.VOILUTTransformation(top / 2, top, voi_lut_function="LINEAR_EXACT")],
+        content_description=MEANINGS[provenance.quantity][:64],
+        content_label=provenance.quantity.upper()[:16],
+        derivation=codes.SCT.StandardDeviation,
+        series_description=description,
+    )
+    dataset.DerivationDescription = dicom_derive.sentence(provenance)
+    dataset.ContributingEquipmentSequence = [dicom_derive.equipment(provenance)]
+    dataset.Laterality = first.get("Laterality") or ""
+    for kind, keyword in (("Date", "ContentDate"), ("Time", "ContentTime")):  # not of today: see above
+        setattr(dataset, keyword, first.get(keyword) or first.get(f"Study{kind}") or first.get(f"Series{kind}") or "")
+    for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    organisation = generate_uid(entropy_srcs=["dimensions", str(image)])
+    for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organisation
+    return dataset
+
+
+def _places(dataset: Any) -> list[tuple[float, ...]] | None:
+    """Of the frames of an enhanced image; None for a classic one, or where orientation or spacing differ or lack."""
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
+    frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    if not all(name in shared for name in ("PlaneOrientationSequence", "PixelMeasuresSequence")):
+        return None
+    if not all("PlanePositionSequence" in frame for frame in frames):
+        return None
+    return [tuple(frame.PlanePositionSequence[0].ImagePositionPatient) for frame in frames]
+
+
+def _unit(dataset: Any) -> Any:
+    from pydicom.sr.codedict import codes
+
+    if dataset.get("Modality") == "CT":
+        return codes.UCUM.HounsfieldUnit
+    if dataset.get("Units") == "BQML":
+        return codes.UCUM.BecquerelsPerMilliliter
+    return codes.UCUM.NoUnits
