@@ -52,7 +52,7 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     """A derived image (PS3.3 C.7.6.1.1.2) for each source file: to `target`, or into it where it is a folder.
 
     "denoised" keeps stored type and scaling. "uncertainty" and "spread" are one Parametric Map where the sources lie in
-    a patient's space. Everything else is stored as signed 16 bits with a scale of its own (where the source's pixels are
+    a patient's space. All else is stored as signed 16 bits with a scale of its own (where the source's pixels are
     floats, as floats).
     """
     if provenance.quantity in dicom_map.MEANINGS and _write_map(scan, target, provenance):
