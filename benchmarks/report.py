@@ -91,13 +91,14 @@ At 0.055 T (*lowfield*) there is no reference. What the default takes away there
 it and does (0.33), as anatomy would.
 
 Three rows need a word. The *paper preset* has networks of its own size: on two cores they get the ten steps that each
-stage gets at least, in 650 seconds instead of 180, and what has learned for ten steps is worth nothing (20 dB, less than
-the noisy images). It was tried on one task, and waits for a GPU. SURE is given one level for white noise: where noise is correlated, or weaker in the background
-(Rician), it subtracts more than there is and diverges. Noise2Void has 27.1 dB on colin27 at 25/255 after 20 seconds,
-26.1 after three minutes and 29.0 after 16, which are about the 100 epochs of its tutorials (the plot at the end): on
-the way it shifts the brightness, by 12 of 255 after three minutes and 4 after 16. Still to come, by name (`python -m
-benchmarks.run scratch ensemble unsure n2self zsn2n puca laine supervised-long`), are the
-rows that would make of a few hours of `make bench` most of a day; longer budgets for all; a GPU.
+stage gets at least, in 650 seconds instead of 180, and what has learned for ten steps is worth nothing (20 dB, less
+than the noisy images). It was tried on one task, and waits for a GPU. SURE is given one level for white noise: where
+noise is correlated, or weaker in the background (Rician), it subtracts more than there is and diverges. Noise2Void has
+27.1 dB on colin27 at 25/255 after 20 seconds, 26.1 after three minutes and 29.0 after 16, which are about the 100
+epochs of its tutorials (the plot at the end): on the way it shifts the brightness, by 12 of 255 after three minutes
+and 4 after 16. Still to come, by name (`python -m benchmarks.run scratch ensemble unsure n2self zsn2n puca laine
+supervised-long`), are the rows that would make of a few hours of `make bench` most of a day; longer budgets for all; a
+GPU.
 """
 
 
