@@ -48,17 +48,20 @@ A denoised image keeps class, stored type, scale and padding of its source, and 
 derived, of what, and how (PS3.3 C.7.6.1.1.2). Enhanced MR images lose the tags that only original ones may have, such
 as Echo Pulse Sequence (C.8.13.4): they stand in the source, to which the result refers.
 
-The spread and the removed noise are signed fractions. They are images of the source's class, too: signed 16 bits with
-a slope of their own, and SPREAD or REMOVED in ImageType. A Parametric Map would hold floats, but it is a class of its
-own, multi-frame, that archives take and many viewers do not show; these open wherever the scan itself does, slice
-beside slice. The slope is the finest on which nothing saturates, so that rounding costs at most 1/65000 of the largest
-value; where a source holds floats, so does the map. The class of ultrasound images allows 8 bits alone; its maps break
-that rule, for 8 bits would not hold them.
+The uncertainty and the spread of a series that lies in a patient's space, each place once, are a Parametric Map (PS3.3
+A.75): floats in one file, `map.dcm`, with a frame for each source image, which it refers to, and the unit of its
+numbers. Archives take it; of viewers not all do.
+
+The removed noise is to be looked at beside the scan, and opens wherever that does: it is a series of images of the
+source's class, signed 16 bits with a slope of their own, and REMOVED in ImageType. So are uncertainty and spread where
+no Parametric Map can be (ultrasound, radiographs, series in time). The slope is the finest on which nothing saturates,
+so that rounding costs at most 1/65000 of the largest value; where a source holds floats, so does the map. The class of
+ultrasound images allows 8 bits alone; its maps break that rule, for 8 bits would not hold them.
 
 ## BIDS
 
 A NIfTI file with a BIDS name below a `dataset_description.json` gives results with BIDS names, in the place it has in
-the data set: `sub-01/anat/sub-01_desc-denoised_T1w.nii.gz` (`desc-spread`, `desc-removed`). The JSON file beside holds
+the data set: `sub-01/anat/sub-01_desc-denoised_T1w.nii.gz` (`desc-uncertainty`, `desc-spread`, `desc-removed`). The JSON file beside holds
 what the data set says of the source (RepetitionTime and so on, inherited entries too) and our record under the key
 `diffdenoise`; `.bval` and `.bvec` are copied beside a denoised diffusion series; the output folder becomes a derivative
 data set.
