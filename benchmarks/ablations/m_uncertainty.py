@@ -28,8 +28,8 @@ highest. *Worst tenth*: the share of the squared error that lies in the tenth of
 over the share in the tenth with the largest errors (1: nobody could order them better; 0.23 by chance, if errors were
 Gaussian and all alike). Below, the two estimates of which the map takes the larger one, on their own; a level that is
 wrong; and the pixels of fine details that no training slice has."""
-FINDING = """Where the truth is nearly free of noise itself (Colin27 is the mean of 27 scans) the map covers 90 to 94 % of
-the pixels instead of 95, for it is up to 14 % too small, most at strong noise. With the level right either estimate
+FINDING = """Where the truth is nearly free of noise itself (Colin27 is the mean of 27 scans) the map covers 90 to 94 %
+of the pixels instead of 95, for it is up to 14 % too small, most at strong noise. With the level right either estimate
 would do. With a level 30 % too high the student is held to letting next to nothing through, and Tweedie's formula alone
 covers 31 %; denoised again, the result shows the error, and the map covers 94 %. It tells regions apart and not pixels:
 the worst tenth is found little better than by chance. Of details unlike all that the student has seen it covers 0.6 to

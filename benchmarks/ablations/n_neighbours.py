@@ -19,6 +19,7 @@ from diffdenoise.inference import domain_of, seen_by_student
 from diffdenoise.model import Model
 from diffdenoise.noise.across import neighbours_help
 from diffdenoise.noise.recorruption import alive, brightness, draw_like, recorrupt
+from diffdenoise.noise.repetition import own_noise
 from diffdenoise.quality.reference import foreground
 from diffdenoise.rounds import image_seed
 from diffdenoise.tiling import tiled
@@ -29,8 +30,9 @@ without them; tested on other slices of the head, or on other volumes of the ser
 error is that of `(x_noisy + z) -> x`, noise twice as strong in variance as the scan's, z drawn like the noise that was
 measured: its mean square is the mean of (f(x_noisy + z) - (x_noisy - z))^2 less twice the noise's variance, for what
 is compared with has noise of its own (alpha = 1 in `noise/recorruption.py`). A level that is wrong moves both columns
-alike, and the difference hardly. Errors as a share of that noise, 2 sigma^2; intervals are 95 %, bootstrapped over
-slices."""
+alike, and the difference hardly. *Noise shared* is the correlation of the noise of neighbouring slices, as
+`noise/across.py` sees it: where there is some, noise can be told from a neighbour, which lowers this measure and not
+the error. Errors as a share of that noise, 2 sigma^2; intervals are 95 %, bootstrapped over slices."""
 FINDING = ""
 ALPHA = 1.0
 WAYS = {"without": 0, "with": 1}
@@ -79,12 +81,13 @@ def run(lab: Lab) -> dict[str, Any]:
     """A row a scan."""
     rows = []
     for case in SMALL if lab.size.name == "smoke" else CASES:
-        rows.append({"case": case.name} | lab.cell(f"beside-{case.name}", partial(measure, lab, case), case.name))
+        figures = lab.cell(f"beside-{case.name}", partial(measure, lab, case), case.name)
+        rows.append({"case": case.name} | figures | lab.cell(f"own-{case.name}", partial(shared, case), case.name))
     return {"rows": rows}
 
 
 def measure(lab: Lab, case: Case) -> dict[str, Any]:
-    """Each way's error, the difference with its interval, and what a fit would choose."""
+    """Each way's error, and the difference with its interval."""
     train, test = case.blocks()
     risks = {}
     for way, neighbours in WAYS.items():
@@ -96,7 +99,16 @@ def measure(lab: Lab, case: Case) -> dict[str, Any]:
     return {way: float(of.mean()) for way, of in risks.items()} | {
         "change": float(change.mean()),
         "interval": [float(end) for end in np.quantile(means, (0.025, 0.975))],
-        "chosen": all(neighbours_help(volume) for volume in train.values()),
+    }
+
+
+def shared(case: Case) -> dict[str, Any]:
+    """How far the noise of neighbouring slices correlates, and what a fit would choose."""
+    volumes = list(case.blocks()[0].values())
+    own = np.median([ratio for volume in volumes for ratio in own_noise(volume[:-1], volume[1:])])
+    return {
+        "correlation": float((1 - own**2) / (1 + own**2)),
+        "chosen": bool(sum(map(neighbours_help, volumes)) > len(volumes) / 2),
     }
 
 
@@ -140,11 +152,12 @@ def tables(result: dict[str, Any]) -> str:
             row["case"],
             *(f"{row[way]:.3f}" for way in WAYS),
             f"{row['change']:+.3f} ({row['interval'][0]:+.3f}, {row['interval'][1]:+.3f})",
+            f"{row['correlation']:.2f}",
             "with" if row["chosen"] else "without",
         ]
         for row in result["rows"]
     ]
-    return markdown(["scan", *(f"error {way}" for way in WAYS), "change", "a fit chooses"], body)
+    return markdown(["scan", *(f"error {way}" for way in WAYS), "change", "noise shared", "a fit chooses"], body)
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
