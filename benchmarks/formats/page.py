@@ -62,9 +62,9 @@ ultrasound images allows 8 bits alone; its maps break that rule, for 8 bits woul
 
 A NIfTI file with a BIDS name below a `dataset_description.json` gives results with BIDS names, in the place it has in
 the data set: `sub-01/anat/sub-01_desc-denoised_T1w.nii.gz` (`desc-uncertainty`, `desc-spread`, `desc-removed`). The
-JSON file beside holds what the data set says of the source (RepetitionTime and so on, inherited entries too) and our record under the key
-`diffdenoise`; `.bval` and `.bvec` are copied beside a denoised diffusion series; the output folder becomes a derivative
-data set.
+JSON file beside holds what the data set says of the source (RepetitionTime and so on, inherited entries too) and our
+record under the key `diffdenoise`; `.bval` and `.bvec` are copied beside a denoised diffusion series; the output
+folder becomes a derivative data set.
 """
 
 
