@@ -33,12 +33,12 @@ is compared with has noise of its own (alpha = 1 in `noise/recorruption.py`). A 
 alike, and the difference hardly. *Noise shared* is the correlation of the noise of neighbouring slices, as
 `noise/across.py` sees it: where there is some, noise can be told from a neighbour, which lowers this measure and not
 the error. Errors as a share of that noise, 2 sigma^2; intervals are 95 %, bootstrapped over slices."""
-FINDING = """In the diffusion volumes the noise of a slice is its own, but for 0.10, and the neighbours take a quarter of the
-error away (0.41 to 0.30 of the noise, 1.3 dB; of that the shared noise can explain 0.01). In the T1 of 3 T and the
-low-field scan the noise of neighbours correlates, by 0.36 and 0.62: they were interpolated, as their corners without
-any tissue show as well (0.5 at low field, by hand). There a fit sees single slices, and is right to: what the table
-gains with neighbours is their knowledge of the noise, which would stay in the result. Two neighbours that correlate
-by 0.36 tell 2 x 0.36^2 of a slice's noise, which is the 0.12 seen here (a share of 2 sigma^2)."""
+FINDING = """In the diffusion volumes the noise of a slice is its own, but for 0.10, and the neighbours take a quarter
+of the error away (0.41 to 0.30 of the noise, 1.3 dB; of that the shared noise can explain 0.01). In the T1 of 3 T and
+the low-field scan the noise of neighbours correlates, by 0.36 and 0.62: they were interpolated, as their corners
+without any tissue show as well (0.5 at low field, by hand). There a fit sees single slices, and is right to: what the
+table gains with neighbours is their knowledge of the noise, which would stay in the result. Two neighbours whose noise
+correlates by 0.36 tell 2 x 0.36^2 = 0.26 of a slice's, which is 0.13 in this unit; 0.12 is seen."""
 ALPHA = 1.0
 WAYS = {"without": 0, "with": 1}
 RESAMPLED = 2000
