@@ -11,7 +11,7 @@ from typing import Any
 from diffdenoise import __version__
 from diffdenoise.config import require_teacher
 from diffdenoise.denoiser import Denoiser
-from diffdenoise.errors import ConfigError, ScanError, is_memory_error
+from diffdenoise.errors import ConfigError, ScanError, is_memory_error, reason_of
 from diffdenoise.inference import Sampler, weakened
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, write_scan
@@ -94,7 +94,9 @@ def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted:
         except ScanError as error:
             outcome.failed.append(error)
         except OSError as error:
-            outcome.failed.append(ScanError(item.name, f"cannot be processed ({error})", "Mend this and run again."))
+            outcome.failed.append(
+                ScanError(item.name, f"cannot be processed ({reason_of(error)})", "Mend this and run again.")
+            )
         except (MemoryError, RuntimeError) as error:
             if not is_memory_error(error):
                 raise

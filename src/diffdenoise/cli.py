@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from diffdenoise import __version__
 from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, ScanError, is_memory_error
-from diffdenoise.interrupt import import_all
+from diffdenoise.interrupt import import_all, not_at_the_end
 from diffdenoise.text import printable
 
 if TYPE_CHECKING:
@@ -300,6 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         _complain("Interrupted. Nothing is lost: the same command again goes on where it stopped.")
         status = 130
+    not_at_the_end()
     sys.exit(status if isinstance(status, int) else 0)
 
 

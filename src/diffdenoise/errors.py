@@ -33,6 +33,16 @@ class RunError(DiffdenoiseError):
     """A run folder is locked, or its content does not belong to this run."""
 
 
+def reason_of(error: Exception) -> str:
+    """In one line, the system's own words if it spoke: libraries wrap them in theirs, some in a whole traceback."""
+    cause: BaseException | None = error if isinstance(error, OSError) else None
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def is_memory_error(error: BaseException) -> bool:
     """Whether memory ran out; PyTorch says so in a RuntimeError of many words."""
     return isinstance(error, MemoryError) or "memory" in str(error).lower()

@@ -1,7 +1,12 @@
-"""Ctrl-C while PyTorch is imported: PyTorch aborts the process if it comes in between, so it is heard after that."""
+"""Ctrl-C where Python would not get to answer it.
+
+While PyTorch is imported it is heard afterwards, for PyTorch aborts the process if it comes in between. And when all is
+done and said, while Python itself is ending, it is not heard: the status would deny what was done.
+"""
 
 from __future__ import annotations
 
+import atexit
 import signal
 import threading
 
@@ -19,3 +24,8 @@ def import_all() -> None:
             signal.signal(signal.SIGINT, before)
     if asked:
         raise KeyboardInterrupt
+
+
+def not_at_the_end() -> None:
+    """From when the interpreter ends, no more Ctrl-C."""
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import ScanError, reason_of
 from diffdenoise.scans import bids, sidecar
 from diffdenoise.scans.atomic import atomic_file, atomic_folder
 from diffdenoise.scans.find import Found, find
@@ -68,7 +68,7 @@ def write_scan(scan: Scan, folder: Path, provenance: Provenance) -> Path:
     try:
         _write(scan, folder, target, provenance)
     except OSError as error:
-        fault = f"cannot be written ({error.strerror or error})"
+        fault = f"cannot be written ({reason_of(error)})"
         raise ScanError(
             target, fault, "Check free space and rights, or choose another output folder with -o."
         ) from error
@@ -78,7 +78,7 @@ def write_scan(scan: Scan, folder: Path, provenance: Provenance) -> Path:
         raise too_large(target) from error
     except Exception as error:  # a format's library met something unforeseen: it must not stop the other scans
         raise ScanError(
-            target, f"cannot be written ({error})", "Check that its source files did not change."
+            target, f"cannot be written ({reason_of(error)})", "Check that its source files did not change."
         ) from error
     return target
 

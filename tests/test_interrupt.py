@@ -1,0 +1,23 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import atexit, os, signal
+from diffdenoise.interrupt import not_at_the_end
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))  # runs after what is registered later
+{guard}
+print("done")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no signal to send")
+@pytest.mark.parametrize(("guard", "heard"), [("not_at_the_end()", False), ("", True)])
+def test_when_all_is_done_an_interrupt_changes_nothing(guard: str, heard: bool) -> None:
+    command = [sys.executable, "-c", PROGRAM.format(guard=guard)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "done"
+    assert ("KeyboardInterrupt" in done.stderr or done.returncode == -signal.SIGINT) == heard
