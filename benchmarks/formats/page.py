@@ -56,7 +56,7 @@ The removed noise is to be looked at beside the scan, and opens wherever that do
 source's class, signed 16 bits with a slope of their own, and REMOVED in ImageType. So are uncertainty and spread where
 no Parametric Map can be (ultrasound, radiographs, series in time). The slope is the finest on which nothing saturates,
 so that rounding costs at most 1/65000 of the largest value; where a source holds floats, so does the map. The class of
-ultrasound images allows 8 bits alone; its maps break that rule, for 8 bits would not hold them.
+ultrasound images allows 8 bits alone, without a sign: there 128 means zero, and rounding costs up to 1/254.
 
 ## BIDS
 

@@ -39,6 +39,7 @@ _FLOATS = {
     "DoubleFloatPixelData": (0x7FE00009, "OD", "DoubleFloat"),
 }
 PIXEL_KEYWORDS = ("PixelData", *_FLOATS)
+_OF_EIGHT_BITS = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.3.1")  # ultrasound, of one frame and more
 
 
 def shape_of(dataset: Any) -> tuple[int, int, int]:
@@ -89,7 +90,7 @@ def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None
     """Put pixels (frames, rows, columns; physical) into the dataset, uncompressed.
 
     Without a scale the stored type, its meaning and padding stay, and values saturate at BitsStored. With one the type
-    becomes signed 16 bits (floats stay floats), and padding becomes zero.
+    becomes signed 16 bits (floats stay floats, and ultrasound has 8 bits without a sign), and padding becomes zero.
     """
     original, words = stored_frames(dataset), stored_words(dataset)
     padding = _padding(dataset, words)
@@ -102,8 +103,9 @@ def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None
         result = np.where(padding, 0, pixels).astype(original.dtype)
         _forget_offsets(dataset)
     else:
-        result = np.clip(np.rint(pixels.astype(np.float64) / scale.slope), -32768, 32767).astype(np.int16)
-        result[padding] = 0
+        scale = scale.in_eight_bits() if dataset.SOPClassUID in _OF_EIGHT_BITS else scale
+        result = scale.stored(pixels)
+        result[padding] = scale.zero
         _set_signed(dataset, scale, float(np.abs(pixels).max()))
     _discard(dataset, _PIXEL_DEPENDENT)
     _set_pixel_data(dataset, result)
@@ -126,11 +128,14 @@ def _set_pixel_data(dataset: Any, stored: np.ndarray) -> None:
 def _set_signed(dataset: Any, scale: SignedScale, peak: float) -> None:
     from pydicom import Dataset
 
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+    bits = 8 * scale.type.itemsize
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
+    dataset.PixelRepresentation = int(scale.zero == 0)
     for item in (dataset, *groups(dataset)):
         _discard(item, (*_SCALE_DEPENDENT, "PixelValueTransformationSequence", "FrameVOILUTSequence"))
     transformation, window = Dataset(), Dataset()
-    transformation.RescaleIntercept, transformation.RescaleSlope = "0", f"{scale.slope:.8e}"
+    transformation.RescaleSlope = f"{scale.slope:.8e}"
+    transformation.RescaleIntercept = f"{-scale.zero * scale.slope:.8e}" if scale.zero else "0"
     transformation.RescaleType = "HU" if dataset.get("Modality") == "CT" else "US"
     window.WindowCenter, window.WindowWidth = "0", f"{max(2 * peak, scale.slope):.8e}"
     if dataset.get("SharedFunctionalGroupsSequence"):

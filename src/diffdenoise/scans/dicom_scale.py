@@ -58,9 +58,15 @@ class Table:
 
 @dataclass(frozen=True)
 class SignedScale:
-    """A linear scale that fits a signed quantity into 16 bits: physical = stored * slope."""
+    """A linear scale that fits a signed quantity into 16 or 8 bits: physical = (stored - zero) * slope."""
 
     slope: float
+    zero: int = 0  # the stored number that means 0; without one, numbers are signed
+
+    @property
+    def type(self) -> np.dtype[Any]:
+        """Of the stored numbers."""
+        return np.dtype(np.uint8 if self.zero else np.int16)
 
     @classmethod
     def covering(cls, pixels: np.ndarray) -> SignedScale:
@@ -68,6 +74,17 @@ class SignedScale:
         peak = max(abs(float(pixels.min())), abs(float(pixels.max())))
         # DICOM writes the slope in at most 16 characters: round it up there, so that the peak still fits
         return cls(float(f"{peak / 32767 * (1 + 1e-7):.8e}") if peak > 0 else 1.0)
+
+    def in_eight_bits(self) -> SignedScale:
+        """As coarse as 8 bits without a sign need it."""
+        # five digits, so that 128 times as much has a place in DICOM to the last digit, and zero comes back as zero
+        return SignedScale(float(f"{self.slope * 32767 / 127:.4e}"), zero=128)
+
+    def stored(self, pixels: np.ndarray) -> np.ndarray:
+        """The nearest stored numbers."""
+        limits = np.iinfo(self.type)
+        nearest = np.rint(pixels.astype(np.float64) / self.slope) + self.zero
+        return np.clip(nearest, limits.min, limits.max).astype(self.type)
 
 
 def scales(dataset: Any) -> list[Rescale | Table]:
