@@ -24,6 +24,8 @@ def test_arrays_keep_shape_and_dtype(denoiser: Denoiser, shape: tuple[int, ...],
     result = denoiser.denoise(image)
     assert result.shape == image.shape
     assert result.dtype == image.dtype
+    uncertainty = denoiser.uncertainty(image)
+    assert (uncertainty.shape, uncertainty.dtype) == (image.shape, np.float32)
     assert np.array_equal(image, before)
 
 

@@ -127,7 +127,7 @@ def _denoise_one(
     result = weakened(result, scan.pixels, wanted.strength)
     images = {
         "denoised": lambda: result.pixels,
-        "uncertainty": lambda: denoiser.uncertainty(scan.pixels, wanted.seed, inner, scan.frames, wanted.strength),
+        "uncertainty": lambda: denoiser.uncertainty(scan, strength=wanted.strength, seed=wanted.seed, progress=inner),
         "spread": lambda: result.spread,
         "removed": lambda: scan.pixels - result.pixels,  # made when its turn comes: a volume may fill the memory
     }

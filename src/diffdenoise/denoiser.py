@@ -111,18 +111,23 @@ class Denoiser:
 
     def uncertainty(
         self,
-        pixels: np.ndarray,
+        image: np.ndarray | Scan,
+        *,
+        strength: float = 1.0,
         seed: int = 0,
         progress: Progress = lambda what, done, total: None,
-        frames: int = 1,
-        strength: float = 1.0,
     ) -> np.ndarray:
-        """How far the student's result may be from the truth: one standard deviation a pixel, in the pixels' units.
+        """How far the student's result may be from the truth: one standard deviation a pixel, float32.
 
-        pixels: (slices, rows, columns), float. What it knows and what not: `diffdenoise.uncertainty`.
+        image: as for `denoise`; the map has its shape and units. strength: the share of the removed noise that is
+        removed indeed. What the map knows and what not: `diffdenoise.uncertainty`.
         """
+        whole, frames = (
+            (image.pixels, image.frames) if isinstance(image, Scan) else (image, math.prod(image.shape[:-3]))
+        )
         told = partial(progress, "Measuring uncertainty")
-        return uncertainty_of(self.model, pixels, seed, self.device, told, frames, strength)
+        found = uncertainty_of(self.model, _as_slices(whole), seed, self.device, told, frames, strength)
+        return found.reshape(whole.shape)
 
     def save(self, path: str | Path) -> Path:
         """Write one self-describing model file (safetensors)."""
