@@ -36,11 +36,11 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         with reading(path, "DICOM"), quiet():
             dataset = _load(path)
             pixels = dicom_pixels.physical(dataset)
+            units = "absolute" if dataset.get("Modality") in _ABSOLUTE else "arbitrary"
         if frames and pixels.shape[1:] != frames[0].shape[1:]:
             fault = f"has {pixels.shape[1:]} pixels where its series has {frames[0].shape[1:]}"
             raise ScanError(path, fault, "Put images of different sizes in folders of their own.")
         frames.append(pixels)
-        units = "absolute" if dataset.get("Modality") in _ABSOLUTE else "arbitrary"
     counts = tuple(len(pixels) for pixels in frames)
     stack = frames[0] if len(frames) == 1 else np.concatenate(frames)
     volumes = volumes if set(counts) == {1} else 1

@@ -68,9 +68,23 @@ def _load(path: Path) -> Any:
         if not 2 <= len(image.shape) <= most:
             fault = f"has {len(image.shape)} dimensions, 2 to {most} are read"
             raise ScanError(path, fault, "Convert it to NIfTI (MINC: with mnc2nii).")
-        if not np.isfinite(image.affine).all():
-            raise ScanError(path, "does not say where its voxels lie (no affine)", "Convert it to NIfTI by hand.")
+        if not _has_place(image.affine):
+            fault = "does not say where its voxels lie (no affine, or none that NIfTI can hold)"
+            raise ScanError(path, fault, "Convert it to NIfTI by hand.")
     return image
+
+
+def _has_place(affine: np.ndarray) -> bool:
+    import nibabel
+    from nibabel.spatialimages import HeaderDataError
+
+    if not np.isfinite(affine).all():
+        return False
+    try:
+        nibabel.Nifti1Header().set_qform(affine)
+    except HeaderDataError:
+        return False
+    return True
 
 
 def _held(path: Path) -> int:
