@@ -89,6 +89,15 @@ def test_it_scales_with_the_scan_and_does_not_depend_on_other_slices(smoke_model
     np.testing.assert_array_equal(uncertainty_of(model_of(Shrink(0.5), sigma=SIGMA), noisy)[1:2], alone)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 7), (2, 2, 2), (1, 3, 3), (1, 2, 40)])
+def test_the_smallest_images_have_one(smoke_model: Path, shape: tuple[int, ...]) -> None:
+    noisy = np.random.default_rng(0).normal(0, SIGMA, shape).astype(np.float32)
+    for model in (model_of(Shrink(0.5), sigma=SIGMA), load_model(smoke_model)):
+        found = uncertainty_of(model, noisy)
+        assert found.shape == shape
+        assert np.isfinite(found).all()
+
+
 def test_without_noise_there_is_none() -> None:
     model = model_of(Shrink(0.5), sigma=SIGMA)
     assert (uncertainty_of(model, np.full((2, 32, 32), 3, np.float32)) == 0).all()

@@ -55,4 +55,5 @@ def alive(x_noisy: Tensor) -> Tensor:
 def brightness(x_noisy: Tensor) -> Tensor:
     """How bright each place of (N, 1, H, W) is, mostly free of its own noise."""
     half = BRIGHTNESS // 2
-    return avg_pool2d(pad(x_noisy, 4 * [half], "reflect"), BRIGHTNESS, 1)
+    mode = "reflect" if min(x_noisy.shape[-2:]) > half else "replicate"
+    return avg_pool2d(pad(x_noisy, 4 * [half], mode), BRIGHTNESS, 1)
