@@ -91,6 +91,7 @@ def test_a_class_that_the_receiver_does_not_take_does_not_hold_up_another(tmp_pa
     spool.denoised("t", {path.name: Path(shutil.copy(path, tmp_path / path.name)) for path in paths})
     with Destination(contexts=(CTImageStorage,)).running() as destination, forwarding(spool, destination):
         wait_for(lambda: len(destination.stored) == 2)
+        wait_for(lambda: len(spool.outgoing()) == 2)  # the receiver has it a moment before the sender knows
         assert {uid(path) for path in spool.outgoing()} == set(uids)
 
 
