@@ -35,8 +35,8 @@ alone covers 31 %; denoised again, the result shows the error, and the map cover
 pixels: the worst tenth is found little better than by chance. Of details unlike all that the student has seen it
 covers 0.6 to 0.9: they are lost without a trace in the map. (The MNI152 slices carry such details, so that less of the
 error is predicted there.) Radiographs are left out, for their references have a grain of 4 to 5/255 that passes for
-noise: there nobody knows the truth (by hand, 120 s of training, 25/255 and 200 counts: 0.85 and 0.71 covered, the
-grain counted as signal)."""
+noise: there nobody knows the truth (by hand, 120 s of training, 25/255 and 200 counts: about 0.85 and 0.71 covered,
+the grain counted as signal)."""
 LOW, HIGH = 0.77, 1.3  # times the level
 TIMES = 1.96
 

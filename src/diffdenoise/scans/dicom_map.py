@@ -15,7 +15,7 @@ from diffdenoise.scans.scan import Provenance
 
 MEANINGS = {
     "uncertainty": "Standard deviation of the error of the denoised image",
-    "spread": "Half the difference of two samples, root mean square over the pairs",
+    "spread": "Half the difference of two samples, RMS over the pairs",
 }
 _NEEDED = ("FrameOfReferenceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")  # of a classic image
