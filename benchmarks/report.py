@@ -12,12 +12,14 @@ import numpy as np
 from benchmarks.methods import METHODS
 from benchmarks.tasks import FULL
 from benchmarks.writing import markdown, panels
+from diffdenoise.run_folder import key_of
 
 RESAMPLINGS = 2000
 LEVELS = ("gaussian-6", "gaussian-15", "gaussian-25", "gaussian-50")
 PLOTTED = "colin27 gaussian-25"  # the task of the plots over time
 COLOURS = {"classical": "0.5", "self-supervised": "C0", "ours": "C3", "bound": "C2"}
 Record = dict[str, Any]
+OLD = "°"
 Table = dict[str, dict[str, Record]]  # task -> method -> record
 
 HEAD = """# Benchmark
@@ -122,13 +124,23 @@ def write_report(results: Path, docs: Path) -> None:
 def _read(folder: Path) -> Table:
     order = [task.name for task in FULL]
     found: Table = {}
+    device, seconds = folder.name.removesuffix("s").split("-")
     for file in sorted(folder.glob("*/*.json")):
         record = json.loads(file.read_text())
+        record["outdated"] = _outdated(record, device, float(seconds))
         found.setdefault(record["task"], {})[file.stem] = record
     place = lambda task: order.index(task) if task in order else len(order)  # noqa: E731
     return {
         task: {name: found[task][name] for name in METHODS if name in found[task]} for task in sorted(found, key=place)
     }
+
+
+def _outdated(record: Record, device: str, seconds: float) -> bool:
+    """Whether the method has another revision by now than the one that was measured."""
+    task = next((task for task in FULL if task.name == record["task"]), None)
+    revision = METHODS[record["method"]].revision
+    keys = (key_of(task.key, record["method"], revision, s, device) for s in (seconds, int(seconds))) if task else ()
+    return task is not None and record.get("key") not in tuple(keys)
 
 
 def _budget(name: str, table: Table, plots: Path) -> list[str]:
@@ -144,7 +156,7 @@ def _budget(name: str, table: Table, plots: Path) -> list[str]:
         f"On {machines}, at {commits}; {minutes:.0f} minutes of training and denoising in all."
         + (f" Other\nprocesses took at most {max(others):.0%} of the machine while a method ran." if others else ""),
         "PSNR in dB, mean and half the width of its interval (one patient alone has none). Bold: the best of those\n"
-        "that were told nothing.",
+        f"that were told nothing.{_marks(every)}",
         _main_table(referred, "psnr_foreground", ".2f", spread=True),
         "The same as a difference from this project's default, paired by patient:",
         _difference_table(referred),
@@ -190,9 +202,19 @@ def _main_table(table: Table, measure: str, form: str, spread: bool = False) -> 
         text = f"{np.mean(values):{form}}"
         if interval and spread:
             text += f" ± {(interval[1] - interval[0]) / 2:{form}}"
-        return f"**{text}**" if best[task] == method else text
+        text = f"**{text}**" if best[task] == method else text
+        return text + OLD * bool(table[task][method].get("outdated"))
 
     return _by_method(table, cell)
+
+
+def _marks(records: list[Record]) -> str:
+    old = any(record.get("outdated") and "images" in record for record in records)
+    return (
+        f" {OLD}: measured before the method's last change (for those\nthat train a network, of the network)."
+        if old
+        else ""
+    )
 
 
 def _best(records: dict[str, Record], measure: str) -> str | None:
@@ -216,7 +238,8 @@ def _difference(records: dict[str, Record], method: str, other: str) -> str:
         return _absent(records.get(method))
     differences = [mine[patient] - theirs[patient] for patient in theirs]
     interval = _interval(differences)
-    return f"{np.mean(differences):+.2f}" + (" ({:+.2f}, {:+.2f})".format(*interval) if interval else "")
+    text = f"{np.mean(differences):+.2f}" + (" ({:+.2f}, {:+.2f})".format(*interval) if interval else "")
+    return text + OLD * any(records[name].get("outdated", False) for name in (method, other))
 
 
 def _gap_table(table: Table) -> str:

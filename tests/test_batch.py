@@ -10,6 +10,7 @@ from torch import nn
 
 from diffdenoise.batch import Wanted, denoise_scans
 from diffdenoise.denoiser import Denoiser
+from diffdenoise.errors import ConfigError
 from diffdenoise.model import Round
 from diffdenoise.model_file import load_model
 from diffdenoise.noise.models import rician
@@ -45,6 +46,23 @@ def test_a_wrong_brightness_is_told_and_a_floor_that_was_taken_off_is_not_one(
     assert ("brighter or darker" in caplog.text) == (factor > 1)
     sidecar = json.loads((tmp_path / "out" / "scan.npy.json").read_text())
     assert ("noise_floor" in sidecar["settings"]) == (floor == "remove")
+
+
+def test_a_map_of_an_earlier_result_is_told(
+    smoke_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    np.save(tmp_path / "scan.npy", noisy_disks(1)[0])
+    found, _ = find([tmp_path / "scan.npy"])
+    denoiser = Denoiser(load_model(smoke_model), "cpu")
+    for wanted in (Wanted(removed=True), Wanted(removed=True), Wanted(strength=0.5)):
+        assert "earlier" not in caplog.text
+        denoise_scans(denoiser, found, tmp_path / "out", wanted, lambda what, done, total: None)
+    assert "scan_removed.npy: is of an earlier result" in caplog.text
+
+
+def test_the_map_of_uncertainty_is_not_of_samples() -> None:
+    with pytest.raises(ConfigError, match="spread"):
+        Wanted(sampler="srds", uncertainty=True)
 
 
 @pytest.mark.parametrize("flat", [True, False])

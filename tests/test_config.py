@@ -31,6 +31,7 @@ def test_overrides_replace_single_settings() -> None:
         ({"sigma": 0.1, "counts": 200}, "sigma and counts"),
         ({"diffusion": 3}, "diffusion"),
         ({"rounds": 2, "student": {"learns_from": "recorrupted"}}, "rounds"),
+        ({"student": {"start": "synthetic", "width": 32}}, "weights to start from"),
     ],
 )
 def test_a_wrong_setting_is_named(overrides: dict, named: str) -> None:

@@ -36,6 +36,20 @@ def test_integers_are_saturated_never_wrapped(denoiser: Denoiser) -> None:
     assert result[4:24].min() > 100
 
 
+def test_numbers_that_floats_do_not_hold_come_back(denoiser: Denoiser) -> None:
+    image = noisy_disks(slices=1)[0]
+    whole = (image * 1e6).astype(np.int32)
+    whole[:20, :20] = np.iinfo(np.int32).max
+    assert denoiser.denoise(whole).min() > -(2**24)
+    assert (denoiser.denoise(np.full((20, 20), 2**24 + 1, np.int32)) == 2**24 + 1).all()
+
+
+def test_a_weaker_strength_leaves_that_share_in(denoiser: Denoiser) -> None:
+    noisy = noisy_disks(slices=1)
+    full, half = denoiser.denoise(noisy), denoiser.denoise(noisy, strength=0.5)
+    np.testing.assert_allclose(half, (noisy + full) / 2, atol=1e-6)
+
+
 def test_a_scan_gives_a_scan(denoiser: Denoiser) -> None:
     scan = Scan(noisy_disks(), "a.npy", "npy")
     result = denoiser.denoise(scan)
@@ -73,6 +87,8 @@ def test_srds_is_another_result_and_its_seed_matters(denoiser: Denoiser) -> None
         (np.zeros((8, 8), complex), ScanError),
         (np.zeros((8, 8), bool), ScanError),
         (np.full((20, 20), np.nan), ScanError),
+        (np.full((20, 20), np.inf, np.float16), ScanError),
+        (np.zeros((20, 20, 3), np.uint8), ScanError),
         ([], ConfigError),
         (["a.png", np.zeros((20, 20))], ConfigError),
         ("no/such/file.png", ScanError),

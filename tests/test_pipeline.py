@@ -59,6 +59,8 @@ def test_a_finished_fit_does_nothing_and_a_changed_setting_redoes_what_depends_o
         f"/{stage}/" in name for name in changed for stage in ("slices", "blind_spot", "diffusion", "teacher")
     )
     assert fingerprint(tmp_path) != first
+    (kept,) = tmp_path.glob("model-*.safetensors")  # results that were made by it name it
+    assert load_model(kept).fingerprint() == first
 
 
 def test_the_same_fit_elsewhere_gives_the_same_model(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_nothing_but_bad_scans_is_an_error_that_says_why(tmp_path: Path) -> None
         fit([broken()], make_config("smoke"), tmp_path, "cpu")
 
 
-def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     np.save(tmp_path / "noisy.npy", noisy_disks())
     (tmp_path / "settings.toml").write_text("[blind_spot]\nsteps = 5000\n")
     options = ["-o", str(tmp_path / "run"), "--preset", "smoke", "--config", str(tmp_path / "settings.toml")]
@@ -152,7 +154,7 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command again goes on" in said
+    assert "The same command again goes on" in said
     assert "Traceback" not in said
 
 

@@ -49,5 +49,5 @@ def test_a_level_that_is_given_leaves_the_correlation_to_be_found(tmp_path: Path
     slices = prepared(tmp_path, Scan(image, "a", "npy"), sigma=0.2)
     (level,) = slices.levels
     assert level.typical * slices.normalisation.scale == pytest.approx(0.2)
-    assert level.width == pytest.approx(0.8, rel=0.1)
+    assert level.widths == pytest.approx((0.8, 0.8), rel=0.1)
     assert level.reach >= 1

@@ -70,6 +70,26 @@ def test_of_correlated_noise_no_more_passes_than_there_is() -> None:
     assert found.mean() == pytest.approx(SIGMA, rel=0.1)
 
 
+@pytest.mark.parametrize("told", [{}, {"sigma": SIGMA}])
+def test_correlated_noise_passes_a_filter_as_it_does_whether_its_strength_was_told_or_not(told: dict) -> None:
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.avg_pool2d(x[:, :1], 3, 1, 1, count_include_pad=False)
+
+    clean, generator = torch.full((3, 1, 96, 96), 0.5), torch.Generator().manual_seed(0)
+    noisy = correlated(clean, SIGMA, 1.2, generator)
+    error = (Mean()(noisy) - clean).std().item()
+    assert uncertainty_of(model_of(Mean(), **told), noisy[:, 0].numpy()).mean() == pytest.approx(error, rel=0.15)
+
+
+def test_what_repetitions_share_is_no_noise() -> None:
+    ramp = np.linspace(0, 5, 96, dtype=np.float32)
+    texture = (ramp > 2.5) * white(0.3, 0)
+    series = np.concatenate([ramp + texture + white(SIGMA, seed) for seed in (1, 2, 3, 4)])
+    assert uncertainty_of(model_of(Shrink(1.0)), series, frames=4).mean() == pytest.approx(SIGMA, rel=0.15)
+    assert uncertainty_of(model_of(Shrink(1.0)), series).mean() > 1.5 * SIGMA
+
+
 @pytest.mark.parametrize("strength", [0.25, 1.0])
 def test_noise_that_is_left_in_counts(strength: float) -> None:
     noisy, share = white(0.2, 0) + white(SIGMA, 1), 0.8

@@ -37,12 +37,12 @@ class Fitted:
         return self.domain.back(as_array(images))
 
 
-def without_teacher(lab: Lab, scans: Mapping[str, np.ndarray], overrides: dict[str, Any], frames: int = 1) -> Model:
+def without_teacher(lab: Lab, scans: Mapping[str, np.ndarray], overrides: dict[str, Any]) -> Model:
     """The preset `fast` at the lab's number of steps, fitted on noisy scans (slices, rows, columns) by name."""
     student = {"steps": lab.size.student, **overrides.get("student", {})}
     config = make_config("fast", {**overrides, "student": student})
-    sources = [Source(name, partial(Scan, scan, name, "npy", frames=frames)) for name, scan in scans.items()]
-    folder = lab.folder / f"alone-{key_of(sorted(scans), config.model_dump(mode='json'), frames)}"
+    sources = [Source(name, partial(Scan, scan, name, "npy")) for name, scan in scans.items()]
+    folder = lab.folder / f"alone-{key_of(sorted(scans), config.model_dump(mode='json'))}"
     return fit(sources, config, folder, lab.device).model.to(lab.device)
 
 

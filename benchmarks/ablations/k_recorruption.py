@@ -93,7 +93,7 @@ class Single(RecorruptedStage):
         """Mean square error."""
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop)
         crops = self.noisy.crops(boxes)
-        z = torch.cat([self._noise(crop[None], box.scan, generator) for crop, box in zip(crops, boxes, strict=True)])
+        z = torch.cat([self._noise(crop[None], box, generator) for crop, box in zip(crops, boxes, strict=True)])
         given, wanted = recorrupt(crops, z, self.settings.recorruption)
         scale = (z / self.settings.recorruption).square().mean()
         return ((self.network(self.place(given)).float() - self.place(wanted)) ** 2).mean() / scale.to(self.device)
@@ -129,7 +129,7 @@ def _figures(
     lab: Lab, kind: type[Stage], task: Task, alpha: float = ALPHAS[0], factor: float = 1.0, width: float = 0.0
 ) -> dict[str, Any]:
     settings: StudentSettings = lab.settings("student", recorruption=alpha)
-    level = NoiseLevel((0.0,), (factor * task.sigma / 255,), width=width)
+    level = NoiseLevel((0.0,), (factor * task.sigma / 255,), widths=(width, width))
     of = (kind.__name__, task.name, settings.model_dump(), factor, width)
     measure = lambda: {"psnr": task.psnr(denoised(lab, kind, task, settings, level, key_of(*of)))}  # noqa: E731
     return lab.cell(f"alone-{kind.__name__}", measure, *of)

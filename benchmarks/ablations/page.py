@@ -28,6 +28,7 @@ STUDIES = {
     "l": "l_skewness",
     "m": "m_uncertainty",
     "n": "n_neighbours",
+    "o": "o_network",
 }
 HEAD = """# Ablations
 

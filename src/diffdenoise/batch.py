@@ -14,7 +14,7 @@ from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError, is_memory_error, reason_of
 from diffdenoise.inference import Sampler, weakened
 from diffdenoise.quality.reference_free import worst_bias
-from diffdenoise.scans.files import Found, check_target, is_done, read_scan, write_scan
+from diffdenoise.scans.files import Found, check_target, is_done, read_scan, result_path, write_scan
 from diffdenoise.scans.scan import MAPS, Provenance
 from diffdenoise.scans.stored import too_large
 from diffdenoise.training.stage import Progress
@@ -38,6 +38,8 @@ class Wanted:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.uncertainty and self.sampler == "srds":
+            raise ConfigError("The map of uncertainty is that of the student's result; of samples, take the spread.")
         if not 0 < self.strength <= 1:
             raise ConfigError(f"strength is more than 0 and at most 1, not {self.strength:g}.")
 
@@ -83,13 +85,16 @@ def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted:
     outcome, fingerprint = Outcome(), denoiser.model.fingerprint()
     settings = _settings(denoiser, wanted)
     for number, item in enumerate(found):
-        provenances = [Provenance(__version__, fingerprint, settings, quantity) for quantity in wanted.quantities]
+        provenances = [
+            Provenance(__version__, fingerprint, settings | _of_map(wanted, quantity), quantity)
+            for quantity in wanted.quantities
+        ]
         try:
-            for quantity in wanted.quantities:
-                check_target(item, out, quantity)
             if all(is_done(item, out, provenance) for provenance in provenances):
                 outcome.unchanged.append(item.name)
             else:
+                for quantity in wanted.quantities:
+                    check_target(item, out, quantity)
                 outcome.written.extend(_denoise_one(denoiser, item, out, wanted, provenances, progress))
         except ScanError as error:
             outcome.failed.append(error)
@@ -136,7 +141,15 @@ def _denoise_one(
         pixels = images[provenance.quantity]()
         assert pixels is not None
         paths.append(write_scan(scan.with_pixels(pixels), out, provenance))
+    for quantity in set(MAPS).difference(wanted.quantities):
+        if (old := result_path(item, out, quantity)).exists():
+            log.warning("%s: is of an earlier result. Ask for it again with --%s, or delete it.", old, quantity)
     return paths
+
+
+def _of_map(wanted: Wanted, quantity: str) -> dict[str, Any]:
+    """What decides a map of uncertainty beside what decides the result; the first seed goes unsaid, as above."""
+    return {"map_seed": wanted.seed} if quantity == "uncertainty" and wanted.seed else {}
 
 
 def _settings(denoiser: Denoiser, wanted: Wanted) -> dict[str, Any]:

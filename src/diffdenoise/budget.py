@@ -28,8 +28,8 @@ CORRECTED_AT = (0.25, 0.5, 0.75, 0.9)  # of the time planned for a stage
 
 
 def parse_budget(text: str) -> float:
-    """Seconds from "90", "90s", "10m", "1.5h" or "1h30m". Raises ConfigError."""
-    match = re.fullmatch(r"(?:(\d+\.?\d*)h)?(?:(\d+\.?\d*)m)?(?:(\d+\.?\d*)s?)?", text.strip().lower())
+    """Seconds from "90s", "10m", "1.5h" or "1h30m"; a number alone could be either. Raises ConfigError."""
+    match = re.fullmatch(r"(?:(\d+\.?\d*)h)?(?:(\d+\.?\d*)m)?(?:(\d+\.?\d*)s)?", text.strip().lower())
     hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds
     if total <= 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from cyclopts import App, Parameter
 from diffdenoise import __version__
 from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, ScanError, is_memory_error
 from diffdenoise.interrupt import import_all, not_at_the_end
-from diffdenoise.text import printable
+from diffdenoise.text import printable, tell_in_plain_lines
 
 if TYPE_CHECKING:
     from diffdenoise.batch import Outcome, Wanted
@@ -38,7 +37,7 @@ Preset = Annotated[
     ),
 ]
 Budget = Annotated[
-    str | None, Parameter(help="Time for the whole fit, such as 10m or 1h30m, instead of the preset's steps.")
+    str | None, Parameter(help="Time for the whole fit, such as 90s, 10m or 1h30m, instead of the preset's steps.")
 ]
 Sigma = Annotated[float | None, Parameter(help="Noise standard deviation in the scans' units; estimated if not given.")]
 Counts = Annotated[
@@ -59,7 +58,8 @@ SamplerChoice = Annotated[
 ]
 Spread = Annotated[bool, Parameter(negative=(), help="Also write the spread of the sampled pairs; not the error.")]
 Strength = Annotated[
-    float, Parameter(help="Share of the removed noise that is removed indeed, 0 to 1; less leaves some of it in.")
+    float,
+    Parameter(help="Share of the removed noise that is removed indeed, above 0, to 1; less leaves some of it in."),
 ]
 Uncertainty = Annotated[bool, Parameter(negative=(), help="Also write the result's expected error, pixel by pixel.")]
 Removed = Annotated[bool, Parameter(negative=(), help="Also write the removed noise: noisy minus denoised.")]
@@ -150,32 +150,38 @@ def evaluate(
     results: Annotated[Path, Parameter(help="A result, or a folder of results.")],
     *,
     reference: Annotated[Path, Parameter(help="The reference, or a folder with references of the same names.")],
-    noisy: Annotated[Path | None, Parameter(help="The noisy input, or a folder of inputs, to compare with.")] = None,
+    noisy: Annotated[
+        Path | None, Parameter(help="The noisy input, or a folder of inputs: figures before and after.")
+    ] = None,
     data_range: Annotated[
-        Literal["fastMRI", "unit"],
-        Parameter(help="fastMRI: the reference volume's maximum. unit: 1 for images in [0, 1], 255 for 8-bit ones."),
+        Literal["fastMRI", "unit"] | float,
+        Parameter(
+            help="fastMRI: the reference volume's maximum. unit: 1 for images in [0, 1], 255 for 8-bit. Or a number."
+        ),
     ] = "fastMRI",
     json: Annotated[Path | None, Parameter(help="Write the figures to this file, too.")] = None,
 ) -> int:
     """Compare results with references: PSNR and SSIM, over the whole image and inside the foreground."""
-    from diffdenoise.evaluate import evaluate_scans, figures_table
+    from diffdenoise.evaluate import evaluate_scans, figures_table, finite
 
     rows, errors = evaluate_scans(results, reference, noisy, data_range)
+    if rows:
+        _print(figures_table(rows, data_range))
     if json is not None:
         from diffdenoise.run_folder import write_json
 
-        write_json(json, {"data_range": data_range, "scans": rows})
-    if rows:
-        _print(figures_table(rows, data_range))
+        write_json(json, {"data_range": data_range, "scans": finite(rows)})
     return _report(errors)
 
 
 @app.command
-def info(file: Annotated[Path, Parameter(help="A scan, a folder of scans, a model file or a run folder.")]) -> int:
+def info(
+    files: Annotated[list[Path], Parameter(help="Scans, folders, model files or run folders.", negative=())],
+) -> int:
     """Say what a scan or a model is: format, size, range, estimated noise; or how the model was trained."""
     from diffdenoise.describe import describe
 
-    tables, errors = describe(file)
+    tables, errors = describe(files)
     for table in tables:
         _print(table)
     return _report(errors)
@@ -281,9 +287,7 @@ def clean(folder: Annotated[Path, Parameter(help="A run folder, or the output fo
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors made for users are printed without a traceback, the exit status says how it went."""
-    package = logging.getLogger("diffdenoise")
-    package.handlers = [_Tell()]
-    package.setLevel(logging.INFO)
+    tell_in_plain_lines()
     try:
         status = app(arguments, result_action="return_value")
     except DiffdenoiseError as error:
@@ -298,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain("Out of memory. Take smaller scans, a smaller preset or --config, or a machine with more memory.")
         status = 1
     except KeyboardInterrupt:
-        _complain("Interrupted. Nothing is lost: the same command again goes on where it stopped.")
+        _complain("Interrupted. The same command again goes on; of a training at most the last half minute is lost.")
         status = 130
     not_at_the_end()
     sys.exit(status if isinstance(status, int) else 0)
@@ -376,13 +380,6 @@ def _report(messages: Sequence[ScanError | str]) -> int:
     for message in dict.fromkeys(failed):
         _complain(message)
     return 1 if failed else 0
-
-
-class _Tell(logging.Handler):
-    """Messages of the package as plain lines on stderr, whatever that is at the moment (progress bars replace it)."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), file=sys.stderr, flush=True)
 
 
 def _print(table: Any) -> None:

@@ -16,7 +16,7 @@ from diffdenoise.budget import parse_budget
 from diffdenoise.config import Config
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError, LeftAlone, ScanError
-from diffdenoise.inference import Denoised, Sampler, denoise_slices
+from diffdenoise.inference import Denoised, Sampler, denoise_slices, weakened
 from diffdenoise.model import Model
 from diffdenoise.model_file import load_model, save_model
 from diffdenoise.pipeline import Progress, fit
@@ -26,7 +26,7 @@ from diffdenoise.run_folder import find_model
 from diffdenoise.scans.files import Found, find, read_scan
 from diffdenoise.scans.scan import Scan
 from diffdenoise.scans.sidecar import sha256
-from diffdenoise.scans.stored import LARGEST, units_of
+from diffdenoise.scans.stored import LARGEST, to_stored, units_of
 from diffdenoise.uncertainty import uncertainty_of
 
 OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # settings that mean nothing without one
@@ -80,20 +80,22 @@ class Denoiser:
                 done = fit(sources, config, Path(temporary), device, seconds, progress)
         return cls(done.model, device, done.skipped)
 
-    def denoise(self, image: np.ndarray | Scan, *, sampler: Sampler = "student", seed: int = 0) -> Any:
+    def denoise(
+        self, image: np.ndarray | Scan, *, sampler: Sampler = "student", seed: int = 0, strength: float = 1.0
+    ) -> Any:
         """The denoised image: array in, array out, Scan in, Scan out; same shape, units and (for arrays) dtype.
 
         Integer arrays are rounded and saturated. sampler "student" is one forward pass; "ensemble" the mean of eight,
-        of the slice turned and mirrored; "srds" samples and fuses.
+        of the slice turned and mirrored; "srds" samples and fuses. strength: the share of the removed noise, in (0, 1],
+        that is removed indeed.
         """
         if isinstance(image, Scan):
-            return image.with_pixels(self.denoise_slices(image.pixels, sampler, seed, frames=image.frames).pixels)
-        frames = math.prod(image.shape[:-3])
-        pixels = self.denoise_slices(_as_slices(image), sampler, seed, frames=frames).pixels.reshape(image.shape)
-        if image.dtype.kind in "iu":
-            limits = np.iinfo(image.dtype)
-            pixels = np.clip(np.rint(pixels), limits.min, limits.max)
-        return pixels.astype(image.dtype)
+            whole = self.denoise_slices(image.pixels, sampler, seed, frames=image.frames)
+            return image.with_pixels(weakened(whole, image.pixels, strength).pixels)
+        image = np.asarray(image)
+        pixels, frames = _as_slices(image), math.prod(image.shape[:-3])
+        result = weakened(self.denoise_slices(pixels, sampler, seed, frames=frames), pixels, strength).pixels
+        return to_stored(result, image.reshape(pixels.shape)).reshape(image.shape)
 
     def denoise_slices(
         self,
@@ -122,9 +124,8 @@ class Denoiser:
         image: as for `denoise`; the map has its shape and units. strength: the share of the removed noise that is
         removed indeed. What the map knows and what not: `diffdenoise.uncertainty`.
         """
-        whole, frames = (
-            (image.pixels, image.frames) if isinstance(image, Scan) else (image, math.prod(image.shape[:-3]))
-        )
+        whole = image.pixels if isinstance(image, Scan) else np.asarray(image)
+        frames = image.frames if isinstance(image, Scan) else math.prod(whole.shape[:-3])
         told = partial(progress, "Measuring uncertainty")
         found = uncertainty_of(self.model, _as_slices(whole), seed, self.device, told, frames, strength)
         return found.reshape(whole.shape)
@@ -202,9 +203,12 @@ def _as_slices(image: np.ndarray) -> np.ndarray:
         raise ScanError(
             "The array",
             f"has shape {image.shape} and dtype {image.dtype}",
-            "Images are real numbers in arrays (rows, columns) or (..., slices, rows, columns).",
+            "Images are real numbers in arrays (rows, columns) or (..., slices, rows, columns); for files use "
+            "diffdenoise.scans.files or the command line.",
         )
-    if not (np.abs(image) <= LARGEST).all():
+    if image.ndim == 3 and image.shape[-1] in (3, 4) and min(image.shape[:2]) > 4:
+        raise ScanError("The array", f"of shape {image.shape} looks like a colour picture", "Give one channel of it.")
+    if not (np.abs(image) <= np.float64(LARGEST)).all():  # as a plain number it would be infinite to float16
         fault = f"holds NaN, infinite values, or some beyond {LARGEST:g}"
         raise ScanError("The array", fault, "Replace them, for example by 0.")
     return image.reshape(-1, *image.shape[-2:]).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ from diffdenoise.scans.scan import Scan
 from diffdenoise.text import plain
 
 
-def describe(path: Path) -> tuple[list[Table], list[ScanError]]:
-    """Tables for a model file, a run folder, or each scan under a path; and what could not be read.
+def describe(paths: Sequence[Path]) -> tuple[list[Table], list[ScanError]]:
+    """Tables for model files, run folders, and each scan under the paths; and what could not be read.
 
-    Raises ModelError, RunError or ScanError if there is nothing at all to describe.
+    Raises ModelError, RunError or ScanError where a path has nothing at all to describe.
     """
+    each = [_describe(path) for path in paths]
+    return [table for tables, _ in each for table in tables], [error for _, errors in each for error in errors]
+
+
+def _describe(path: Path) -> tuple[list[Table], list[ScanError]]:
     if path.suffix == ".safetensors" or _is_run(path):
         return [_table(str(path), _model_facts(read_header(find_model(path))))], []
     found, errors = find([path])
@@ -55,7 +61,7 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         "slices x rows x columns": f"{slices} x {rows} x {columns}"
         + (f", {scan.frames} volumes of {slices // scan.frames}" if scan.frames > 1 else ""),
         "range": f"{scan.pixels.min():g} to {scan.pixels.max():g}",
-        "units": "absolute (equal numbers mean the same in every scan)" if scan.units == "absolute" else "arbitrary",
+        "units": scan.units + (" (equal numbers mean the same in every scan)" if scan.units != "arbitrary" else ""),
         "noise level": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness)",
         "noise kind": trend.kind,
         "noise": said,

@@ -72,9 +72,16 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
     alone = look(slices) if looked.pure else looked
     loudest = level_of(alone).loudest if looked.pure else level.loudest
     faults = tuple(finding.message for finding in check_noise(first, level, looked))
-    trend = trend_of(alone, level)
+    trend = trend_of(alone, level, looked if looked.pure else None)
     neighbours = neighbours_help(slices[: len(slices) // frames])
     return Diagnosis(as_its_kind(level, trend), trend, faults, loudest, again is not None, neighbours)
+
+
+def as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diagnosis:
+    """With the noise that the user has told, if so; own: the scan's range, (offset, scale)."""
+    if config.sigma is not None:
+        return with_sigma(found, config.sigma)
+    return found if config.counts is None else with_counts(found, config.counts, sum(own))
 
 
 def with_sigma(found: Diagnosis, sigma: float) -> Diagnosis:
@@ -86,7 +93,7 @@ def with_sigma(found: Diagnosis, sigma: float) -> Diagnosis:
 
 def with_counts(found: Diagnosis, counts: float, brightest: float) -> Diagnosis:
     """Where it is known to be counting noise, so many `counts` to a unit, but not how far correlated."""
-    level = replace(counting_level(counts, brightest), reach=found.level.reach, width=found.level.width)
+    level = replace(counting_level(counts, brightest), reach=found.level.reach, widths=found.level.widths)
     return replace(found, level=level, loudest=level.loudest, trend=Trend("poisson", lam=counts))
 
 
@@ -109,7 +116,9 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
         why["student.neighbours"] = "The slices above and below are looked at, too, for their noise is their own."
     if kind in GROWING:
         why["stabilise"] = "Its level is not evened out: where we measured that, it gained nothing."
-    noise = f"The noise looks {pixels}, and {IN_WORDS[kind]}."
+    weakest, strongest = (f"{end([one.level.typical for one in found]):.3g}" for end in (min, max))
+    strength = weakest if weakest == strongest else f"{weakest} to {strongest}"
+    noise = f"The noise has a standard deviation of {strength}. It looks {pixels}, and {IN_WORDS[kind]}."
     if kind == "rician":
         why["noise_floor"] = "What the noise adds to dark places, its floor, is taken off the result."
     if any(one.repeated for one in found):

@@ -17,6 +17,10 @@ class OtherKind(ScanError):
     """A file that is no image to denoise, but a report, a mask, a colour picture, ..."""
 
 
+class OwnResult(OtherKind):
+    """A result of our own that lies among the scans."""
+
+
 class LeftAlone(ScanError):
     """Such a file that was found in a folder: told, but no failure."""
 

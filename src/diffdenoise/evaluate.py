@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from rich.table import Table
 
 from diffdenoise.errors import ConfigError, LeftAlone, ScanError
+from diffdenoise.quality.reference import Convention, foreground, noise_kept, scores
 from diffdenoise.quality.reference import data_range as choose_range
-from diffdenoise.quality.reference import foreground, noise_kept, scores
 from diffdenoise.scans.files import Found, find, read_scan, result_path
 from diffdenoise.text import plain
 
 Row = dict[str, Any]
+BEFORE = "noisy_"  # before the name of a figure of the noisy image
 
 
 def evaluate_scans(
-    results: Path, reference: Path, noisy: Path | None, convention: Literal["fastMRI", "unit"]
+    results: Path, reference: Path, noisy: Path | None, convention: Convention
 ) -> tuple[list[Row], list[ScanError]]:
     """One row of figures per result that has a reference, and what went wrong with the others.
 
-    Folders are matched by the relative names that the scans' results have; two single files are taken as a pair
-    whatever their names.
+    Folders are matched by the relative names that the scans' results have, without the desc-denoised of BIDS; two
+    single files, and two folders of one DICOM series each, are taken as a pair whatever their names.
     Raises ScanError if results or references are missing altogether.
     """
     found, errors = _found(results)
-    references = _by_name(reference, found)
-    inputs = _by_name(noisy, found) if noisy else {}
+    references = _by_name(reference, results, found)
+    inputs = _by_name(noisy, results, found) if noisy else {}
     rows = []
     for item in found:
         try:
-            name = _matched(item)
+            name = _matched(item, results)
             if name not in references:
                 raise ScanError(item.paths[0], "has no reference of the same name", f"Put one into {reference}.")
+            if noisy and name not in inputs:
+                errors.append(ScanError(item.paths[0], "has no noisy input of the same name", f"Put one into {noisy}."))
             rows.append(_evaluate(item, references[name], inputs.get(name), convention))
         except ScanError as error:
             errors.append(error)
@@ -50,28 +53,33 @@ def _found(path: Path) -> tuple[list[Found], list[ScanError]]:
     return found, errors
 
 
-def _by_name(path: Path, wanted: list[Found]) -> dict[str, Found]:
+def _by_name(path: Path, results: Path, wanted: list[Found]) -> dict[str, Found]:
     found, _ = _found(path)
     if len(found) == len(wanted) == 1:
-        return {_matched(wanted[0]): found[0]}
-    return {_matched(item): item for item in found}
+        files = path.is_file() and results.is_file()
+        if files or found[0].format == wanted[0].format == "dicom":
+            return {_matched(wanted[0], results): found[0]}
+    return {_matched(item, path): item for item in found}
 
 
-def _matched(item: Found) -> str:
-    """Formats that are read alone have results of another."""
-    return result_path(item, Path()).as_posix()
+def _matched(item: Found, base: Path) -> str:
+    """The name of its result, for formats that are read alone have results of another; series lie below the base."""
+    name = result_path(item, Path()).as_posix().replace("_desc-denoised", "")
+    return name.removeprefix(f"{base.resolve().name}/") if item.format == "dicom" else name
 
 
-def _evaluate(item: Found, reference: Found, noisy: Found | None, convention: Literal["fastMRI", "unit"]) -> Row:
+def _evaluate(item: Found, reference: Found, noisy: Found | None, convention: Convention) -> Row:
     truth = read_scan(reference)
     result = _same_shape(item, truth.pixels)
-    as_stored = truth.pixels.astype(np.uint8) if truth.units == "absolute" and truth.format == "png" else truth.pixels
+    as_stored = truth.pixels.astype(np.uint8) if truth.units == "8-bit" else truth.pixels
     span = choose_range(as_stored, convention)
     mask = foreground(truth.pixels)
     row: Row = {"scan": item.name, **scores(result, truth.pixels, span, mask)}
     if noisy is not None:
         before = _same_shape(noisy, truth.pixels)
-        row.update({f"noisy_{key}": value for key, value in scores(before, truth.pixels, span, mask).items()})
+        if np.array_equal(before, truth.pixels):
+            raise ScanError(noisy.paths[0], "is the reference itself", "Give the scan before denoising as --noisy.")
+        row.update({BEFORE + key: value for key, value in scores(before, truth.pixels, span, mask).items()})
         row["noise_kept"] = noise_kept(result, truth.pixels, before)
     return row
 
@@ -85,20 +93,30 @@ def _same_shape(item: Found, truth: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def figures_table(rows: list[Row], convention: str) -> Table:
+def figures_table(rows: list[Row], convention: Convention) -> Table:
     """The figures for the terminal, with their mean."""
     table = Table(title=f"PSNR in dB and SSIM, data range: {convention}", title_justify="left")
-    keys = [key for key in rows[0] if key != "scan"]
+    keys = list(dict.fromkeys(key.removeprefix(BEFORE) for row in rows for key in row if key != "scan"))
     table.add_column("scan")
     for key in keys:
         table.add_column(key.replace("_", " "), justify="right")
-    for row in rows:
+    means = {
+        key: float(np.mean([row[key] for row in rows if key in row]))
+        for key in dict.fromkeys(key for row in rows for key in row if key != "scan")
+    }
+    for row in [*rows, {"scan": "mean", **means}] if len(rows) > 1 else rows:
+        if row["scan"] == "mean":
+            table.add_section()
         table.add_row(plain(row["scan"]), *(_figure(key, row.get(key)) for key in keys))
-    if len(rows) > 1:
-        means = {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
-        table.add_section()
-        table.add_row("mean", *(_figure(key, means[key]) for key in keys))
+        if any(key.startswith(BEFORE) for key in row):
+            table.add_row("  before", *(_figure(key, row.get(BEFORE + key)) for key in keys))
     return table
+
+
+def finite(rows: list[Row]) -> list[Row]:
+    """Rows as JSON can hold them: null where a figure is infinite, as the PSNR of equal images is."""
+    plain_number = lambda value: None if isinstance(value, float) and not np.isfinite(value) else value  # noqa: E731
+    return [{key: plain_number(value) for key, value in row.items()} for row in rows]
 
 
 def _figure(key: str, value: float | None) -> str:

@@ -8,6 +8,7 @@ The last three are repeated in each round.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -26,9 +27,10 @@ from diffdenoise.budget import Planner
 from diffdenoise.config import Config
 from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.errors import ModelError
 from diffdenoise.held_back import share_borne_out
 from diffdenoise.model import Model, Round, in_round
-from diffdenoise.model_file import load_model, save_model
+from diffdenoise.model_file import load_model, read_header, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.probe import probes
@@ -40,7 +42,7 @@ from diffdenoise.training.blind_spot import BlindSpotStage, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
 from diffdenoise.training.pace import Pacer, steadily
 from diffdenoise.training.recorrupted import RecorruptedStage
-from diffdenoise.training.slices import SliceStore, fill_store
+from diffdenoise.training.slices import SliceStore, fill_store, is_usable
 from diffdenoise.training.stage import CHECKPOINT, PART, Progress, Stage, train
 from diffdenoise.training.student import StudentStage
 
@@ -50,6 +52,8 @@ NAMES = {
     "teacher": "3/4 Teacher images",
     "student": "4/4 Student",
 }
+
+log = logging.getLogger("diffdenoise")
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,29 @@ def fit(
         seconds = probes(slices.config, slices.store, slices.levels, device)
         planner = Planner(folder / PLAN, key, budget, seconds, slices.count, started)
         made = _train if slices.config.has_teacher else _train_alone
-        save_model(made(_Run(slices, folder, device, progress, planner), slices.config).to("cpu"), folder / MODEL)
+        model = made(_Run(slices, folder, device, progress, planner), slices.config).to("cpu")
+        _keep_earlier(folder / MODEL, model)
+        save_model(model, folder / MODEL)
 
     with locked(folder):
         if not (folder / MODEL).exists():
             shutil.rmtree(folder / "model", ignore_errors=True)
         made = cached(folder / "model", key, make)
         return Fit(load_model(folder / MODEL), _skipped(made))
+
+
+def _keep_earlier(path: Path, model: Model) -> None:
+    """Put the model of a fit of other scans or settings aside, for results that were made by it name it."""
+    if not path.exists():
+        return
+    try:
+        fingerprint = read_header(path)["fingerprint"]
+    except ModelError:  # an older format, or damaged: no reason to lose it
+        fingerprint = "earlier"
+    if fingerprint != model.fingerprint():
+        aside = path.with_stem(f"{path.stem}-{fingerprint[:8]}")
+        path.replace(aside)
+        log.info("The model that was here, of other scans or settings, is kept as %s.", aside)
 
 
 def _skipped(made: Path) -> list[str]:
@@ -148,7 +168,7 @@ def _train(run: _Run, config: Config) -> Model:
         first = BlindSpotStage(config.blind_spot, slices.store, config.seed, 2 * _typical(slices) ** 2)
     blind_spot, config = run.trained(first, "blind_spot", 1, config, key)
     config, shapes = run.planner.decide("teacher", 1, config), slices.store.shapes
-    chosen = choose_slices([shape[0] for shape in shapes], config.teacher.slices)
+    chosen = choose_slices([shape[0] if is_usable(shape) else 0 for shape in shapes], config.teacher.slices)
     predict = partial(_predict_all, blind_spot, slices.store, device, chosen)
     blind = SliceStore(cached(run.folder / "known", key_of(key, config.teacher.slices), predict))
 

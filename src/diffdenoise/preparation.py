@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from diffdenoise.config import Config
-from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told, with_counts, with_sigma
+from diffdenoise.diagnosis import Choice, Diagnosis, as_given, choose, diagnose, settle, told
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
 from diffdenoise.noise.estimate import NoiseLevel
@@ -27,7 +27,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 2  # of what is kept in a run folder
+REVISION = 3  # of what is kept in a run folder
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
 
 
@@ -70,7 +70,7 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     key = key_of(REVISION, [source.key for source in sources], *asked)
     to = cached(folder / "slices", key, lambda to: _write_slices(sources, config, to, progress))
     index = json.loads((to / "index.json").read_text())
-    curve = lambda level: {name: tuple(level[name]) for name in ("knots", "sigma", "skewness") if name in level}  # noqa: E731
+    curve = lambda level: {name: tuple(level[name]) for name in ("knots", "sigma", "widths", "skewness")}  # noqa: E731
     levels = [NoiseLevel(**{**level, **curve(level)}) for level in index["levels"]]
     choice = Choice(**index["choice"])
     _tell(told(config, choice), index["faults"])
@@ -94,10 +94,10 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
     ranges, units, frames, skipped = _read(sources, folder, progress)
     paths = scans_of(folder)
     measured = _diagnoses([np.load(path, mmap_mode="r")[:, 0] for path in paths], frames, progress)
-    diagnoses = [_as_given(config, found, own) for found, own in zip(measured, ranges, strict=True)]
+    diagnoses = [as_given(config, found, own) for found, own in zip(measured, ranges, strict=True)]
     mode = config.normalisation
     if mode == "auto":
-        mode = "fixed" if set(units) == {"absolute"} else "noise"
+        mode = "fixed" if len(set(units)) == 1 and units[0] != "arbitrary" else "noise"
     sigmas = [found.loudest for found in diagnoses]
     rule = fit_normalisation(ranges, sigmas, mode)
     choice = choose(diagnoses)
@@ -124,13 +124,6 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "skipped": skipped,
         },
     )
-
-
-def _as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diagnosis:
-    """With the noise that the user has told, if so; own: the scan's range."""
-    if config.sigma is not None:
-        return with_sigma(found, config.sigma)
-    return found if config.counts is None else with_counts(found, config.counts, sum(own))
 
 
 def _read(

@@ -105,7 +105,8 @@ PAPER = Config(
         learns_from="teacher",  # [P]
         neighbours=0,  # [P] single slices
         loss="l1",  # [P]
-        width=32,  # [O] NAFNet [P], at the size of its own paper
+        network="nafnet",  # [P]
+        width=32,  # [O] at the size of its own paper
         encoder=(2, 2, 4, 8),  # [O] as above
         middle=12,  # [O] as above
         decoder=(2, 2, 2, 2),  # [O] as above
@@ -127,7 +128,18 @@ def make_config(preset: str = "cpu", overrides: dict[str, Any] | None = None) ->
     """
     if preset not in PRESETS:
         raise ConfigError(f"There is no preset {preset!r}. Choose one of: {', '.join(PRESETS)}.")
-    return config_from(_merge(PRESETS[preset].model_dump(), overrides or {}))
+    config = config_from(_merge(PRESETS[preset].model_dump(), overrides or {}))
+    _require_start(config)
+    return config
+
+
+def _require_start(config: Config) -> None:
+    student, shape = config.student, ("network", "width", "encoder", "middle", "decoder")
+    if student.start == "synthetic" and any(getattr(student, it) != getattr(FAST.student, it) for it in shape):
+        raise ConfigError(
+            "student: the weights to start from are of the network of the preset fast. "
+            'Take its network, width, encoder, middle and decoder, or set start = "random".'
+        )
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

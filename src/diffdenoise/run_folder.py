@@ -17,8 +17,9 @@ from typing import IO, Any
 
 from diffdenoise.errors import RunError
 from diffdenoise.scans.atomic import atomic_file
+from diffdenoise.scans.find import WORKING
 
-MARKER = "diffdenoise-run.json"
+MARKER = WORKING[0]
 MODEL = "model.safetensors"
 PLAN = "plan.json"
 PIXELS = ("slices", "known", "condition*", "teacher*")  # artefacts that hold patients' pixels

@@ -1,7 +1,8 @@
-"""Names of files on the terminal, whatever is in them."""
+"""What is said on the terminal: names of files, whatever is in them, and messages in plain lines."""
 
 from __future__ import annotations
 
+import logging
 import sys
 
 
@@ -16,3 +17,17 @@ def plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(printable(text))
+
+
+def tell_in_plain_lines() -> None:
+    """Let what the package logs appear on stderr."""
+    package = logging.getLogger("diffdenoise")
+    package.handlers = [_Tell()]
+    package.setLevel(logging.INFO)
+
+
+class _Tell(logging.Handler):
+    """Messages of the package as plain lines on stderr, whatever that is at the moment (progress bars replace it)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr, flush=True)

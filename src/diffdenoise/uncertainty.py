@@ -22,13 +22,14 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from diffdenoise.diagnosis import as_given, diagnose
 from diffdenoise.domain import Domain
 from diffdenoise.inference import domain_of, floor_of, seen_by_student
 from diffdenoise.model import Model
-from diffdenoise.noise.estimate import NoiseLevel, level_of
-from diffdenoise.noise.looked import look
+from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.recorruption import alive, brightness, draw_like
 from diffdenoise.noise.rician import without_floor
+from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed
 from diffdenoise.tiling import tiled
 
@@ -54,8 +55,8 @@ def uncertainty_of(
     if pixels.min() == pixels.max():
         return np.zeros_like(pixels)
     domain = domain_of(model, pixels, frames)
-    if max(domain.level.sigma) <= 0:  # nobody asked for it so far
-        domain = Domain.of(domain.offset, domain.scale, level_of(look(pixels)), even=False)
+    if not model.config.stabilise:  # else it is known already: it was asked for to even it out
+        domain = Domain.of(domain.offset, domain.scale, _noise_of(model, pixels, frames), even=False)
     left, floor = 1 - strength * model.strength, floor_of(model, pixels)
     result = np.empty(pixels.shape, np.float32)
     for index, image in enumerate(pixels):
@@ -66,6 +67,12 @@ def uncertainty_of(
         result[index] = _in_units(domain, found.x_hat, deviation, floor)
         progress(index + 1, len(pixels))
     return result
+
+
+def _noise_of(model: Model, pixels: np.ndarray, frames: int) -> NoiseLevel:
+    """As a fit knows it: told, or where volumes repeat one another measured on their differences; of its kind."""
+    found = diagnose(pixels, np.split(pixels, frames), frames)
+    return as_given(model.config, found, measure_range(pixels)).level
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def variances(model: Model, level: NoiseLevel, x_noisy: Tensor, own: list[bool],
     x_hat = _student(model, x_noisy)
     passed, drawn, again = (torch.zeros_like(image) for _ in range(3))
     for _ in range(DRAWS):
-        n = draw_like(noise.sqrt(), level.width, generator)
+        n = draw_like(noise.sqrt(), level.widths, generator)
         shift = channels * n.to(x_noisy)
         change = _student(model, x_noisy + SMALL * shift) - x_hat
         error = _student(model, torch.where(channels, x_hat.to(x_noisy), x_noisy) + shift) - x_hat

@@ -86,7 +86,7 @@ def test_a_model_that_lies_is_refused(what: str, smoke_model: Path, tmp_path: Pa
     with pytest.raises(ModelError, match=rf"(?s)bad\.safetensors.*({says})"):
         load_model(bad)
     try:
-        describe(bad)  # what `info` shows needs no weights
+        describe([bad])  # what `info` shows needs no weights
     except ModelError as error:
         assert "bad.safetensors" in str(error)
 

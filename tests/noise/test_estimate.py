@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from diffdenoise.noise import models
 from diffdenoise.noise.estimate import NoiseLevel, _without_anatomy, constant_level, estimate_noise
 from diffdenoise.noise.looked import MOST_PIXELS, look
-from diffdenoise.noise.models import correlated, gaussian
+from diffdenoise.noise.models import correlated, gaussian, neighbours
 from diffdenoise.phantom import mni_slices
 
 
@@ -43,6 +43,26 @@ def test_it_scales_with_the_image_and_ignores_an_offset(scale: float, offset: fl
     assert moved == pytest.approx(scale * estimate_noise(image).typical, rel=0.02, abs=1e-4 * abs(offset))
 
 
+@pytest.mark.parametrize("value", [1e3, 1e7, 1e14])
+def test_a_failed_pixel_has_no_say(value: float) -> None:
+    clean = mni_slices(40, 4, 8)
+    noisy = gaussian(torch.from_numpy(clean), 0.1, torch.Generator().manual_seed(0)).numpy()
+    before = estimate_noise(noisy)
+    noisy[1, 40, 40] = noisy[2, 100, 90] = value
+    np.testing.assert_allclose(estimate_noise(noisy).typical, before.typical, rtol=0.02)
+
+
+@pytest.mark.parametrize("widths", [(0.8, 0.0), (0.0, 0.8), (1.2, 0.5)])
+@pytest.mark.parametrize("subject", [(40, 20, 2), (80, 10, 2)])
+def test_noise_that_is_correlated_more_one_way_than_the_other(
+    widths: tuple[float, float], subject: tuple[int, int, int]
+) -> None:
+    clean = torch.from_numpy(mni_slices(*subject))
+    level = estimate_noise(correlated(clean, 0.1, widths, torch.Generator().manual_seed(0)).numpy())
+    assert [neighbours(width) for width in level.widths] == pytest.approx(list(map(neighbours, widths)), abs=0.1)
+    assert level.typical == pytest.approx(0.1, rel=0.11)
+
+
 @pytest.mark.parametrize("image", [np.zeros((1, 8, 8)), np.full((2, 30, 30), 7.0), np.zeros((1, 1, 1))])
 def test_a_constant_image_has_no_noise(image: np.ndarray) -> None:
     assert estimate_noise(image).typical == 0
@@ -66,7 +86,7 @@ def test_the_variance_that_noisy_pixels_show_is_steins_kernel(kind: str) -> None
     for f, slope in ((n, np.ones_like(n)), (n**2, 2 * n)):
         assert (shown * slope).mean() == pytest.approx((n * f).mean(), abs=0.02 * deviation**3)
     assert abs((plain * 2 * n).mean() - (n**3).mean()) > 0.25 * deviation**3
-    shared = replace(level, reach=2, width=1.0)
+    shared = replace(level, reach=2, widths=(1.0, 1.0))
     assert np.array_equal(shared.variance_of(noisy, around), plain)
 
 
@@ -142,4 +162,4 @@ def test_tiny_images_have_some_answer(shape: tuple[int, int, int]) -> None:
 def test_the_kernel_is_as_wide_as_the_noise_was_made(width: float, sigma: int) -> None:
     clean = torch.from_numpy(mni_slices(60, 6, 10))
     level = estimate_noise(correlated(clean, sigma / 255, width, torch.Generator().manual_seed(2)).numpy())
-    assert level.width == pytest.approx(width, rel=0.05)
+    assert level.widths == pytest.approx((width, width), rel=0.05)

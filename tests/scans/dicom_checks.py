@@ -62,6 +62,25 @@ def multi_frame(target: Path) -> Path:
     return target
 
 
+def over_time(target: Path, places: list[tuple[int, int]]) -> Path:
+    """An enhanced image whose frames lie at (place, time); the pixels of each are all 10 time + place."""
+    dataset = pydicom.dcmread(bundled("MR_small.dcm"))
+    frames = [np.full((64, 64), 10 * time + place, np.int16) for place, time in places]
+    dataset.NumberOfFrames, dataset.PixelData = len(frames), np.stack(frames).tobytes()
+    direction = Dataset()
+    direction.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    dataset.SharedFunctionalGroupsSequence = [Dataset()]
+    dataset.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence = [direction]
+    dataset.PerFrameFunctionalGroupsSequence = []
+    for place, time in places:
+        group, corner, content = Dataset(), Dataset(), Dataset()
+        corner.ImagePositionPatient, content.TemporalPositionIndex = [-place * 1.5, 7, 8], time + 1
+        group.PlanePositionSequence, group.FrameContentSequence = [corner], [content]
+        dataset.PerFrameFunctionalGroupsSequence.append(group)
+    dataset.save_as(target)
+    return target
+
+
 def modality_table(values: list[int], first: int = 0) -> Dataset:
     """An item of a Modality LUT Sequence."""
     item = Dataset()

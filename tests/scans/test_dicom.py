@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import LeftAlone, ScanError
 from diffdenoise.scans.dicom import output_names
 from diffdenoise.scans.dicom_derive import is_ours
 from diffdenoise.scans.dicom_scale import SignedScale
@@ -46,7 +46,7 @@ def test_rescaled_values_and_units(tmp_path: Path) -> None:
     scan = read(bundled("CT_small.dcm"))
     dataset = pydicom.dcmread(bundled("CT_small.dcm"))
     np.testing.assert_array_equal(scan.pixels[0], dataset.pixel_array.astype(np.float32) - 1024)
-    assert scan.units == "absolute"
+    assert scan.units == "HU"
     assert read(bundled("MR_small.dcm")).units == "arbitrary"
 
 
@@ -157,6 +157,40 @@ def test_places_imaged_again_are_volumes_one_after_the_other(tmp_path: Path, who
     assert scan.pixels[:, 0, 0].tolist() == ([0, 1, 2, 10, 11, 12] if whole else [0, 10, 1, 11, 2])
     written = write_scan(scan.with_pixels(scan.pixels + 100), tmp_path / "out", PROVENANCE)
     assert int(pydicom.dcmread(written / "b1").pixel_array[0, 0]) == 111
+
+
+def test_one_place_imaged_again_and_again_is_a_series_over_time(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", {"a0": 0})
+    for number in (1, 2):
+        changed_copy(
+            folder / "a0", folder / f"a{number}", SOPInstanceUID=f"1.2.3.9{number}", InstanceNumber=2000 + number
+        )
+    assert read_scan(find([folder])[0][0]).frames == 3
+
+
+def test_our_own_results_are_left_alone_where_they_came_back_without_their_records(tmp_path: Path) -> None:
+    series(tmp_path / "in" / "t1", {"a": 0, "b": 1})
+    (found,), _ = find([tmp_path / "in"])
+    scan = read_scan(found)
+    for provenance in (PROVENANCE, REMOVED):
+        result = write_scan(scan, tmp_path / "out", provenance)
+        shutil.copytree(result, tmp_path / "in" / result.name / provenance.quantity)
+    (again,), told = find([tmp_path / "in"])
+    assert again.paths == found.paths
+    assert len(told) == 4
+    assert all(isinstance(one, LeftAlone) and "diffdenoise" in str(one) for one in told)
+    assert len(find([tmp_path / "in"], own_results=True)[0]) == 3
+
+
+def test_magnitude_and_phase_of_one_series_are_told_apart(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", {"m0": 0, "m1": 1}, ImageType=["ORIGINAL", "PRIMARY", "M", "FFE"])
+    for number in (0, 1):
+        phase = {"ImageType": ["ORIGINAL", "PRIMARY", "P", "FFE"], "SOPInstanceUID": f"1.2.3.9{number}"}
+        changed_copy(folder / f"m{number}", folder / f"p{number}", **phase)
+    (found,), told = find([folder])
+    assert [path.name for path in found.paths] == ["m0", "m1"]
+    assert len(told) == 2
+    assert "phase" in str(told[0])
 
 
 def test_mixed_folder_is_split_by_series_shape_and_orientation(tmp_path: Path) -> None:

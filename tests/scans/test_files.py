@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.files import find, is_done, read_scan, result_path, write_scan
@@ -77,7 +79,23 @@ def test_bad_inputs_do_not_stop_the_others(tmp_path: Path) -> None:
 def test_names_differ_and_repeats_are_dropped(tmp_path: Path) -> None:
     first, second = image(tmp_path / "s1" / "anat.npy"), image(tmp_path / "s2" / "anat.npy")
     third = image(tmp_path / "more" / "s2" / "anat.npy")
-    assert names(first, second, third, first, tmp_path / "s1") == ["anat.npy", "s2/anat.npy", "anat-2.npy"]
+    assert names(first, second, third, first, tmp_path / "s1") == ["s1/anat.npy", "s2/anat.npy", "more/s2/anat.npy"]
+    assert names(second, first) == ["s2/anat.npy", "s1/anat.npy"]  # whatever the order
+
+
+def test_names_differ_in_what_their_maps_are_called_too(tmp_path: Path) -> None:
+    Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tiff", np.eye(20, dtype=np.uint16))
+    found, _ = find([tmp_path])
+    assert len({result_path(item, tmp_path, "removed") for item in found}) == 2
+
+
+@pytest.mark.parametrize("marker", ["diffdenoise-run.json", "diffdenoise-spool.json"])
+def test_working_folders_of_our_own_hold_no_scans(tmp_path: Path, marker: str) -> None:
+    image(tmp_path / "a.npy")
+    image(tmp_path / "RUN" / "slices" / "00000.npy")
+    (tmp_path / "RUN" / marker).write_text("{}")
+    assert names(tmp_path) == names(str(tmp_path / "**" / "*.npy")) == ["a.npy"]
 
 
 def test_result_names() -> None:
@@ -175,6 +193,8 @@ def test_foreign_files_in_a_result_folder_are_kept(tmp_path: Path) -> None:
     (found,), _ = find([tmp_path / "in"])
     result = write_scan(read_scan(found), tmp_path / "out", PROVENANCE)
     write_scan(read_scan(found), tmp_path / "out", Provenance("0.1.0", "beef"))
+    (result / ".DS_Store").write_text("a file manager's")
+    assert is_done(found, tmp_path / "out", Provenance("0.1.0", "beef"))
     (result / "notes.txt").write_text("mine")
     with pytest.raises(ScanError, match="did not write"):
         write_scan(read_scan(found), tmp_path / "out", PROVENANCE)

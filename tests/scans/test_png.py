@@ -76,7 +76,7 @@ def test_other_chunks_stay_and_several_data_chunks_are_replaced(tmp_path: Path) 
 
 
 def test_units_and_saturation(tmp_path: Path) -> None:
-    for dtype, units in ((np.uint8, "absolute"), (np.uint16, "arbitrary")):
+    for dtype, units in ((np.uint8, "8-bit"), (np.uint16, "arbitrary")):
         PIL.Image.fromarray(np.zeros((1, 3), dtype)).save(tmp_path / "a.png")
         scan = read(tmp_path / "a.png")
         assert scan.units == units

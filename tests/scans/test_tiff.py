@@ -50,6 +50,24 @@ def test_new_pixels_leave_every_tag(tmp_path: Path, options: dict[str, Any]) -> 
         assert str(after.pages[0].tags) == str(before.pages[0].tags)
 
 
+def test_compressed_pictures_keep_their_orientation_profile_and_author(tmp_path: Path) -> None:
+    path, profile = tmp_path / "a.tif", bytes(range(200))
+    extra = [(274, 3, 1, 6, True), (315, 2, 0, "somebody", True), (34675, 7, len(profile), profile, True)]
+    tifffile.imwrite(path, STACK[0], photometric="minisblack", compression="zlib", extratags=extra)
+    with tifffile.TiffFile(round_trip(path, tmp_path / "out")) as file:
+        tags = file.pages[0].tags
+        assert (tags[274].value, tags[315].value, tags[34675].value) == (6, "somebody", profile)
+
+
+def test_a_pyramid_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(STACK[0], photometric="minisblack", subifds=1)
+        writer.write(STACK[0, ::2, ::2], subfiletype=1, photometric="minisblack")
+    with pytest.raises(ScanError, match="pyramid"):
+        read(path)
+
+
 @pytest.mark.parametrize("options", [{}, {"predictor": True}, {"tile": (16, 16)}])
 @pytest.mark.parametrize("compression", ["lzw", "zlib", "packbits", "lzma", "zstd", None])
 def test_compressed_and_tiled_stacks(tmp_path: Path, compression: str | None, options: dict[str, Any]) -> None:

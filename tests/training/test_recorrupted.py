@@ -7,7 +7,7 @@ import torch
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.presets import make_config
 from diffdenoise.training.recorrupted import LEAST, RecorruptedStage
-from diffdenoise.training.slices import SliceStore, draw_boxes, write_scan_slices
+from diffdenoise.training.slices import Box, SliceStore, draw_boxes, write_scan_slices
 from diffdenoise.training.stage import step_generator
 
 
@@ -75,12 +75,15 @@ def test_a_crop_of_nothing_but_mask_does_not_outweigh_the_others(tmp_path: Path)
 
 
 def test_each_scan_has_its_own_noise(tmp_path: Path) -> None:
-    made = stage(tmp_path, [NoiseLevel((0.0,), (0.0,)), NoiseLevel((0.0,), (2.0,), 2, 1.0)])
+    made = stage(tmp_path, [NoiseLevel((0.0,), (0.0,)), NoiseLevel((0.0,), (2.0,), 2, (1.0, 0.0))])
     x = 1e-3 * torch.rand(1, 1, 64, 64)
-    assert not made._noise(x, 0, torch.Generator()).any()
-    z = made._noise(x, 1, torch.Generator())
-    assert z.std() == pytest.approx(2, rel=0.2)
-    assert (z[..., 1:] * z[..., :-1]).mean() > 0.5 * z.var()
+    assert not made._noise(x, Box(0, 0, 0, 0, 64, 0), torch.Generator()).any()
+    for turn in range(8):
+        z = made._noise(x, Box(1, 0, 0, 0, 64, turn), torch.Generator())
+        assert z.std() == pytest.approx(2, rel=0.2)
+        along, other = (z[..., 1:, :] * z[..., :-1, :]).mean(), (z[..., 1:] * z[..., :-1]).mean()
+        assert max(along, other) > 0.5 * z.var()  # correlated one way, and that way turns with the crop
+        assert (along > other) == (turn % 2 == 0)
 
 
 class Spy(torch.nn.Module):

@@ -25,7 +25,7 @@ def test_boxes_lie_inside_and_depend_on_seed_and_step_alone(seed: int, step: int
     assert boxes != draw_boxes(shapes, seed, step + 1, 8, crop)
     for box in boxes:
         slices, _, rows, columns = shapes[box.scan]
-        assert box.side == min(crop, 20)
+        assert box.side == min(crop, *(min(shapes[one.scan][-2:]) for one in boxes))
         assert 0 <= box.slice < slices
         assert 0 <= box.row <= rows - box.side
         assert 0 <= box.column <= columns - box.side
@@ -48,6 +48,10 @@ def test_only_chosen_slices_are_drawn(tmp_path: Path) -> None:
 def test_a_tiny_scan_is_left_out_and_only_tiny_ones_are_refused() -> None:
     boxes = draw_boxes([(1, 1, 5, 5), (1, 1, 50, 50)], 0, 0, 20, 32)
     assert {(box.scan, box.side) for box in boxes} == {(1, 32)}
+    sides = {
+        box.scan: box.side for step in range(40) for box in draw_boxes([(1, 1, 17, 90), (9, 1, 50, 50)], 0, step, 1, 32)
+    }
+    assert sides == {0: 17, 1: 32}  # a narrow scan makes its own crops smaller, no others
     with pytest.raises(ConfigError, match="smaller than"):
         draw_boxes([(1, 1, 5, 5)], 0, 0, 1, 32)
 

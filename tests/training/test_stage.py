@@ -151,6 +151,25 @@ def test_interrupted_after_it_was_made_longer_it_ends_as_if_it_had_not_been(
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("last", [7, 12])
+def test_interrupted_the_averaged_weights_end_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    monkeypatch.setenv("DIFFDENOISE_CHECKPOINT_SECONDS", "0")
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        if done == last:
+            raise KeyboardInterrupt
+
+    whole, first, second = Squares(12), Squares(12), Squares(12)
+    train(whole, "", tmp_path / "whole", "cpu", quietly, ema=0.9)
+    with pytest.raises(KeyboardInterrupt):
+        train(first, "", tmp_path / "cut", "cpu", interrupt, ema=0.9)
+    train(second, "", tmp_path / "cut", "cpu", quietly, ema=0.9)
+    for one, other in zip(whole.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 class Diverging(Stage):
     def loss_at(self, step: int, generator: torch.Generator) -> torch.Tensor:
         return self.network(torch.ones(1, 1, 4, 4)).mean() * float("nan")

@@ -25,6 +25,13 @@ def per_level(blocks: int | tuple[int, ...], levels: int) -> tuple[int, ...]:
     return counts
 
 
+def doubled(width: int, encoder: tuple[int, ...], decoder: tuple[int, ...]) -> list[int]:
+    """Channels of each level of a U-Net and of its bottom. Raises ValueError unless it goes up as far as down."""
+    if len(encoder) != len(decoder):
+        raise ValueError(f"encoder and decoder need equally many levels, got {encoder} and {decoder}")
+    return [width * 2**level for level in range(len(encoder) + 1)]
+
+
 def pointwise(*widths: int) -> nn.Sequential:
     """ReLU and 1x1 convolution from each width to the next: no pixel sees another."""
     steps = ((nn.ReLU(), nn.Conv2d(before, after, 1)) for before, after in pairwise(widths))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffdenoise.networks.layers import LayerNorm2d, pad_to_multiple
+from diffdenoise.networks.layers import LayerNorm2d, doubled, pad_to_multiple
 
 
 def simple_gate(x: Tensor) -> Tensor:
@@ -95,10 +95,7 @@ class NAFNet(nn.Module):
         crop: int = 64,
     ) -> None:
         super().__init__()
-        if len(encoder) != len(decoder):
-            raise ValueError(f"encoder and decoder need equally many levels, got {encoder} and {decoder}")
-        levels = len(encoder)
-        widths = [width * 2**level for level in range(levels + 1)]
+        levels, widths = len(encoder), doubled(width, encoder, decoder)
         windows = [int(1.5 * crop) >> level for level in range(levels + 1)]
         stack = lambda count, level: nn.Sequential(*(NAFBlock(widths[level], windows[level]) for _ in range(count)))  # noqa: E731
         self.stride = 2**levels

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from diffdenoise.errors import OtherKind, ScanError
+from diffdenoise.errors import OtherKind, OwnResult, ScanError
 from diffdenoise.node.counters import Counters
 from diffdenoise.node.rules import Rule, Rules
 from diffdenoise.node.spool import Spool
@@ -155,7 +155,7 @@ def _is_other_kind(image: Path) -> bool:
     try:
         check_kind(image)
     except ScanError as error:
-        return isinstance(error, OtherKind)  # damage is found when it is read
+        return isinstance(error, OtherKind) and not isinstance(error, OwnResult)  # damage is found when it is read
     return False
 
 

@@ -40,7 +40,7 @@ def check_noise(slices: np.ndarray, level: NoiseLevel, looked: Looked | None = N
     # The finest differences see least anatomy. In a scan without noise that is all the level, further out, sees.
     finest = level_of(looked, reach=0).typical if level.reach else level.typical
     if level.typical < limit or (finest < limit and level.typical < ANATOMY * limit):
-        return [Finding("noise_free", _noise_free(min(finest, level.typical), scale))]
+        return [Finding("noise_free", _noise_free(min(finest, level.typical), level.typical, limit))]
     findings = []
     if level.reach == LONGEST_REACH and reach_of(looked) > LONGEST_REACH:
         findings.append(Finding("correlated_far", _correlated_far()))
@@ -50,10 +50,11 @@ def check_noise(slices: np.ndarray, level: NoiseLevel, looked: Looked | None = N
     return findings
 
 
-def _noise_free(sigma: float, scale: float) -> str:
+def _noise_free(finest: float, level: float, limit: float) -> str:
+    found = f"{level:.3g}" if finest >= 0.99 * level else f"{finest:.3g} where it is smoothest, {level:.3g} over all"
     return (
-        f"There is next to no noise: {sigma:.3g}, {100 * sigma / scale:.2g} % of the range of values or less than half "
-        "a grey level. Denoising could only take detail away. Use the scan as it is."
+        f"There may be next to no noise: {found}; less than {limit:.3g} (0.3 % of the range of values, or half a grey "
+        "level) nobody sees. Denoising could take away more detail than noise: look at --removed, or use it as it is."
     )
 
 

@@ -6,7 +6,8 @@ The mixed difference at spacing h,
 
 cancels constant and linear structure. For white noise its standard deviation is the noise's own at every h (h = 1 is
 the diagonal Haar detail of Donoho & Johnstone 1994); for noise that correlates by rho_h at distance h, along rows as
-along columns, it is sigma (1 - rho_h).
+along columns, it is sigma (1 - rho_h). With other spacings down than across, (h, g), it is
+sigma sqrt((1 - rho_h) (1 - rho_g)), if the noise is that of a filter down and a filter across.
 
 What is left of the anatomy must not count as noise. A place is as flat as D_h^2 is small in a square ring around it.
 There is a gap between place and ring, so that their noises are independent: choosing flat places does not favour those
@@ -27,7 +28,7 @@ FEWEST_VALUES = 500  # per brightness bin
 PASSES = 6  # of choosing the quiet places by the sigma that the last choice gave; it hardly changes after three
 FEWEST_IN_WIDTH = 200  # the same for bins of even width, some of which few pixels fall in
 MEDIAN_OF_NORMAL = 0.67448975  # of |z|, z standard normal
-MOST_LEVELS = 2000  # differences that take no more values than this come from an image of few grey levels
+MOST_TRIED, MOST_LEVELS = 0.9, 500  # share of the differences; if they take no more values, the grey levels are few
 
 
 class Flat(NamedTuple):
@@ -38,12 +39,12 @@ class Flat(NamedTuple):
     number: int
 
 
-def flat_sigmas(looked: Looked, spacing: int, bins: int, quiet: bool = False) -> list[Flat]:
+def flat_sigmas(looked: Looked, spacing: int | tuple[int, int], bins: int, quiet: bool = False) -> list[Flat]:
     """The flattest places of at most so many brightness bins of as many pixels each, dark to bright.
 
     Fewer bins in small images; none where nothing varies. The number does not depend on the spacing, unless the image
-    is tiny. Of differences of repetitions all places count. quiet: go on from the flattest places to all that are as
-    quiet as their sigma, for white noise.
+    is tiny. Of differences of repetitions all places count. spacing: in pixels, the same both ways or (down, across).
+    quiet: go on from the flattest places to all that are as quiet as their sigma, for white noise.
     """
     places = _places(looked, spacing)
     bins = max(1, min(bins, int(FLATTEST * np.count_nonzero(looked.alive)) // FEWEST_VALUES))
@@ -93,27 +94,29 @@ def _deviation(detail: np.ndarray) -> float:
     return float(np.median(np.abs(detail))) / MEDIAN_OF_NORMAL
 
 
-def _places(looked: Looked, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _places(looked: Looked, spacing: int | tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(D_h, brightness, mean D_h^2 in the ring) at all places outside masks, flat arrays; made once."""
-    if spacing not in looked.places:
-        looked.places[spacing] = _measure_places(looked, spacing)
-    return looked.places[spacing]
+    both = spacing if isinstance(spacing, tuple) else (spacing, spacing)
+    if both not in looked.places:
+        looked.places[both] = _measure_places(looked, both)
+    return looked.places[both]
 
 
-def _measure_places(looked: Looked, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if min(looked.x.shape[1:]) <= spacing:
+def _measure_places(looked: Looked, spacing: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if min(looked.x.shape[1:]) <= max(spacing):
         return (np.empty(0, np.float32),) * 3
     a, b, c, e = _corners(looked.x, spacing)
     detail = (a - b - c + e) / 2
     alive = np.logical_and.reduce(_corners(looked.alive, spacing))
-    unrest = _ring_mean(np.square(detail), alive, 2 * (spacing + GAP) + 1)
+    unrest = _ring_mean(np.square(detail), alive, 2 * (max(spacing) + GAP) + 1)
     brightness = np.mean(_corners(looked.brightness, spacing), axis=0)
     return _spread_levels(detail[alive]), brightness[alive], unrest[alive]
 
 
-def _corners(image: np.ndarray, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    left, right = image[..., :-spacing], image[..., spacing:]
-    return left[:, :-spacing], right[:, :-spacing], left[:, spacing:], right[:, spacing:]
+def _corners(image: np.ndarray, spacing: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    down, across = spacing
+    left, right = image[..., :-across], image[..., across:]
+    return left[:, :-down], right[:, :-down], left[:, down:], right[:, down:]
 
 
 def _ring_mean(values: np.ndarray, alive: np.ndarray, inner: int) -> np.ndarray:
@@ -132,10 +135,15 @@ def _ring_mean(values: np.ndarray, alive: np.ndarray, inner: int) -> np.ndarray:
 def _spread_levels(detail: np.ndarray) -> np.ndarray:
     """Differences of images with few grey levels, spread evenly over the width of a level; others unchanged.
 
-    A quantile of numbers on a coarse lattice would itself lie on the lattice.
+    A quantile of numbers on a coarse lattice would itself lie on the lattice. The largest differences have no say: a
+    failed pixel would hide the lattice, or make one of all others.
     """
-    peak = np.abs(detail).max(initial=0)
-    levels = np.unique(np.round(np.abs(detail[:: 1 + detail.size // 20_000]) / max(peak, 1e-30), 5))
+    tried = np.abs(detail[:: 1 + detail.size // 20_000])
+    tried = tried[tried <= np.quantile(tried, MOST_TRIED)] if tried.size else tried
+    peak = tried.max(initial=0)
+    if peak == 0:
+        return detail
+    levels = np.unique(np.round(tried / peak, 3))
     if not 2 <= len(levels) <= MOST_LEVELS:
         return detail
     step = float(np.median(np.diff(levels))) * peak

@@ -14,7 +14,8 @@ import numpy as np
 
 from diffdenoise.noise.differences import flat_sigmas
 from diffdenoise.noise.looked import Looked, look
-from diffdenoise.noise.reach import FAINT, LONGEST_REACH, estimate_reach, kernel_width, plateau, reach_of
+from diffdenoise.noise.models import Widths
+from diffdenoise.noise.reach import FAINT, LONGEST_REACH, estimate_reach, kernel_widths, plateau, reach_of
 
 __all__ = ["LONGEST_REACH", "NoiseLevel", "constant_level", "estimate_noise", "estimate_reach", "level_of"]
 
@@ -25,15 +26,15 @@ STANDS_OUT = 1.03  # over the rising or falling curve; more, beyond chance, is a
 class NoiseLevel:
     """Standard deviation `sigma` at each brightness `knots` (rising), in the images' unit; linear in between.
 
-    reach: the noise is correlated over so many pixels, 0 for white noise. width: of the Gaussian kernel that makes
-    white noise correlate between neighbours as much as this noise does, in pixels. skewness: at each knot; none given
-    is none at all.
+    reach: the noise is correlated over so many pixels, 0 for white noise. widths: (down, across) of the Gaussian kernel
+    that makes white noise correlate between neighbours as much as this noise does, in pixels. skewness: at each knot;
+    none given is none at all.
     """
 
     knots: tuple[float, ...]
     sigma: tuple[float, ...]
     reach: int = 0
-    width: float = 0.0
+    widths: Widths = (0.0, 0.0)
     skewness: tuple[float, ...] = ()
 
     def variance(self, brightness: np.ndarray) -> np.ndarray:
@@ -48,7 +49,7 @@ class NoiseLevel:
         for signal. White noise only.
         """
         variance = self.variance(brightness)
-        if not self.skewness or self.width:
+        if not self.skewness or any(self.widths):
             return variance
         skewness = np.interp(brightness, self.knots, self.skewness)
         standard = (noisy - brightness) / np.sqrt(np.maximum(variance, 1e-30))
@@ -92,11 +93,12 @@ def level_of(looked: Looked, reach: int | None = None, bins: int = 12) -> NoiseL
         return constant_level(0.0)
     sigmas = np.array([flat.sigma for flat in bins_found])
     counts = np.array([flat.number for flat in bins_found])
-    sigmas = sigmas / plateau(looked, reach, sigmas)
+    share = plateau(looked, reach, sigmas)
+    sigmas = sigmas / share
     if not looked.pure:
         sigmas = _without_anatomy(sigmas, 1.2 / np.sqrt(counts))
-    width = kernel_width(looked, sigmas) if reach else 0.0
-    return NoiseLevel(tuple(flat.brightness for flat in bins_found), tuple(map(float, sigmas)), reach, width)
+    widths = kernel_widths(looked, reach, sigmas, share) if reach else (0.0, 0.0)
+    return NoiseLevel(tuple(flat.brightness for flat in bins_found), tuple(map(float, sigmas)), reach, widths)
 
 
 def _without_anatomy(sigmas: np.ndarray, errors: np.ndarray) -> np.ndarray:

@@ -10,11 +10,13 @@ import numpy as np
 
 from diffdenoise.noise.differences import flat_sigmas
 from diffdenoise.noise.looked import Looked, look
-from diffdenoise.noise.models import neighbours
+from diffdenoise.noise.models import Widths, neighbours
 
 LONGEST_REACH = 4  # pixels; beyond it a hidden patch would leave too little to predict from
 BINS = 4  # of brightness
 FAINT = 0.25  # of the loudest bin: less is no noise
+UNLIKE = 0.15  # correlation of neighbours down and across, if they differ by so much
+LITTLE = 0.01  # correlation
 STILL_RISING = 1.1  # sigma at the next spacing over sigma at this one
 
 
@@ -58,15 +60,32 @@ def plateau(looked: Looked, reach: int, sigmas: np.ndarray) -> float:
     return float(np.interp(-ratio, -(1 - rho) / shown, shown))
 
 
-def kernel_width(looked: Looked, sigmas: np.ndarray) -> float:
-    """Width in pixels of the Gaussian kernel whose noise correlates between neighbours as this noise does.
+def kernel_widths(looked: Looked, reach: int, sigmas: np.ndarray, share: float) -> Widths:
+    """Widths in pixels, (down, across), of the Gaussian kernel whose noise correlates between neighbours as this does.
 
-    sigmas: the noise level in each brightness bin. The median over the bins: anatomy makes some of them look smoother.
+    sigmas: the noise level in each brightness bin; share: of it, that D_h shows at h = reach + 1 (see `plateau`). Both
+    ways the same unless the noise is clearly correlated more one way (interpolated, or zero-filled, one way).
     """
-    near = np.array([flat.sigma for flat in flat_sigmas(looked, 1, len(sigmas))])
+    both = _shown(looked, (1, 1), sigmas)
+    if both is None:
+        return 0.0, 0.0
+    one_way = [_shown(looked, spacing, sigmas) or both for spacing in ((1, reach + 1), (reach + 1, 1))]
+    rho_down, rho_across = (1 - shown**2 / share for shown in one_way)
+    if abs(rho_down - rho_across) < UNLIKE:
+        rho_down = rho_across = 1 - both
+    return _width(rho_down), _width(rho_across)
+
+
+def _shown(looked: Looked, spacing: tuple[int, int], sigmas: np.ndarray) -> float | None:
+    """Share of the noise that D shows. The median over the bins: anatomy makes some of them look smoother."""
+    near = np.array([flat.sigma for flat in flat_sigmas(looked, spacing, len(sigmas))])
     loud = sigmas >= FAINT * sigmas.max(initial=0)
     if len(near) != len(sigmas) or sigmas.max(initial=0) == 0:
-        return 0.0
-    shown = float(np.median(near[loud] / sigmas[loud]))  # 1 - rho_1
+        return None
+    return float(np.median(near[loud] / sigmas[loud]))
+
+
+def _width(rho: float) -> float:
+    """Of the kernel whose noise correlates by rho between neighbours; 0 where there is none to speak of."""
     widths = np.linspace(0.2, LONGEST_REACH, 381)
-    return float(np.interp(-shown, [neighbours(width) - 1 for width in widths], widths))
+    return float(np.interp(rho, [neighbours(width) for width in widths], widths)) if rho > LITTLE else 0.0

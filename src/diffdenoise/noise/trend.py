@@ -72,18 +72,20 @@ def classify_noise(slices: np.ndarray, level: NoiseLevel) -> Trend:
     return trend_of(look(slices), level)
 
 
-def trend_of(looked: Looked, level: NoiseLevel) -> Trend:
-    """As `classify_noise`, of what is looked at; no repetition's differences.
+def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = None) -> Trend:
+    """As `classify_noise`, of what is looked at: one image; and the differences of its repetitions, if there are some.
 
-    The level's bins hold as many pixels each, most of them background; here they are measured anew, each as wide.
+    On these the curve over brightness is free of the anatomy. A dark background shows itself in the image alone. The
+    level's bins hold as many pixels each, most of them background; here they are measured anew, each as wide.
     """
-    found = evenly_spaced_sigmas(looked, level.reach + 1, BINS)
+    curve_of = differences or looked
+    found = evenly_spaced_sigmas(curve_of, level.reach + 1, BINS)
     found = [flat for flat in found if flat.sigma > 0]
     if len(found) < FEWEST_BINS:
         return Trend("unknown", sigma=level.typical)
     brightness, sigmas, counts = (np.array(part, dtype=np.float64) for part in zip(*found, strict=True))
-    measured = np.array([flat.sigma for flat in flat_sigmas(looked, level.reach + 1, BINS)])
-    sigmas /= plateau(looked, level.reach, measured)
+    measured = np.array([flat.sigma for flat in flat_sigmas(curve_of, level.reach + 1, BINS)])
+    sigmas /= plateau(curve_of, level.reach, measured)
     errors = 0.03 + 1.2 / np.sqrt(counts)
     offset = float(brightness.min()) if looked.x.min() < 0 else 0.0
     cost, best = _best(brightness, sigmas, errors, offset)

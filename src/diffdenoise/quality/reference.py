@@ -1,10 +1,12 @@
 """Measures against a reference image.
 
 All arrays are (slices, rows, cols), or (rows, cols) for one slice, of any real dtype; they are compared in float64.
-`data_range` is always stated, never guessed from the result; `data_range` gives the two common conventions:
+`data_range` is always stated, never guessed from the result; `data_range` gives the two common conventions
 
     "fastMRI"   the maximum of the reference volume (Zbontar et al. 2018, evaluate.py)
     "unit"      1 for floating images in [0, 1], 255 for 8-bit ones (most denoising papers)
+
+or a number, such as the width of a window in HU.
 
 Masks are boolean and of the images' shape; a masked score pools the masked pixels of all slices.
 """
@@ -24,9 +26,14 @@ SURROUND = 4  # pixels around a detail that tell the local error of the result
 SURROUND_GAP = 2  # pixels next to a detail left out of it: a blurred detail spills into them
 
 
-def data_range(reference: Image, convention: Literal["fastMRI", "unit"]) -> float:
+Convention = Literal["fastMRI", "unit"] | float
+
+
+def data_range(reference: Image, convention: Convention) -> float:
     """The range for `psnr` and `ssim` by convention (see the module). Raises ConfigError where it has none."""
-    if convention == "fastMRI":
+    if isinstance(convention, int | float):
+        value = float(convention)
+    elif convention == "fastMRI":
         value = float(np.max(reference))
     elif convention == "unit":
         value = 255.0 if reference.dtype == np.uint8 else 1.0

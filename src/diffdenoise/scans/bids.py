@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import OtherKind, ScanError
 from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.scans.scan import MAPS
 
@@ -26,11 +26,25 @@ _OURS = re.compile(
     rf"^sub-.*_desc-[a-zA-Z0-9+]*({'|'.join(['denoised', *MAPS])})_[a-zA-Z0-9]+\.nii(\.gz)?$", re.IGNORECASE
 )
 
+_OTHERS = dict.fromkeys(("mask", "dseg", "probseg"), "a mask or a segmentation")
+_OTHERS |= dict.fromkeys(("phase", "phase1", "phase2", "phasediff"), "a phase image, whose values wrap around")
+_OTHERS |= {"fieldmap": "a map of the field, not an image"}
+
 
 def place_of(source: Path) -> str | None:
     """The path of a file with a BIDS name relative to its data set, or None where it is no part of one."""
     root = root_of(source) if _NAME.fullmatch(source.name) else None
     return None if root is None else source.absolute().relative_to(root).as_posix()
+
+
+def check_kind(source: Path) -> None:
+    """OtherKind for what its BIDS name calls a mask or a phase."""
+    match = _NAME.fullmatch(source.name)
+    if match is None or root_of(source) is None:
+        return
+    kind = _OTHERS.get(match["suffix"]) or ("a phase image" if "_part-phase" in match["entities"] else None)
+    if kind:
+        raise OtherKind(source, f"is {kind}, as its BIDS name says", "Denoise the image it belongs to.")
 
 
 def root_of(source: Path) -> Path | None:

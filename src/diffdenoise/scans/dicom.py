@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diffdenoise.errors import ScanError
-from diffdenoise.scans import dicom_derive, dicom_map, dicom_pixels
+from diffdenoise.scans import dicom_derive, dicom_frames, dicom_map, dicom_pixels
 from diffdenoise.scans.dicom_kind import check_kind, other_kind
 from diffdenoise.scans.dicom_scale import SignedScale
 from diffdenoise.scans.dicom_series import DEFLATED, check_inflated, has_mark, in_slice_order, quiet
@@ -21,13 +22,19 @@ __all__ = ["SUFFIXES", "check_kind", "has_mark", "read", "write"]
 SUFFIXES: tuple[str, ...] = (".dcm", ".ima")
 MAP_NAME = "map.dcm"  # in a series' folder
 
-_ABSOLUTE = {"CT", "PT"}  # Hounsfield units; activity or uptake
+
+@dataclass(frozen=True)
+class Stored:
+    """How the slices lie in the files: so many in each; of a single file, which of its frames each of them is."""
+
+    counts: tuple[int, ...]
+    order: tuple[int, ...] = ()
 
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one file or in the files of a series, in slice order, in physical units.
 
-    CT and PET are "absolute" in units. Raises ScanError with the reason for what is no plain greyscale image.
+    CT is in "HU". Raises ScanError with the reason for what is no plain greyscale image.
     """
     with reading(paths[0], "DICOM"):
         ordered, volumes = in_slice_order(paths) if len(paths) > 1 else (paths, 1)
@@ -36,16 +43,18 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         with reading(path, "DICOM"), quiet():
             dataset = _load(path)
             pixels = dicom_pixels.physical(dataset)
-            units = "absolute" if dataset.get("Modality") in _ABSOLUTE else "arbitrary"
+            units = "HU" if dataset.get("Modality") == "CT" else "arbitrary"
         if frames and pixels.shape[1:] != frames[0].shape[1:]:
             fault = f"has {pixels.shape[1:]} pixels where its series has {frames[0].shape[1:]}"
             raise ScanError(path, fault, "Put images of different sizes in folders of their own.")
         frames.append(pixels)
-    counts = tuple(len(pixels) for pixels in frames)
-    stack = frames[0] if len(frames) == 1 else np.concatenate(frames)
-    volumes = volumes if set(counts) == {1} else 1
-    kind = "dicom_file" if len(paths) == 1 else "dicom"
-    return Scan(stack, name, kind, ordered, units, volumes, source=counts)
+    if len(paths) > 1:
+        counts = tuple(len(pixels) for pixels in frames)
+        volumes = volumes if set(counts) == {1} else 1
+        return Scan(np.concatenate(frames), name, "dicom", ordered, units, volumes, source=Stored(counts))
+    with reading(paths[0], "DICOM"), quiet():
+        order, volumes = dicom_frames.in_order(dataset)
+    return Scan(frames[0][order], name, "dicom_file", paths, units, volumes, source=Stored((len(order),), tuple(order)))
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
@@ -55,31 +64,33 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     a patient's space. All else is stored as signed 16 bits with a scale of its own (where the source's pixels are
     floats, as floats).
     """
-    if provenance.quantity in dicom_map.MEANINGS and _write_map(scan, target, provenance):
+    stored: Stored = scan.source
+    pixels = scan.pixels[np.argsort(stored.order)] if stored.order else scan.pixels
+    if provenance.quantity in dicom_map.MEANINGS and _write_map(scan.paths, pixels, target, provenance):
         return
     scale = None if provenance.quantity == "denoised" else SignedScale.covering(scan.pixels)
     names = output_names(scan.paths)
     start = 0
-    for path, name, count in zip(scan.paths, names, scan.source, strict=True):
+    for path, name, count in zip(scan.paths, names, stored.counts, strict=True):
         with quiet():
             dataset = _load(path)
-            dicom_pixels.replace(dataset, scan.pixels[start : start + count], scale)
+            dicom_pixels.replace(dataset, pixels[start : start + count], scale)
             dicom_derive.derive(dataset, provenance)
             _save(dataset, target / name if target.is_dir() else target)
         start += count
 
 
-def _write_map(scan: Scan, target: Path, provenance: Provenance) -> bool:
+def _write_map(paths: tuple[Path, ...], pixels: np.ndarray, target: Path, provenance: Provenance) -> bool:
     """Write a Parametric Map, if there can be one."""
     with quiet():
-        datasets = [_load(path) for path in scan.paths]
+        datasets = [_load(path) for path in paths]
         for dataset in datasets:
             for keyword in dicom_pixels.PIXEL_KEYWORDS:
                 if keyword in dataset:
                     delattr(dataset, keyword)  # a series' may fill the memory
         if not dicom_map.is_possible(datasets):
             return False
-        dataset = dicom_map.parametric_map(datasets, scan.pixels, provenance)
+        dataset = dicom_map.parametric_map(datasets, pixels, provenance)
         _save(dataset, target / MAP_NAME if target.is_dir() else target)
     return True
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diffdenoise.errors import OtherKind
-from diffdenoise.scans.dicom_series import DICOMDIR, header_of, quiet
+from diffdenoise.errors import OtherKind, OwnResult
+from diffdenoise.scans.dicom_derive import is_ours
+from diffdenoise.scans.dicom_series import DICOMDIR, header_of, quiet, words_of
 from diffdenoise.scans.stored import reading
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -16,12 +17,14 @@ _REMEDY = "Leave it out, or denoise the original image it belongs to."
 
 
 def check_kind(path: Path) -> None:
-    """OtherKind for what its header calls no image; ScanError for what cannot be parsed."""
+    """OtherKind for what its header calls no image, or ours already; ScanError for what cannot be parsed."""
     with reading(path, "DICOM"), quiet():
         header = header_of(path)
         fault = None if class_of(header) == DICOMDIR else other_kind(header)  # the list of a disc says nothing new
     if fault:
         raise OtherKind(path, fault, _REMEDY)
+    if is_ours(header):
+        raise OwnResult(path, "is a result of diffdenoise already", "Denoise the original image it was made from.")
 
 
 def other_kind(header: Any) -> str | None:
@@ -50,18 +53,16 @@ def _of_class(header: Any) -> str | None:
 
 def _of_picture(header: Any) -> str | None:
     photometric = header.get("PhotometricInterpretation") or "MONOCHROME2"
-    words = {str(word).upper() for word in _many(header.get("ImageType"))}
+    words = {str(word).upper() for word in words_of(header.get("ImageType"))}
+    phase = header.get("ComplexImageComponent") == "PHASE" or (header.get("Modality") == "MR" and "P" in words)
     secondary = class_of(header).startswith(_SECONDARY_CAPTURE)
     reasons = {
         f"is a colour image ({photometric})": photometric not in ("MONOCHROME1", "MONOCHROME2"),
         "is a mask of one bit a pixel, not an image": header.get("BitsAllocated") == 1,
         "is a localizer (scout) image": "LOCALIZER" in words,
+        "is a phase image, whose values wrap around": phase,
         "is a secondary capture with text burned into its pixels": (
             secondary and (header.get("BurnedInAnnotation") == "YES" or bool(words & _OF_TEXT))
         ),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-def _many(value: Any) -> list[Any]:
-    return [] if value is None else [value] if isinstance(value, str) else list(value)

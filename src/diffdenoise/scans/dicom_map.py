@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diffdenoise.scans import dicom_derive
+from diffdenoise.scans import dicom_derive, dicom_frames
 from diffdenoise.scans.scan import Provenance
 
 MEANINGS = {
@@ -19,6 +19,10 @@ MEANINGS = {
 }
 _NEEDED = ("FrameOfReferenceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")  # of a classic image
+_MAY_BE_EMPTY = (  # type 2 of patient and study
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
+)
 _CLASS = "1.2.840.10008.5.1.4.1.1.30"  # Parametric Map Storage
 
 
@@ -47,6 +51,9 @@ def parametric_map(datasets: Sequence[Any], pixels: np.ndarray, provenance: Prov
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
+    for keyword in _MAY_BE_EMPTY:  # anonymisers leave them out; highdicom wants them there
+        if keyword not in datasets[0]:
+            setattr(datasets[0], keyword, "")
     first, top = datasets[0], float(pixels.max()) or 1.0
     meaning = highdicom.pm.RealWorldValueMapping(
         provenance.quantity[:16], MEANINGS[provenance.quantity], _unit(first), (float(pixels.min()), top), 1.0, 0.0
@@ -89,12 +96,9 @@ def parametric_map(datasets: Sequence[Any], pixels: np.ndarray, provenance: Prov
 def _places(dataset: Any) -> list[tuple[float, ...]] | None:
     """Of the frames of an enhanced image; None for a classic one, or where orientation or spacing differ or lack."""
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
-    frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if not all(name in shared for name in ("PlaneOrientationSequence", "PixelMeasuresSequence")):
         return None
-    if not all("PlanePositionSequence" in frame for frame in frames):
-        return None
-    return [tuple(frame.PlanePositionSequence[0].ImagePositionPatient) for frame in frames]
+    return dicom_frames.corners(dataset)
 
 
 def _unit(dataset: Any) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ _KEYS = (
     "MediaStorageSOPClassUID",
     "SOPClassUID",
     "ImageType",
+    "ComplexImageComponent",
+    "Modality",
+    "ContributingEquipmentSequence",
     "PhotometricInterpretation",
     "BitsAllocated",
     "BurnedInAnnotation",
@@ -32,6 +35,8 @@ _KEYS = (
     "ImagePositionPatient",
     "InstanceNumber",
 )
+T = TypeVar("T")
+PARTS = frozenset({"M", "P", "R", "I"})  # of complex MR images, in ImageType; some scanners put them into one series
 DICOMDIR = "1.2.840.10008.1.3.10"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 _BLOCK = 1 << 20
@@ -67,7 +72,8 @@ def series_key(path: Path) -> tuple[object, ...] | None:
             return ("alone", path)
         # Within a series positions vary but not the direction; rounding forgives the scanner's last digits.
         direction = tuple(round(float(x), 2) + 0.0 for x in header.get("ImageOrientationPatient") or ())
-        return (str(header.SeriesInstanceUID), header.get("Rows"), header.get("Columns"), direction)
+        part = PARTS & {str(word).upper() for word in words_of(header.get("ImageType"))}
+        return (str(header.SeriesInstanceUID), header.get("Rows"), header.get("Columns"), direction, part)
     except Exception:  # a damaged file: reading it will say what is wrong
         return ("alone", path)
 
@@ -127,10 +133,21 @@ def in_slice_order(paths: tuple[Path, ...]) -> tuple[tuple[Path, ...], int]:
         return (position, number, natural(path.name), str(path))
 
     ordered = sorted(paths, key=key)
-    places = [list(group) for _, group in groupby(ordered, key=positions.get)] if by_position else []
-    if len(places) > 1 and len({len(place) for place in places}) == 1:
-        return tuple(path for volume in zip(*places, strict=True) for path in volume), len(places[0])
-    return tuple(ordered), 1
+    in_volumes, volumes = by_volume(ordered, positions.get) if by_position else (ordered, 1)
+    return tuple(in_volumes), volumes
+
+
+def by_volume(ordered: list[T], place_of: Callable[[T], Any]) -> tuple[list[T], int]:
+    """What is sorted by place, volume by volume if each place is there equally often; and the number of volumes."""
+    places = [list(group) for _, group in groupby(ordered, key=place_of)]
+    if len({len(place) for place in places}) != 1:
+        return ordered, 1
+    return [item for volume in zip(*places, strict=True) for item in volume], len(places[0])
+
+
+def words_of(value: Any) -> list[Any]:
+    """The values of an element that may have none, one or many."""
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -140,8 +157,11 @@ def natural(text: str) -> list[tuple[int, int, str]]:
 
 
 def _position(header: Any) -> float | None:
+    return place_along_normal(header.get("ImageOrientationPatient"), header.get("ImagePositionPatient"))
+
+
+def place_along_normal(direction: Any, corner: Any) -> float | None:
     """Millimetres along the normal of the slice (PS3.3 C.7.6.2.1.1), rounded to micrometres."""
-    direction, corner = header.get("ImageOrientationPatient"), header.get("ImagePositionPatient")
     if not direction or not corner or len(direction) != 6 or len(corner) != 3:
         return None
     normal = np.cross([float(x) for x in direction[:3]], [float(x) for x in direction[3:]])

@@ -137,6 +137,6 @@ def _refuse_foreign(scan: Scan | Found, target: Path, companions: list[Path]) ->
     if target.is_dir() != (scan.format in FOLDERS) and target.exists():
         raise ScanError(target, "exists already and is of another kind (file or folder)", _ELSEWHERE)
     if target.is_dir():
-        inside = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+        inside = {path.relative_to(target).as_posix() for path in sidecar.files_in(target)}
         if not inside <= set(record.get("result", {})):
             raise ScanError(target, "holds files that diffdenoise did not write", _ELSEWHERE)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import has_magic
 from pathlib import Path, PurePosixPath
 
-from diffdenoise.errors import LeftAlone, OtherKind, ScanError
+from diffdenoise.errors import LeftAlone, OtherKind, OwnResult, ScanError
 from diffdenoise.scans import bids, dicom_series, sidecar
-from diffdenoise.scans.formats import KINDS, describe_formats, format_of
+from diffdenoise.scans.formats import KINDS, OTHER_SUFFIX, describe_formats, format_of, suffix_of
+
+WORKING = ("diffdenoise-run.json", "diffdenoise-spool.json")  # in the folders of a fit and of a node's queue
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,10 @@ class Found:
 def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[Found], list[ScanError]]:
     """The scans in files, folders (with all below) and patterns, in natural order, and what was wrong with inputs.
 
-    In folders hidden files, results of our own and files that are no images are passed over; with own_results the
-    denoised ones count. What lies in a folder and looks like an image, but is none to denoise, is told as LeftAlone.
-    DICOM files under one input, or named one by one (as a shell expands a pattern), are grouped into series. Names are
-    relative to the input (in a BIDS data set: to its root) and differ from each other.
+    In folders hidden files, results and working folders of our own and files that are no images are passed over; with
+    own_results the denoised ones count. What lies in a folder and looks like an image, but is none to denoise, is told
+    as LeftAlone. DICOM files under one input, or named one by one (as a shell expands a pattern), are grouped into
+    series. Names are relative to the input (in a BIDS data set: to its root) and differ from each other.
     """
     found: list[Found] = []
     errors: list[ScanError] = []
@@ -71,7 +74,7 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
         raise ScanError(path, "is neither a file nor a folder", "Copy what it gives into a file.")
     else:
         raise ScanError(path, "does not exist", "Check the path.")
-    images, left = _sorted_out(files)
+    images, left = _sorted_out(files, own_results)
     errors += left
     found = _group(images, base)
     if not found:
@@ -81,14 +84,18 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
     return found
 
 
-def _sorted_out(files: Iterable[Path]) -> tuple[list[Path], list[LeftAlone]]:
+def _sorted_out(files: Iterable[Path], own_results: bool) -> tuple[list[Path], list[LeftAlone]]:
     """The files without those that are known to be no images to denoise, and why each of these is left alone."""
     images, left = [], []
     for path in sorted(files, key=_in_natural_order):
         try:
             if check := KINDS.get(format_of(path) or ""):
                 check(path)
+            bids.check_kind(path)
         except OtherKind as reason:
+            if own_results and isinstance(reason, OwnResult):
+                images.append(path)
+                continue
             left.append(LeftAlone(path, reason.fault, reason.remedy))
             continue
         except ScanError:  # damaged: reading it will say so
@@ -105,7 +112,7 @@ def _walk(folder: Path, errors: list[ScanError], own_results: bool = False) -> I
 
 
 def _passed_over(path: Path, own_results: bool = False) -> bool:
-    if path.name.startswith(".") or _is_special(path):
+    if path.name.startswith(".") or _is_special(path) or any((path / marker).is_file() for marker in WORKING):
         return True
     record = sidecar.load(path)
     return record is not None and not (own_results and record.get("quantity") == "denoised")
@@ -178,15 +185,26 @@ def _without_repeats(found: list[Found]) -> list[Found]:
 
 
 def _with_distinct_names(found: list[Found]) -> list[Found]:
-    """Series that share a folder with others get a folder of their own in it; then equal names are told apart."""
+    """Series that share a folder with others get a folder of their own in it; then equal names are told apart.
+
+    All that share a name get their source's folder before it, so that a name does not depend on the order.
+    """
     slugged = [_in_own_folder(item) if _shares_folder(item, found) else item for item in found]
+    uses = Counter(result for item in slugged for result in _results(item, item.name))
     taken: set[str] = set()
     result = []
     for item in slugged:
-        name = next(name for name in _candidates(item) if name.lower() not in taken)  # as case-blind disks see it
-        taken.add(name.lower())
+        shared = max(uses[result] for result in _results(item, item.name)) > 1
+        name = next(name for name in _candidates(item, shared) if not taken & _results(item, name))
+        taken |= _results(item, name)
         result.append(replace(item, name=name))
     return result
+
+
+def _results(item: Found, name: str) -> set[str]:
+    """Names that results of a scan of this name may have, as case-blind disks see them."""
+    stem, others = name.removesuffix(suffix_of(name)), (of[1] for of in OTHER_SUFFIX.items() if of[0][0] == item.format)
+    return {each.lower() for each in (name, *(stem + suffix for suffix in others))}
 
 
 def _shares_folder(item: Found, found: list[Found]) -> bool:
@@ -198,11 +216,14 @@ def _in_own_folder(item: Found) -> Found:
     return replace(item, name=f"{item.name}/{dicom_series.series_slug(item.paths[0])}")
 
 
-def _candidates(item: Found) -> Iterator[str]:
-    """The name; the name under its source's folder; then numbered."""
-    yield item.name
+def _candidates(item: Found, shared: bool) -> Iterator[str]:
+    """The name, unless others share it; the name under its source's folder, or under two of them; then numbered."""
+    if not shared or item.format == "dicom":
+        yield item.name
     if item.format != "dicom":
-        yield f"{Path(os.path.realpath(item.paths[0])).parent.name or 'root'}/{item.name}"
+        *_, grandparent, parent, _ = ("root", "root", *Path(os.path.realpath(item.paths[0])).parts[1:])
+        yield f"{parent}/{item.name}"
+        yield f"{grandparent}/{parent}/{item.name}"
     pure = PurePosixPath(item.name)
     stem, dot, suffixes = pure.name.partition(".")
     number = 2

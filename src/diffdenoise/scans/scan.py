@@ -18,7 +18,8 @@ class Scan:
     format: key of `diffdenoise.scans.files.FORMATS`.
     paths: the files it was read from, in slice order where a slice is a file.
     frames: so many volumes of the same places, one after the other (time points, directions).
-    units: "absolute" where equal numbers mean the same in every scan (HU, 8-bit grey), else "arbitrary" (MR).
+    units: "HU" or "8-bit" where equal numbers mean the same in every such scan, else "arbitrary" (MR; PET, whose noise
+    depends on the dose).
     source: private to the format's module: header, geometry, dtype.
     """
 

@@ -13,6 +13,7 @@ from diffdenoise.scans.scan import Provenance
 
 TOOL = "diffdenoise"
 LARGEST = 100_000_000  # bytes of a record; a series of thousands of slices has one of a megabyte
+_LEFT_BEHIND = {".ds_store", "thumbs.db", "desktop.ini"}
 NOTICE = "Research use only, not a medical device"
 
 
@@ -44,17 +45,22 @@ def is_of(record: dict[str, Any], paths: tuple[Path, ...]) -> bool:
 
     Files of two patients often have the same names; of a series one may have been mended since.
     """
-    digests = {source["name"]: source.get("sha256") for source in record["sources"]}
-    named = sorted(digests) == sorted(path.name for path in paths)
-    return named and any(digests[path.name] == sha256(path) for path in paths)
+    digests = {(source["name"], source.get("sha256")) for source in record["sources"]}
+    named = sorted(source["name"] for source in record["sources"]) == sorted(path.name for path in paths)
+    return named and any((path.name, sha256(path)) in digests for path in paths)
 
 
 def result_hashes(result: Path, written: Path | None = None) -> dict[str, str]:
     """SHA-256 of each file of the result, by name; `written` is where its content lies now, if elsewhere."""
     place = written or result
     if place.is_dir():
-        return {path.relative_to(place).as_posix(): sha256(path) for path in sorted(place.rglob("*")) if path.is_file()}
+        return {path.relative_to(place).as_posix(): sha256(path) for path in files_in(place)}
     return {result.name: sha256(place)}
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All below it, without what file managers leave there."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name.lower() not in _LEFT_BEHIND]
 
 
 def untouched(result: Path, record: dict[str, Any]) -> bool:

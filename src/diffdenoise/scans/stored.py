@@ -97,7 +97,7 @@ def _bytes(count: float) -> str:
 
 def units_of(dtype: np.dtype) -> str:
     """Units of a plain picture: 8-bit grey means the same everywhere, other numbers do not."""
-    return "absolute" if dtype == np.uint8 else "arbitrary"
+    return "8-bit" if dtype == np.uint8 else "arbitrary"
 
 
 def to_physical(stored: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> np.ndarray:
@@ -140,7 +140,7 @@ def to_float32(pixels: np.ndarray, original: np.ndarray) -> np.ndarray:
     _same_shape(pixels, original)
     result = pixels.astype(np.float32)
     for plane, before in zip(result, original, strict=True):
-        bad = ~(np.abs(before) <= LARGEST)
+        bad = ~(np.abs(before) <= np.float64(LARGEST))
         with np.errstate(over="ignore"):
             plane[bad] = before[bad]
     return result

@@ -36,6 +36,10 @@ _NONE = 1
 _LOSSLESS = {_NONE: None, 5: "lzw", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
 _GROWTH = {_NONE: 1, 32773: 64} | dict.fromkeys((8, 32946, 50013), DEFLATE)  # packbits, deflate; others have no bound
 _OF_SLICES = "ZIQ"  # axes along which slices lie; all others (time, channels) are of volumes
+_KEPT = {
+    *(269, 271, 272, 274, 285, 286, 287, 297),  # document, make, model, orientation, page's name, place and number
+    *(315, 316, 33432, 700, 34675),  # artist, host, copyright, XMP, colour profile
+}
 _REMEDY = "It is damaged or cut off: copy or export it again."
 
 
@@ -98,6 +102,8 @@ def _check(path: Path, file: Any, series: Any) -> None:
         raise ScanError(path, f"has {page.bitspersample} bits a pixel", "Save it with 8, 16 or 32 bits.")
     if not series.axes.endswith("YX"):
         raise ScanError(path, f"has axes {series.axes}, not ending in rows and columns", "Save it as a plain stack.")
+    if len(series.levels) > 1:
+        raise ScanError(path, "holds the image in several sizes (a pyramid)", "Save the largest as a file of its own.")
     if any(each is None or each.parent is not file for each in series.pages):
         raise ScanError(path, "is an OME image that lies in several files, or lacks planes", "Save it as one file.")
     check_numeric(path, series.dtype)
@@ -194,6 +200,7 @@ def _tags(page: Any, dtype: np.dtype) -> dict[str, Any]:
         "description": description.encode() or None,  # in bytes, for OME's holds signs such as that of micrometres
         "software": page.software.encode() or False,  # False: else tifffile signs with its own name
         "datetime": page.datetime,
+        "extratags": [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in page.tags if tag.code in _KEPT],
         **_resolution(page),
     }
 

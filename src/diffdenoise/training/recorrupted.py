@@ -49,7 +49,7 @@ class RecorruptedStage(Stage):
         settings, alpha = self.settings, self.settings.recorruption
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, max(1, settings.batch // 2), settings.crop)
         crops = self.noisy.crops(boxes)
-        drawn = [self._noise(crop[None], box.scan, generator) for crop, box in zip(crops, boxes, strict=True)]
+        drawn = [self._noise(crop[None], box, generator) for crop, box in zip(crops, boxes, strict=True)]
         x_noisy, z = self.place(crops), self.place(torch.cat(drawn))
         given, wanted = recorrupt(torch.cat([x_noisy, x_noisy]), torch.cat([z, -z]), alpha)
         seen = torch.cat([given, *self._neighbours(boxes, given, generator)], dim=1)
@@ -71,7 +71,8 @@ class RecorruptedStage(Stage):
             found.append(torch.where(absent, given, shown))
         return found
 
-    def _noise(self, x_noisy: Tensor, scan: int, generator: torch.Generator) -> Tensor:
-        level = self.levels[scan]
+    def _noise(self, x_noisy: Tensor, box: Box, generator: torch.Generator) -> Tensor:
+        level = self.levels[box.scan]
+        widths = level.widths[::-1] if box.turn % 2 else level.widths
         variance = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy())
-        return alive(x_noisy) * draw_like(torch.from_numpy(variance).sqrt(), level.width, generator)
+        return alive(x_noisy) * draw_like(torch.from_numpy(variance).sqrt(), widths, generator)

@@ -6,7 +6,7 @@ sees is a function of (seed, step) alone, so that a resumed training equals an u
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -117,24 +117,37 @@ def _write_empty(path: Path, shape: tuple[int, ...]) -> None:
             file.write(empty.tobytes())
 
 
+def is_usable(shape: tuple[int, ...]) -> bool:
+    """Whether slices of this shape are large enough to train on."""
+    return min(shape[-2:]) >= SMALLEST_CROP
+
+
 def draw_boxes(
-    shapes: list[tuple[int, ...]], seed: int, step: int, count: int, crop: int, chosen: list[list[int]] | None = None
+    shapes: list[tuple[int, ...]],
+    seed: int,
+    step: int,
+    count: int,
+    crop: int,
+    chosen: Sequence[Sequence[int]] | None = None,
 ) -> list[Box]:
     """`count` random crops, every slice equally likely, from the generator of (seed, step).
 
-    crop: wanted side in pixels; smaller if the smallest scan is. chosen: slice numbers to draw from per scan, all if
-    None. Raises ConfigError if no scan is at least SMALLEST_CROP pixels wide and high.
+    crop: wanted side in pixels; smaller where one of the drawn slices is. chosen: slice numbers to draw from per scan,
+    all if None. Raises ConfigError if no scan is at least SMALLEST_CROP pixels wide and high.
     """
-    usable = [i for i, shape in enumerate(shapes) if min(shape[-2:]) >= SMALLEST_CROP]
+    usable = [scan for scan, shape in enumerate(shapes) if is_usable(shape)]
     if not usable:
         raise ConfigError(f"Every image is smaller than {SMALLEST_CROP} pixels on a side: too little to train on.")
-    numbers = chosen or [list(range(shape[0])) for shape in shapes]
-    side = min(crop, *(min(shapes[i][-2:]) for i in usable))
-    where = [(scan, number) for scan in usable for number in numbers[scan]]
+    numbers = chosen or [range(shape[0]) for shape in shapes]
+    ends = np.cumsum([len(numbers[scan]) for scan in usable])
     random = np.random.default_rng([seed, step])
+    drawn = []
+    for place in random.integers(ends[-1], size=count):
+        index = int(np.searchsorted(ends, place, side="right"))
+        drawn.append((usable[index], numbers[usable[index]][int(place - ends[index])]))  # counted from the scan's end
+    side = min(crop, *(min(shapes[scan][-2:]) for scan, _ in drawn))
     boxes = []
-    for _ in range(count):
-        scan, number = where[random.integers(len(where))]
+    for scan, number in drawn:
         rows, columns = shapes[scan][-2:]
         corner = random.integers(rows - side + 1), random.integers(columns - side + 1)
         boxes.append(Box(scan, number, int(corner[0]), int(corner[1]), side, int(random.integers(8))))

@@ -88,8 +88,8 @@ class _Checkpoint(Callback):
         self.path, self.seconds, self.saved = path, seconds, time.monotonic()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        if time.monotonic() - self.saved < self.seconds:
-            return
+        if time.monotonic() - self.saved < self.seconds or trainer.global_step >= trainer.fit_loop.epoch_loop.max_steps:
+            return  # not at the end either: resumed there, Lightning would not put the averaged weights in place
         beside = self.path.with_name(PART)
         trainer.save_checkpoint(beside)
         beside.replace(self.path)
@@ -148,7 +148,7 @@ def train(
         gradient_clip_val=1.0,
         logger=CSVLogger(folder, name="log"),
         log_every_n_steps=20,
-        callbacks=[_Pacing(pacer), _Checkpoint(checkpoint, seconds), _Report(name, progress), *averaging],
+        callbacks=[*averaging, _Pacing(pacer), _Checkpoint(checkpoint, seconds), _Report(name, progress)],
         default_root_dir=folder,
         enable_checkpointing=False,
         enable_progress_bar=False,

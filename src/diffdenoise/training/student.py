@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from diffdenoise.config import StudentSettings
+from diffdenoise.networks.drunet import DRUNet
 from diffdenoise.networks.nafnet import NAFNet
 from diffdenoise.training.slices import SliceStore, draw_boxes
 from diffdenoise.training.stage import Stage, pixel_loss
@@ -13,8 +14,8 @@ from diffdenoise.training.stage import Stage, pixel_loss
 
 def make_student(settings: StudentSettings) -> nn.Module:
     """The network of stage 3: (N, 1, H, W) -> (N, 1, H, W); with neighbours, they come in as further channels."""
-    seen = 1 + 2 * (settings.neighbours or 0)
-    return NAFNet(seen, settings.width, settings.encoder, settings.middle, settings.decoder, settings.crop)
+    size = (1 + 2 * (settings.neighbours or 0), settings.width, settings.encoder, settings.middle, settings.decoder)
+    return DRUNet(*size) if settings.network == "drunet" else NAFNet(*size, settings.crop)
 
 
 def offsets(neighbours: int) -> list[int]:

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from diffdenoise.evaluate import evaluate_scans, figures_table, finite
+from tests.conftest import noisy_disks
+from tests.scans.dicom_checks import series
+
+
+def stored(path: Path, seed: int = 0, sigma: float = 0.05) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, noisy_disks(slices=1, sigma=sigma, seed=seed))
+    return path
+
+
+def test_two_files_are_a_pair_but_folders_go_by_names(tmp_path: Path) -> None:
+    one, other = stored(tmp_path / "results" / "a.npy"), stored(tmp_path / "clean" / "b.npy", sigma=0)
+    assert len(evaluate_scans(one, other, None, "unit")[0]) == 1
+    rows, errors = evaluate_scans(one.parent, other.parent, None, "unit")
+    assert not rows
+    assert "no reference" in str(errors[0])
+
+
+def test_a_noisy_input_that_is_missing_is_told_and_the_others_are_compared(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        stored(tmp_path / "results" / f"{name}.npy")
+        stored(tmp_path / "clean" / f"{name}.npy", sigma=0)
+    stored(tmp_path / "noisy" / "b.npy", seed=2, sigma=0.1)
+    rows, errors = evaluate_scans(tmp_path / "results", tmp_path / "clean", tmp_path / "noisy", "unit")
+    assert ["noisy_psnr" in row for row in rows] == [False, True]
+    assert "no noisy input" in str(errors[0])
+    assert figures_table(rows, "unit").row_count == 5  # of each scan, and their mean, after; before, where it is known
+
+
+def test_series_right_in_the_folders_match_by_what_they_are(tmp_path: Path) -> None:
+    for folder in ("results", "clean"):
+        for number in (1, 2):
+            tags = {"SeriesDescription": f"T{number}", "SeriesNumber": number, "SeriesInstanceUID": f"1.2.{number}"}
+            series(tmp_path / folder, {f"{number}{name}": n for n, name in enumerate("abcdefgh")}, **tags)
+    rows, errors = evaluate_scans(tmp_path / "results", tmp_path / "clean", None, "fastMRI")
+    assert not errors
+    assert len(rows) == 2
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.tif"])
+def test_the_range_of_8_bit_images_is_theirs_in_any_format_or_a_number(tmp_path: Path, name: str) -> None:
+    image = (200 * noisy_disks(slices=1)[0].clip(0, 1)).astype(np.uint8)
+    for path, pixels in ((tmp_path / f"x{name}", image + 5), (tmp_path / name, image)):
+        np.save(path, pixels) if path.suffix == ".npy" else tifffile.imwrite(path, pixels)
+    for span, top in (("unit", 255), (100.0, 100)):
+        (row,), errors = evaluate_scans(tmp_path / f"x{name}", tmp_path / name, None, span)
+        assert not errors
+        assert row["psnr"] == pytest.approx(20 * np.log10(top / 5))
+
+
+def test_equal_images_have_no_figure_in_json_and_a_reference_is_no_noisy_input(tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.npy")
+    (row,), _ = evaluate_scans(path, path, None, "unit")
+    assert json.loads(json.dumps(finite([row])))[0]["psnr"] is None
+    assert "reference itself" in str(evaluate_scans(path, path, path, "unit")[1][0])
