@@ -51,3 +51,19 @@ def test_a_level_that_is_given_leaves_the_correlation_to_be_found(tmp_path: Path
     assert level.typical * slices.normalisation.scale == pytest.approx(0.2)
     assert level.widths == pytest.approx((0.8, 0.8), rel=0.1)
     assert level.reach >= 1
+
+
+@pytest.mark.parametrize(
+    ("units", "mode"),
+    [
+        (["HU", "HU"], "fixed"),
+        (["8-bit"], "fixed"),
+        (["HU", "8-bit"], "noise"),
+        (["HU", "arbitrary"], "noise"),
+        (["arbitrary"], "noise"),
+    ],
+)
+def test_a_scale_is_common_to_scans_of_one_unit_alone(tmp_path: Path, units: list[str], mode: str) -> None:
+    scans = [Scan(noisy(HEAD, seed), "a", "npy", units=unit) for seed, unit in enumerate(units)]
+    sources = [Source(str(number), lambda scan=scan: scan) for number, scan in enumerate(scans)]
+    assert prepare(sources, make_config("smoke"), tmp_path, lambda *_: None).normalisation.mode == mode

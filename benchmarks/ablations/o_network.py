@@ -27,16 +27,19 @@ QUESTION = """NAFNet, the paper's student, and DRUNet, which is made of 3x3 conv
 weights, by recorruption (study k), for as many seconds as the others. *Multiplications* are those of one pixel;
 *a step* is one of training (4 crops of 64 pixels, in bf16 where the processor has it), the median of three turns;
 *rate* is what it computes, and its share of what a product of matrices of 2048 reaches on the same machine in the same
-minute. *An image* has 256 x 256 pixels and is denoised in fp32, as all are. Two noise levels, two seeds."""
-FINDING = """TO BE WRITTEN"""
+minute. *An image* has 256 x 256 pixels and is denoised in fp32, as all are. Two noise levels."""
+FINDING = """A CPU uses 7 % of what it can while it trains a NAFNet: depthwise convolutions, gates and norms move more
+bytes than they compute. DRUNet uses half, and has six times the multiplications in the time of a step; an image takes
+it half as long again. From random weights it is 0.3 dB ahead after a minute at 25/255, and level at 50/255 (by hand, on
+a single head for 60 to 70 seconds, 0.3 and 0.4 dB ahead). From weights that learned from synthetic images there is
+nothing left of that (method.md, section 12), so the preset `fast` keeps NAFNet and its weights."""
 NETWORKS: dict[str, dict[str, Any]] = {
     "NAFNet, width 16 (fast)": {"network": "nafnet", "width": 16, "middle": 1},
     "NAFNet, width 32": {"network": "nafnet", "width": 32, "middle": 1},
-    "DRUNet, width 16": {"network": "drunet", "width": 16, "middle": 2},
     "DRUNet, width 24": {"network": "drunet", "width": 24, "middle": 2},
     "DRUNet, width 32": {"network": "drunet", "width": 32, "middle": 2},
 }
-SIGMAS, SEEDS = (25.0, 50.0), (0, 1)
+SIGMAS, SEEDS = (25.0, 50.0), (0,)
 SECONDS = {"smoke": 0.1, "cpu": 60.0, "gpu": 60.0}  # of training
 TURNS, STEPS, SIDE = 3, 20, 256
 LEARNING_RATE = 2e-3

@@ -1,11 +1,14 @@
 """The page and what it is made from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.report import _best, _difference_table, _gap_table, write_report
-from benchmarks.run import machine
+from benchmarks.methods import METHODS
+from benchmarks.report import _best, _difference_table, _gap_table, _main_table, _outdated, write_report
+from benchmarks.run import Cell, machine
+from benchmarks.tasks import CORE
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +45,20 @@ def test_the_gap_is_to_the_best_of_the_bounds_where_there_is_one() -> None:
     assert "27.00, supervised, from our start" in row
     assert "-2.00 (-2.00, -2.00)" in row
     assert "real" not in table
+
+
+def test_what_is_older_than_its_method_is_marked() -> None:
+    old = record(20.0) | {"outdated": True}
+    assert "20.00°" in _main_table({"task": {"bm3d": old, "ours": record(21.0)}}, "psnr_foreground", ".2f")
+    assert "-1.00°" in _difference_table({"task": {"bm3d": old, "ours": record(21.0)}})
+
+
+def test_a_cell_is_outdated_when_its_method_has_another_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = {"task": CORE[0].name, "method": "ours"}
+    cell["key"] = Cell(CORE[0], "ours", 180, "cpu").key
+    assert not _outdated(cell, "cpu", 180.0)
+    monkeypatch.setitem(METHODS, "ours", replace(METHODS["ours"], revision=99))
+    assert _outdated(cell, "cpu", 180.0)
 
 
 def test_without_results_nothing_is_written(tmp_path: Path) -> None:

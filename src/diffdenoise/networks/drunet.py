@@ -1,7 +1,8 @@
 """DRUNet (Zhang et al., TPAMI 2021), without its map of the noise level: a U-Net of plain residual blocks.
 
-A student like NAFNet, but of 3x3 convolutions alone, which a CPU computes near the rate it can (docs/method.md, section
-12): from random weights it learns more in the same time, from the shipped weights of the NAFNet nothing is gained.
+A student like NAFNet, but of 3x3 convolutions alone, which a CPU computes near the rate it can. From random weights it
+learns as much in the same time, or more; beside a NAFNet that starts from the shipped weights it gains nothing
+(docs/method.md, section 12).
 """
 
 from __future__ import annotations
