@@ -34,6 +34,8 @@ RULES = """## What is refused, and why
   localizers, and secondary captures whose pixels hold text (marked so, or called a screen or a dose in ImageType).
 - **K-space without an image**: an inverse Fourier transform and the root sum of squares would give an image, but
   no result in kind could be written back into k-space. Reconstruct first, and save the coils' sum.
+- **What is lost on the way back**, in none of the files above: of HDF5 references, soft links and chunks; of NRRD and
+  MetaImage fields that ITK does not carry over (measurement frame, thicknesses, comments).
 - **Several images in one file** (HDF5, NPZ): it is not clear which is meant. Masks, one-dimensional arrays and affine
   matrices beside the one image are copied.
 - **A Modality LUT that rises and falls**: a result has no one stored number. Those that only rise, or only fall, are

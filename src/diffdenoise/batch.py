@@ -14,6 +14,7 @@ from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError, is_memory_error, reason_of
 from diffdenoise.inference import Sampler, weakened
 from diffdenoise.quality.reference_free import worst_bias
+from diffdenoise.scans import sidecar
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, result_path, write_scan
 from diffdenoise.scans.scan import MAPS, Provenance
 from diffdenoise.scans.stored import too_large
@@ -142,13 +143,14 @@ def _denoise_one(
         assert pixels is not None
         paths.append(write_scan(scan.with_pixels(pixels), out, provenance))
     for quantity in set(MAPS).difference(wanted.quantities):
-        if (old := result_path(item, out, quantity)).exists():
+        old, same = result_path(item, out, quantity), replace(provenances[0], quantity=quantity)
+        if old.exists() and sidecar.load(old) and not is_done(item, out, same):
             log.warning("%s: is of an earlier result. Ask for it again with --%s, or delete it.", old, quantity)
     return paths
 
 
 def _of_map(wanted: Wanted, quantity: str) -> dict[str, Any]:
-    """What decides a map of uncertainty beside what decides the result; the first seed goes unsaid, as above."""
+    """What decides a map of uncertainty beside what decides the result; seed 0 goes unsaid, as full strength does."""
     return {"map_seed": wanted.seed} if quantity == "uncertainty" and wanted.seed else {}
 
 

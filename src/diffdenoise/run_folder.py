@@ -17,9 +17,9 @@ from typing import IO, Any
 
 from diffdenoise.errors import RunError
 from diffdenoise.scans.atomic import atomic_file
-from diffdenoise.scans.find import WORKING
+from diffdenoise.scans.find import RUN_MARKER
 
-MARKER = WORKING[0]
+MARKER = RUN_MARKER
 MODEL = "model.safetensors"
 PLAN = "plan.json"
 PIXELS = ("slices", "known", "condition*", "teacher*")  # artefacts that hold patients' pixels

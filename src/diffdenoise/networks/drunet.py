@@ -7,11 +7,9 @@ learns as much in the same time, or more; beside a NAFNet that starts from the s
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from torch import Tensor, nn
 
-from diffdenoise.networks.layers import ResidualStack, UNet, doubled, pad_to_multiple
+from diffdenoise.networks.layers import ResidualUNet, doubled, pad_to_multiple
 
 
 class DRUNet(nn.Module):
@@ -32,14 +30,8 @@ class DRUNet(nn.Module):
     ) -> None:
         super().__init__()
         widths = doubled(width, encoder, decoder)
-        pairs = list(pairwise(widths))
         self.head = nn.Conv2d(seen, width, 3, padding=1)
-        self.body = UNet(
-            (ResidualStack(*level) for level in zip(widths, (*encoder, middle), strict=True)),
-            (ResidualStack(*level) for level in zip(widths[:-1], decoder, strict=True)),
-            (nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs),
-            (nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs),
-        )
+        self.body = ResidualUNet(widths, (*encoder, middle), up=decoder)
         self.tail = nn.Conv2d(width, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:

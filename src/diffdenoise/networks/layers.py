@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -128,15 +128,22 @@ class ResidualUNet(UNet):
     """A small U-Net of residual blocks on features (N, widths[0], H, W), and an embedding (N, E) if they want one.
 
     widths: channels of each level, the finest first; blocks: residual blocks at each level, going down and going up,
-    one number for all levels or one for each.
+    one number for all levels or one for each; up: of each level but the coarsest, where going up differs.
     """
 
-    def __init__(self, widths: tuple[int, ...], blocks: int | tuple[int, ...] = 1, embedding: int = 0) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int],
+        blocks: int | tuple[int, ...] = 1,
+        embedding: int = 0,
+        up: tuple[int, ...] | None = None,
+    ) -> None:
         pairs = list(pairwise(widths))
-        levels = list(zip(widths, per_level(blocks, len(widths)), strict=True))
+        down = per_level(blocks, len(widths))
+        stack = lambda width, count: ResidualStack(width, count, embedding)  # noqa: E731
         super().__init__(
-            (ResidualStack(width, count, embedding) for width, count in levels),
-            (ResidualStack(width, count, embedding) for width, count in levels[:-1]),
+            map(stack, widths, down),
+            map(stack, widths[:-1], down[:-1] if up is None else up),
             (nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs),
             (nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs),
         )

@@ -27,9 +27,9 @@ from diffdenoise.errors import RunError
 from diffdenoise.node.room import KEPT, Bounds, Room
 from diffdenoise.run_folder import write_json
 from diffdenoise.scans.atomic import atomic_file, flush, flush_folder
-from diffdenoise.scans.find import WORKING
+from diffdenoise.scans.find import SPOOL_MARKER
 
-MARKER = WORKING[1]
+MARKER = SPOOL_MARKER
 PASSING = ("incoming", "work")  # nothing in there outlives the process
 REASON = "reason.txt"
 

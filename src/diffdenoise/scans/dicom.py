@@ -25,7 +25,7 @@ MAP_NAME = "map.dcm"  # in a series' folder
 
 @dataclass(frozen=True)
 class Stored:
-    """How the slices lie in the files: so many in each; of a single file, which of its frames each of them is."""
+    """How the slices lie in the files: so many in each; of a single file, which frame each is, if not as they lie."""
 
     counts: tuple[int, ...]
     order: tuple[int, ...] = ()
@@ -54,6 +54,8 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         return Scan(np.concatenate(frames), name, "dicom", ordered, units, volumes, source=Stored(counts))
     with reading(paths[0], "DICOM"), quiet():
         order, volumes = dicom_frames.in_order(dataset)
+    if order == sorted(order):  # most files; a copy may fill the memory
+        return Scan(frames[0], name, "dicom_file", paths, units, volumes, source=Stored((len(order),)))
     return Scan(frames[0][order], name, "dicom_file", paths, units, volumes, source=Stored((len(order),), tuple(order)))
 
 

@@ -13,7 +13,7 @@ from diffdenoise.errors import LeftAlone, OtherKind, OwnResult, ScanError
 from diffdenoise.scans import bids, dicom_series, sidecar
 from diffdenoise.scans.formats import KINDS, OTHER_SUFFIX, describe_formats, format_of, suffix_of
 
-WORKING = ("diffdenoise-run.json", "diffdenoise-spool.json")  # in the folders of a fit and of a node's queue
+RUN_MARKER, SPOOL_MARKER = "diffdenoise-run.json", "diffdenoise-spool.json"  # in folders of a fit, of a node's queue
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,11 @@ def _walk(folder: Path, errors: list[ScanError], own_results: bool = False) -> I
 
 
 def _passed_over(path: Path, own_results: bool = False) -> bool:
-    if path.name.startswith(".") or _is_special(path) or any((path / marker).is_file() for marker in WORKING):
+    if (
+        path.name.startswith(".")
+        or _is_special(path)
+        or any((path / marker).is_file() for marker in (RUN_MARKER, SPOOL_MARKER))
+    ):
         return True
     record = sidecar.load(path)
     return record is not None and not (own_results and record.get("quantity") == "denoised")
