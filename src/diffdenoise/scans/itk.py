@@ -1,7 +1,7 @@
 """MetaImage (.mha) and NRRD (.nrrd) volumes, each in one file.
 
-Slices are taken as from NIfTI volumes. Geometry and most of the header's further fields are carried over by ITK, which knows
-both formats; a compressed file gets a compressed result.
+Slices are taken as from NIfTI volumes. Geometry and most of the header's further fields are carried over by ITK, which
+knows both formats; a compressed file gets a compressed result.
 """
 
 from __future__ import annotations
