@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffdenoise.noise.texture import correlation, smoothed
 from diffdenoise.noise.models import correlated, gaussian
 from diffdenoise.phantom import mni_slices
 from diffdenoise.preparation import Slices, Source, prepare
@@ -49,7 +50,7 @@ def test_a_level_that_is_given_leaves_the_correlation_to_be_found(tmp_path: Path
     slices = prepared(tmp_path, Scan(image, "a", "npy"), sigma=0.2)
     (level,) = slices.levels
     assert level.typical * slices.normalisation.scale == pytest.approx(0.2)
-    assert level.widths == pytest.approx((0.8, 0.8), rel=0.1)
+    assert correlation(level.texture)[1, 0] == pytest.approx(correlation(smoothed(0.8))[1, 0], abs=0.05)
     assert level.reach >= 1
 
 

@@ -14,6 +14,7 @@ from benchmarks.ablations.lab import TRAIN, Lab, Task, apply_student, slices_of
 from benchmarks.writing import markdown, panels
 from diffdenoise.config import StudentSettings
 from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.texture import smoothed
 from diffdenoise.noise.recorruption import recorrupt
 from diffdenoise.run_folder import key_of
 from diffdenoise.training.recorrupted import RecorruptedStage
@@ -129,7 +130,7 @@ def _figures(
     lab: Lab, kind: type[Stage], task: Task, alpha: float = ALPHAS[0], factor: float = 1.0, width: float = 0.0
 ) -> dict[str, Any]:
     settings: StudentSettings = lab.settings("student", recorruption=alpha)
-    level = NoiseLevel((0.0,), (factor * task.sigma / 255,), widths=(width, width))
+    level = NoiseLevel((0.0,), (factor * task.sigma / 255,), texture=smoothed(width))
     of = (kind.__name__, task.name, settings.model_dump(), factor, width)
     measure = lambda: {"psnr": task.psnr(denoised(lab, kind, task, settings, level, key_of(*of)))}  # noqa: E731
     return lab.cell(f"alone-{kind.__name__}", measure, *of)

@@ -138,7 +138,7 @@ def _noise(domain: Domain, pixels: np.ndarray) -> tuple[torch.Tensor, torch.Tens
     image = torch.from_numpy(domain.into(pixels))[None, None]
     variance = domain.level.variance_of(image.numpy(), brightness(image).numpy())
     generator = torch.Generator().manual_seed(image_seed(0, pixels))
-    return image, alive(image) * draw_like(torch.from_numpy(variance).sqrt(), domain.level.widths, generator)
+    return image, alive(image) * draw_like(torch.from_numpy(variance).sqrt(), domain.level.texture, generator)
 
 
 def _load(name: str) -> np.ndarray:

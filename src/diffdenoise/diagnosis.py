@@ -93,7 +93,7 @@ def with_sigma(found: Diagnosis, sigma: float) -> Diagnosis:
 
 def with_counts(found: Diagnosis, counts: float, brightest: float) -> Diagnosis:
     """Where it is known to be counting noise, so many `counts` to a unit, but not how far correlated."""
-    level = replace(counting_level(counts, brightest), reach=found.level.reach, widths=found.level.widths)
+    level = replace(counting_level(counts, brightest), reach=found.level.reach, texture=found.level.texture)
     return replace(found, level=level, loudest=level.loudest, trend=Trend("poisson", lam=counts))
 
 

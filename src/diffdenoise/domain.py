@@ -28,7 +28,7 @@ class Domain:
         if not even or max(level.sigma) <= 0:
             return cls(offset, scale, normalised)
         table = stabilise(normalised)
-        return cls(offset, scale, replace(constant_level(table.sigma), reach=level.reach, widths=level.widths), table)
+        return cls(offset, scale, replace(constant_level(table.sigma), reach=level.reach, texture=level.texture), table)
 
     def into(self, pixels: np.ndarray) -> np.ndarray:
         """Noisy pixels as the networks see them, float32."""

@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 3  # of what is kept in a run folder
+REVISION = 4  # of what is kept in a run folder
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
 
 
@@ -70,8 +70,7 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     key = key_of(REVISION, [source.key for source in sources], *asked)
     to = cached(folder / "slices", key, lambda to: _write_slices(sources, config, to, progress))
     index = json.loads((to / "index.json").read_text())
-    curve = lambda level: {name: tuple(level[name]) for name in ("knots", "sigma", "widths", "skewness")}  # noqa: E731
-    levels = [NoiseLevel(**{**level, **curve(level)}) for level in index["levels"]]
+    levels = [NoiseLevel.of_dict(level) for level in index["levels"]]
     choice = Choice(**index["choice"])
     _tell(told(config, choice), index["faults"])
     settled = settle(config, choice)
@@ -114,7 +113,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
     write_json(
         folder / "index.json",
         {
-            "levels": [vars(level) for level in levels],
+            "levels": [asdict(level) for level in levels],
             "frames": frames,
             "scales": scales,
             "repeated": [found.repeated for found in diagnoses],

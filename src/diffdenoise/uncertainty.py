@@ -94,7 +94,7 @@ def variances(model: Model, level: NoiseLevel, x_noisy: Tensor, own: list[bool],
     x_hat = _student(model, x_noisy)
     passed, drawn, again = (torch.zeros_like(image) for _ in range(3))
     for _ in range(DRAWS):
-        n = draw_like(noise.sqrt(), level.widths, generator)
+        n = draw_like(noise.sqrt(), level.texture, generator)
         shift = channels * n.to(x_noisy)
         change = _student(model, x_noisy + SMALL * shift) - x_hat
         error = _student(model, torch.where(channels, x_hat.to(x_noisy), x_noisy) + shift) - x_hat

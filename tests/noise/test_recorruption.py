@@ -5,17 +5,19 @@ from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d
 
 from diffdenoise.noise.recorruption import BRIGHTNESS, alive, brightness, draw_like, let_through, recorrupt
+from diffdenoise.noise.texture import smoothed
 from diffdenoise.phantom import mni_slices
 
 CLEAN = torch.from_numpy(mni_slices(60, 2, 10))[:, None]
 DEVIATION = 0.05 + 0.1 * CLEAN  # noise that grows with brightness
-WIDTHS, ALPHAS = st.sampled_from((0.0, 0.5, 1.2)), st.sampled_from((0.2, 0.5, 1.0))
+WIDTHS = st.sampled_from((0.0, 0.5, 1.2))
+ALPHAS = st.sampled_from((0.2, 0.5, 1.0))
 
 
 def noises(width: float, alpha: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Those of `given` and `wanted`."""
     generator = torch.Generator().manual_seed(seed)
-    noise, z = (draw_like(DEVIATION, width, generator) for _ in range(2))
+    noise, z = (draw_like(DEVIATION, smoothed(width), generator) for _ in range(2))
     images = recorrupt(CLEAN + noise, z, alpha)
     return images[0] - CLEAN, images[1] - CLEAN
 
@@ -52,7 +54,7 @@ def test_its_loss_ranks_denoisers_as_the_clean_image_would(width: float) -> None
 
 @given(st.floats(-0.5, 1.5), ALPHAS, WIDTHS)
 def test_what_is_let_through_is_a_share_of_the_noise(share: float, alpha: float, width: float) -> None:
-    z = draw_like(DEVIATION, width, torch.Generator().manual_seed(1))
+    z = draw_like(DEVIATION, smoothed(width), torch.Generator().manual_seed(1))
     denoiser = lambda x: (1 - share) * CLEAN + share * x  # noqa: E731
     found = let_through(denoiser(CLEAN + alpha * z), denoiser(CLEAN - alpha * z), z, alpha, 32)
     assert found == pytest.approx(share * avg_pool2d(z * z, 32), abs=1e-5)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.noise.texture import smoothed
 from diffdenoise.presets import make_config
 from diffdenoise.training.recorrupted import LEAST, RecorruptedStage
 from diffdenoise.training.slices import Box, SliceStore, draw_boxes, write_scan_slices
@@ -75,7 +76,7 @@ def test_a_crop_of_nothing_but_mask_does_not_outweigh_the_others(tmp_path: Path)
 
 
 def test_each_scan_has_its_own_noise(tmp_path: Path) -> None:
-    made = stage(tmp_path, [NoiseLevel((0.0,), (0.0,)), NoiseLevel((0.0,), (2.0,), 2, (1.0, 0.0))])
+    made = stage(tmp_path, [NoiseLevel((0.0,), (0.0,)), NoiseLevel((0.0,), (2.0,), 2, smoothed(1.0, 0.0))])
     x = 1e-3 * torch.rand(1, 1, 64, 64)
     assert not made._noise(x, Box(0, 0, 0, 0, 64, 0), torch.Generator()).any()
     for turn in range(8):

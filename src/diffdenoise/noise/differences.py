@@ -6,8 +6,7 @@ The mixed difference at spacing h,
 
 cancels constant and linear structure. For white noise its standard deviation is the noise's own at every h (h = 1 is
 the diagonal Haar detail of Donoho & Johnstone 1994); for noise that correlates by rho_h at distance h, along rows as
-along columns, it is sigma (1 - rho_h). With other spacings down than across, (h, g), it is
-sigma sqrt((1 - rho_h) (1 - rho_g)), if the noise is that of a filter down and a filter across.
+along columns, it is sigma (1 - rho_h), if the noise is that of a filter down and a filter across.
 
 What is left of the anatomy must not count as noise. A place is as flat as D_h^2 is small in a square ring around it.
 There is a gap between place and ring, so that their noises are independent: choosing flat places does not favour those
@@ -16,6 +15,7 @@ where the noise happens to be weak.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,9 @@ FLATTEST, MOST_FLAT = 0.1, 0.5  # share of the places, at each brightness, that 
 FEWEST_VALUES = 500  # per brightness bin
 PASSES = 6  # of choosing the quiet places by the sigma that the last choice gave; it hardly changes after three
 FEWEST_IN_WIDTH = 200  # the same for bins of even width, some of which few pixels fall in
+BROAD = 4  # pixels; spacing at which places are judged whose differences at all spacings are compared
+BROAD_BINS, MOST_COMPARED = 6, 200_000  # bins of brightness; places, evenly spread
+FEWEST_COMPARED = 50  # per brightness bin
 MEDIAN_OF_NORMAL = 0.67448975  # of |z|, z standard normal
 MOST_TRIED, MOST_LEVELS = 0.9, 500  # share of the differences; if they take no more values, the grey levels are few
 
@@ -39,12 +42,11 @@ class Flat(NamedTuple):
     number: int
 
 
-def flat_sigmas(looked: Looked, spacing: int | tuple[int, int], bins: int, quiet: bool = False) -> list[Flat]:
+def flat_sigmas(looked: Looked, spacing: int, bins: int, quiet: bool = False) -> list[Flat]:
     """The flattest places of at most so many brightness bins of as many pixels each, dark to bright.
 
     Fewer bins in small images; none where nothing varies. The number does not depend on the spacing, unless the image
-    is tiny. Of differences of repetitions all places count. spacing: in pixels, the same both ways or (down, across).
-    quiet: go on from the flattest places to all that are as quiet as their sigma, for white noise.
+    is tiny. Of differences of repetitions all places count. spacing: in pixels, the same both ways. quiet: go on from the flattest places to all that are as quiet as their sigma, for white noise.
     """
     places = _places(looked, spacing)
     bins = max(1, min(bins, int(FLATTEST * np.count_nonzero(looked.alive)) // FEWEST_VALUES))
@@ -64,6 +66,46 @@ def evenly_spaced_sigmas(looked: Looked, spacing: int, bins: int) -> list[Flat]:
     edges = np.linspace(low, high, bins + 1)[1:-1]
     groups = [group for group in _split(places, edges) if group[0].size * MOST_FLAT >= FEWEST_IN_WIDTH]
     return [_flat(group, max(FLATTEST, FEWEST_IN_WIDTH / group[0].size)) for group in groups]
+
+
+def variances_at_spacings(looked: Looked, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Brightness of the bins, and the variance of D (bins, last^2) at spacings (1, 1), (1, 2) … (last, last).
+
+    At the flattest places of each brightness, the same for all spacings: where the noise varies in space, other places
+    would be flattest for each. Nothing, if `last` is not positive or too few places are outside masks.
+    """
+    if last < 1:
+        return np.empty(0), np.empty((0, 0))
+    x, (rows, columns) = looked.x, (side - last for side in looked.x.shape[1:])
+    broad = (min(BROAD, last),) * 2
+    alive = np.logical_and.reduce(_corners(looked.alive, broad))[:, :rows, :columns]
+    alive &= looked.alive[:, last:, last:]
+    unrest = _unrest(looked, broad, 2 * (last + GAP) + 1)[1][:, :rows, :columns][alive]
+    brightness = looked.brightness[:, last // 2 :, last // 2 :][:, :rows, :columns][alive]
+    step = 1 + brightness.size // MOST_COMPARED if looked.pure else 1
+    place = [axis[::step] for axis in np.nonzero(alive)]
+    brightness, unrest = brightness[::step], unrest[::step]
+    edges = np.quantile(brightness, np.linspace(0, 1, BROAD_BINS + 1))[1:-1] if brightness.size else np.empty(0)
+    found = []
+    for group in _split((np.arange(brightness.size), brightness, unrest), edges):
+        share = 1.0 if looked.pure else float(np.clip(FEWEST_VALUES / group[0].size, FLATTEST, MOST_FLAT))
+        flat = group[0][group[2] <= np.quantile(group[2], share)]
+        if len(flat) >= FEWEST_COMPARED:
+            found.append((float(np.median(brightness[flat])), _variances(x, [axis[flat] for axis in place], last)))
+    return np.array([one for one, _ in found]), np.array([each for _, each in found])
+
+
+def _variances(x: np.ndarray, place: list[np.ndarray], last: int) -> list[float]:
+    """Of D at all spacings, at these places (slice, row, column)."""
+    image, row, column = place
+    here = x[image, row, column]
+    below = [x[image, row + down, column] for down in range(1, last + 1)]
+    beside = [x[image, row, column + across] for across in range(1, last + 1)]
+    return [
+        _deviation(_spread_levels((here - below[down] - beside[across] + x[image, row + down + 1, column + across + 1]) / 2))
+        ** 2
+        for down, across in product(range(last), repeat=2)
+    ]
 
 
 def _split(places: tuple[np.ndarray, ...], edges: np.ndarray) -> list[tuple[np.ndarray, ...]]:
@@ -94,23 +136,28 @@ def _deviation(detail: np.ndarray) -> float:
     return float(np.median(np.abs(detail))) / MEDIAN_OF_NORMAL
 
 
-def _places(looked: Looked, spacing: int | tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _places(looked: Looked, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(D_h, brightness, mean D_h^2 in the ring) at all places outside masks, flat arrays; made once."""
-    both = spacing if isinstance(spacing, tuple) else (spacing, spacing)
-    if both not in looked.places:
-        looked.places[both] = _measure_places(looked, both)
-    return looked.places[both]
+    if spacing not in looked.places:
+        looked.places[spacing] = _measure_places(looked, (spacing, spacing))
+    return looked.places[spacing]
 
 
 def _measure_places(looked: Looked, spacing: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if min(looked.x.shape[1:]) <= max(spacing):
         return (np.empty(0, np.float32),) * 3
+    alive = np.logical_and.reduce(_corners(looked.alive, spacing))
+    detail, unrest = _unrest(looked, spacing, 2 * (max(spacing) + GAP) + 1)
+    brightness = np.mean(_corners(looked.brightness, spacing), axis=0)
+    return _spread_levels(detail[alive]), brightness[alive], unrest[alive]
+
+
+def _unrest(looked: Looked, spacing: tuple[int, int], inner: int) -> tuple[np.ndarray, np.ndarray]:
+    """(D, mean D^2 in the ring around a hole of side `inner`), at every place, also in masks."""
     a, b, c, e = _corners(looked.x, spacing)
     detail = (a - b - c + e) / 2
     alive = np.logical_and.reduce(_corners(looked.alive, spacing))
-    unrest = _ring_mean(np.square(detail), alive, 2 * (max(spacing) + GAP) + 1)
-    brightness = np.mean(_corners(looked.brightness, spacing), axis=0)
-    return _spread_levels(detail[alive]), brightness[alive], unrest[alive]
+    return detail, _ring_mean(np.square(detail), alive, inner)
 
 
 def _corners(image: np.ndarray, spacing: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

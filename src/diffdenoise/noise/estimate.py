@@ -1,7 +1,8 @@
-"""Noise level and correlation length from noisy images alone; the level as a function of brightness.
+"""Noise level, reach and texture from noisy images alone; the level as a function of brightness.
 
-At the flattest places of each brightness the mixed differences D_h (see `differences`) show sigma (1 - rho_h): the
-level is what they show one pixel beyond the reach of the correlation (see `reach`), divided by 1 - rho_h. Where a
+At the flattest places of each brightness the mixed differences D_h (see `differences`) show a share of sigma: the
+level is what they show one pixel beyond the reach of the correlation (see `reach`), divided by that share, which the
+noise's `texture` tells. Where a
 brightness has no flat places (the cortex), anatomy passes for noise. It can only add. As noise grows or falls with
 brightness, but has no hill in between, what stands out above the best rising or falling curve is cut off.
 """
@@ -9,13 +10,14 @@ brightness, but has no hill in between, what stands out above the best rising or
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from diffdenoise.noise.differences import flat_sigmas
 from diffdenoise.noise.looked import Looked, look
-from diffdenoise.noise.models import Widths
-from diffdenoise.noise.reach import FAINT, LONGEST_REACH, estimate_reach, kernel_widths, plateau, reach_of
+from diffdenoise.noise.reach import FAINT, LONGEST_REACH, estimate_reach, reach_of
+from diffdenoise.noise.texture import WHITE, Texture, texture_of
 
 __all__ = ["LONGEST_REACH", "NoiseLevel", "constant_level", "estimate_noise", "estimate_reach", "level_of"]
 
@@ -26,16 +28,21 @@ STANDS_OUT = 1.03  # over the rising or falling curve; more, beyond chance, is a
 class NoiseLevel:
     """Standard deviation `sigma` at each brightness `knots` (rising), in the images' unit; linear in between.
 
-    reach: the noise is correlated over so many pixels, 0 for white noise. widths: (down, across) of the Gaussian kernel
-    that makes white noise correlate between neighbours as much as this noise does, in pixels. skewness: at each knot;
-    none given is none at all.
+    reach: the noise is correlated over so many pixels, 0 for white noise; texture: how. skewness: at each knot; none
+    given is none at all.
     """
 
     knots: tuple[float, ...]
     sigma: tuple[float, ...]
     reach: int = 0
-    widths: Widths = (0.0, 0.0)
+    texture: Texture = WHITE
     skewness: tuple[float, ...] = ()
+
+    @classmethod
+    def of_dict(cls, stored: dict[str, Any]) -> NoiseLevel:
+        """What `dataclasses.asdict` made of one, also by way of JSON."""
+        texture = Texture.of_dict(stored["texture"])
+        return cls(**{**{name: _tuple(value) for name, value in stored.items()}, "texture": texture})
 
     def variance(self, brightness: np.ndarray) -> np.ndarray:
         """Noise variance at each pixel of a (nearly) clean image, same shape."""
@@ -49,7 +56,7 @@ class NoiseLevel:
         for signal. White noise only.
         """
         variance = self.variance(brightness)
-        if not self.skewness or any(self.widths):
+        if not self.skewness or not self.texture.is_white:
             return variance
         skewness = np.interp(brightness, self.knots, self.skewness)
         standard = (noisy - brightness) / np.sqrt(np.maximum(variance, 1e-30))
@@ -64,6 +71,10 @@ class NoiseLevel:
     def loudest(self) -> float:
         """Another one, which does not depend on how much of the image is a quiet background."""
         return max(self.sigma)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def constant_level(sigma: float) -> NoiseLevel:
@@ -93,12 +104,11 @@ def level_of(looked: Looked, reach: int | None = None, bins: int = 12) -> NoiseL
         return constant_level(0.0)
     sigmas = np.array([flat.sigma for flat in bins_found])
     counts = np.array([flat.number for flat in bins_found])
-    share = plateau(looked, reach, sigmas)
-    sigmas = sigmas / share
+    texture = texture_of(looked, reach) if reach else WHITE
+    sigmas = sigmas / texture.shown(reach + 1, reach + 1)
     if not looked.pure:
         sigmas = _without_anatomy(sigmas, 1.2 / np.sqrt(counts))
-    widths = kernel_widths(looked, reach, sigmas, share) if reach else (0.0, 0.0)
-    return NoiseLevel(tuple(flat.brightness for flat in bins_found), tuple(map(float, sigmas)), reach, widths)
+    return NoiseLevel(tuple(flat.brightness for flat in bins_found), tuple(map(float, sigmas)), reach, texture)
 
 
 def _without_anatomy(sigmas: np.ndarray, errors: np.ndarray) -> np.ndarray:

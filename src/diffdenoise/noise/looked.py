@@ -23,7 +23,7 @@ class Looked:
     brightness: np.ndarray
     alive: np.ndarray
     pure: bool = False
-    places: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]] = field(
+    places: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(
         default_factory=dict, init=False, repr=False
     )
 

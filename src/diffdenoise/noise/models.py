@@ -22,7 +22,6 @@ from torch import Generator, Tensor
 
 from diffdenoise.errors import ConfigError
 
-Widths = tuple[float, float]
 KERNEL_REACH = 4.0  # the Gaussian kernel is cut at this many widths, where it has fallen to 3e-4
 
 
@@ -32,31 +31,23 @@ def gaussian(image: Tensor, sigma: float, generator: Generator) -> Tensor:
     return image + sigma * _normal_like(image, generator)
 
 
-def correlated(image: Tensor, sigma: float, width_px: float | Widths, generator: Generator) -> Tensor:
+def correlated(image: Tensor, sigma: float, width_px: float, generator: Generator) -> Tensor:
     """x + sigma (h * n) / ||h||_2: Gaussian noise that neighbouring pixels share.
 
-    `width_px` is the standard deviation of the kernel h in pixels, the same both ways or (down, across); every pixel
-    has standard deviation `sigma`, and two pixels at distance d correlate by exp(-d^2 / (4 width_px^2)) for widths from
-    about 0.7 px on (a narrower kernel is poorly sampled: 0.5 px gives 0.26 between neighbours). Width 0 is white noise.
+    `width_px` is the standard deviation of the kernel h in pixels; every pixel has standard deviation `sigma`, and two
+    pixels at distance d correlate by exp(-d^2 / (4 width_px^2)) for widths from about 0.7 px on (a narrower kernel is
+    poorly sampled: 0.5 px gives 0.26 between neighbours). Width 0 is white noise. (Other textures: `texture.draw`.)
     The noise is stationary up to the borders: the white field is drawn larger than the image, and nothing wraps around.
     """
     _require(sigma >= 0, f"sigma is {sigma}; it must not be negative")
-    down, across = width_px if isinstance(width_px, tuple) else (width_px, width_px)
-    _require(min(down, across) >= 0, f"width_px is {width_px}; it must not be negative")
-    kernels = [_unit_kernel(width).to(image.device, image.dtype) for width in (down, across)]
+    _require(width_px >= 0, f"width_px is {width_px}; it must not be negative")
+    kernel = unit_kernel(width_px).to(image.device, image.dtype)
     *leading, rows, cols = image.shape
     count = math.prod(leading)
-    size = count, 1, rows + len(kernels[0]) - 1, cols + len(kernels[1]) - 1
-    white = _normal(size, image.dtype, generator).to(image.device)
-    noise = torch.nn.functional.conv2d(white, kernels[0].view(1, 1, -1, 1))
-    noise = torch.nn.functional.conv2d(noise, kernels[1].view(1, 1, 1, -1))
+    white = _normal((count, 1, rows + len(kernel) - 1, cols + len(kernel) - 1), image.dtype, generator).to(image.device)
+    noise = torch.nn.functional.conv2d(white, kernel.view(1, 1, -1, 1))
+    noise = torch.nn.functional.conv2d(noise, kernel.view(1, 1, 1, -1))
     return image + sigma * noise.view(image.shape)
-
-
-def neighbours(width_px: float) -> float:
-    """Correlation between neighbouring pixels of `correlated` noise."""
-    kernel = _unit_kernel(width_px)
-    return float((kernel[1:] * kernel[:-1]).sum())
 
 
 def rician(image: Tensor, sigma: float, generator: Generator) -> Tensor:
@@ -96,7 +87,7 @@ def _normal_like(image: Tensor, generator: Generator) -> Tensor:
     return _normal(tuple(image.shape), image.dtype, generator).to(image.device)
 
 
-def _unit_kernel(width_px: float) -> Tensor:
+def unit_kernel(width_px: float) -> Tensor:
     """A sampled Gaussian of odd length with sum of squares 1, so that filtering white noise keeps its variance."""
     if width_px == 0:
         return torch.ones(1)

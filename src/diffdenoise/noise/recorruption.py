@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d, pad
 
 from diffdenoise.noise.looked import CONSTANT
-from diffdenoise.noise.models import Widths, correlated
+from diffdenoise.noise.texture import Texture, draw
 
 BRIGHTNESS = 5  # pixels; side of the square whose mean says how bright a place is
 
@@ -27,9 +27,9 @@ def recorrupt(x_noisy: Tensor, z: Tensor, alpha: float) -> tuple[Tensor, Tensor]
     return x_noisy + alpha * z, x_noisy - z / alpha
 
 
-def draw_like(deviation: Tensor, width_px: float | Widths, generator: Generator) -> Tensor:
-    """Noise of this standard deviation at each pixel of (N, 1, H, W), correlated as in `models.correlated`."""
-    return deviation * correlated(torch.zeros_like(deviation), 1.0, width_px, generator)
+def draw_like(deviation: Tensor, texture: Texture, generator: Generator) -> Tensor:
+    """Noise of this standard deviation at each pixel of (N, 1, H, W), and of this texture."""
+    return deviation * draw(tuple(deviation.shape), texture, generator)
 
 
 def let_through(plus: Tensor, minus: Tensor, z: Tensor, alpha: float, window: int) -> Tensor:

@@ -19,10 +19,9 @@ from typing import Literal
 
 import numpy as np
 
-from diffdenoise.noise.differences import evenly_spaced_sigmas, flat_sigmas
+from diffdenoise.noise.differences import evenly_spaced_sigmas
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.looked import Looked, look
-from diffdenoise.noise.reach import plateau
 from diffdenoise.noise.rician import deviation_at, moments, rician_sigma, skewness_at
 
 Kind = Literal["gaussian", "poisson", "gamma", "rician", "unknown"]
@@ -84,8 +83,7 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
     if len(found) < FEWEST_BINS:
         return Trend("unknown", sigma=level.typical)
     brightness, sigmas, counts = (np.array(part, dtype=np.float64) for part in zip(*found, strict=True))
-    measured = np.array([flat.sigma for flat in flat_sigmas(curve_of, level.reach + 1, BINS)])
-    sigmas /= plateau(curve_of, level.reach, measured)
+    sigmas /= level.texture.shown(level.reach + 1, level.reach + 1)
     errors = 0.03 + 1.2 / np.sqrt(counts)
     offset = float(brightness.min()) if looked.x.min() < 0 else 0.0
     cost, best = _best(brightness, sigmas, errors, offset)

@@ -73,6 +73,6 @@ class RecorruptedStage(Stage):
 
     def _noise(self, x_noisy: Tensor, box: Box, generator: torch.Generator) -> Tensor:
         level = self.levels[box.scan]
-        widths = level.widths[::-1] if box.turn % 2 else level.widths
+        texture = level.texture.turned if box.turn % 2 else level.texture
         variance = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy())
-        return alive(x_noisy) * draw_like(torch.from_numpy(variance).sqrt(), widths, generator)
+        return alive(x_noisy) * draw_like(torch.from_numpy(variance).sqrt(), texture, generator)

@@ -1,0 +1,223 @@
+"""The texture of noise: how its power is spread over the frequencies, in the shapes that scanners give it.
+
+    smoothed       |h(f)|^2, h a Gaussian kernel: images that were smoothed or resampled; each axis with a width
+    band           1 / (1 + (f / cut)^16): zero-filled k-space, a matrix interpolated to a larger one; each axis
+    disc           the same of |f|
+    ramp           (|f| + floor) exp(-2 (|f| / cut)^steepness): filtered back-projection, CT
+
+f in cycles a pixel, each spectrum scaled to the mean 1, plus a share of white noise (rounding, a detector's own). From
+an image alone only the mixed differences of `differences` are to be had: these see nothing of the frequencies f = 0
+along an axis, where the anatomy is. So the spectrum is not measured frequency by frequency; the shape is looked for
+whose differences, at all spacings down and across,
+
+    V(h, g) = 1 - rho(h, 0) - rho(0, g) + rho(h, g),    rho the correlation, the spectrum's Fourier transform,
+
+are most like those of the image, and it says what the lowest frequencies hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy.fft import next_fast_len
+from torch import Generator, Tensor
+
+from diffdenoise.noise.differences import variances_at_spacings
+from diffdenoise.noise.looked import Looked
+from diffdenoise.noise.models import unit_kernel
+from diffdenoise.noise.reach import LONGEST_REACH
+from diffdenoise.noise.rician import rician_sigma
+
+LONGEST = 6  # pixels; spacing that is looked at
+GRID = 64  # frequencies each way, on which the shapes are compared
+MARGIN = 32  # pixels, beyond which no noise of these shapes is correlated
+EDGE = 16  # steepness of the end of a band
+
+ERROR, GROWS = 0.02, 0.02  # of a measured variance at spacing 1; more at each further one, for there is more anatomy
+ABOVE, BELOW = 4.0, 8.0  # errors; a measured variance further above (below) counts as this far, for anatomy adds
+OFFSET = 1.0  # errors by which all variances together may be off
+BEYOND, BEYOND_ALL = 0.6, 0.2  # least variance shown one pixel beyond the reach; where that may be longer
+OF_BINS = 0.25  # quantile over the bins of brightness
+LOUD = 0.25  # of the loudest bin's deviation: less is no noise
+DARK = 2.0  # sigma; below it Rician noise has another texture
+EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "ramp": 0.15}  # errors in the mean a less simple shape must gain
+GRAINS = (0.0, 0.02, 0.06)  # shares of white noise that are tried
+OF_GRAIN = 0.15  # errors in the mean that it must gain
+
+Profile = tuple[Literal["smoothed", "band"], float]
+
+
+@dataclass(frozen=True)
+class Texture:
+    """A power spectrum of mean 1 (see the module).
+
+    down, across: along each axis, ("smoothed", width in pixels) or ("band", share of the frequencies), if `radial` is
+    empty; else (cut in cycles a pixel,) of a disc or (cut, steepness, floor) of a ramp. grain: the share of white noise.
+    """
+
+    down: Profile = ("smoothed", 0.0)
+    across: Profile = ("smoothed", 0.0)
+    radial: tuple[float, ...] = ()
+    grain: float = 0.0
+
+    @property
+    def is_white(self) -> bool:
+        """Whether no pixel's noise tells anything about another's."""
+        return self == WHITE
+
+    @property
+    def turned(self) -> Texture:
+        """That of an image turned by a quarter."""
+        return replace(self, down=self.across, across=self.down)
+
+    def shown(self, down: int, across: int) -> float:
+        """Deviation of the mixed difference at this spacing, up to LONGEST pixels, for noise of deviation 1."""
+        return float(np.sqrt(max(_shown_by(correlation(self))[down - 1, across - 1], 0.0)))
+
+    @classmethod
+    def of_dict(cls, stored: dict[str, Any]) -> Texture:
+        """What `dataclasses.asdict` made of one, also by way of JSON."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+
+    def __str__(self) -> str:
+        """How the noise may have come to it."""
+        if self.is_white:
+            return "white"
+        if len(self.radial) == 3:
+            return "that of filtered back-projection (CT)"
+        if self.radial:
+            return f"limited to a disc of {2 * self.radial[0]:.2f} of the frequencies, as by zero-filling"
+        words = {
+            "smoothed": lambda width: f"smoothed over {width:.2g} pixels" if width else "white",
+            "band": lambda share: f"limited to {share:.2f} of the frequencies, as by zero-filling",
+        }
+        down, across = (words[kind](value) for kind, value in (self.down, self.across))
+        return down if self.down == self.across else f"{down} down and {across} across"
+
+
+WHITE = Texture()
+
+
+def smoothed(down: float, across: float | None = None) -> Texture:
+    """White noise filtered by a Gaussian of so many pixels, the same both ways unless `across` is given."""
+    return Texture(("smoothed", float(down)), ("smoothed", float(down if across is None else across)))
+
+
+def draw(shape: tuple[int, ...], texture: Texture, generator: Generator) -> Tensor:
+    """Noise of mean 0 and variance 1, (..., rows, columns), float32 on the CPU."""
+    if texture.is_white:
+        return torch.randn(shape, generator=generator)
+    *leading, rows, columns = shape
+    whole = [next_fast_len(side + MARGIN, real=True) for side in (rows, columns)]
+    white = torch.randn((*leading, *whole), generator=generator)
+    noise = torch.fft.irfft2(torch.fft.rfft2(white) * _amplitude(texture, *whole), s=tuple(whole))
+    return noise[..., :rows, :columns].contiguous()
+
+
+def texture_of(looked: Looked, reach: int) -> Texture:
+    """The texture of the noise of what is looked at; white where there is too little to tell it from.
+
+    reach: over so many pixels it is correlated (see `reach`), and hardly beyond.
+    """
+    last = min(LONGEST, min(looked.x.shape[1:]) // 4)
+    brightness, variances = variances_at_spacings(looked, last)
+    if not len(variances):
+        return WHITE
+    loud = variances[:, 0] >= LOUD**2 * variances[:, 0].max()
+    bright = loud & (brightness > DARK * (0.0 if looked.pure else rician_sigma(looked)))
+    variances = variances[bright if bright.any() else loud]
+    measured = np.quantile(variances / variances[:, :1], OF_BINS, axis=0)
+    textures, shown, extra = _candidates()
+    spacings = list(product(range(LONGEST), repeat=2))
+    chosen = [number for number, spacing in enumerate(spacings) if max(spacing) < last]
+    log = np.log(np.maximum(shown[:, chosen], 1e-6))
+    errors = ERROR + GROWS * np.array([max(spacings[number]) for number in chosen])
+    deviation = (np.log(np.maximum(measured, 1e-6)) - (log - log[:, :1])) / errors
+    deviation -= np.clip(np.median(deviation, axis=1, keepdims=True), -OFFSET, OFFSET)
+    cost = np.where(deviation > 0, np.minimum(deviation, ABOVE), np.minimum(-deviation, BELOW)).mean(1)
+    beyond = min(reach, LONGEST - 1)
+    cost[shown[:, spacings.index((beyond, beyond))] < (BEYOND if reach < LONGEST_REACH else BEYOND_ALL)] = np.inf
+    return textures[int((cost + extra).argmin())]
+
+
+@cache
+def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray]:
+    """Textures, V at spacings (1, 1), (1, 2) … (LONGEST, LONGEST) of each, and what each must gain."""
+    profiles: list[Profile] = [("smoothed", float(width)) for width in (0.0, *np.geomspace(0.25, 3, 60))]
+    profiles += [("band", float(share)) for share in np.arange(0.2, 1, 0.02)]
+    textures = [Texture(down, across) for down, across in product(profiles, repeat=2)]
+    lines = np.stack([_along_axis(profile) for profile in profiles])
+    shown = np.einsum("ah,bg->abhg", 1 - lines[:, 1:], 1 - lines[:, 1:]).reshape(len(textures), -1)
+    extra = [_extra(texture) for texture in textures]
+    cuts = [(float(cut),) for cut in np.arange(0.1, 0.6, 0.01)]
+    ramps = [
+        (float(cut), float(steepness), floor)
+        for cut, steepness, floor in product(np.geomspace(0.15, 0.8, 50), (1.5, 2, 4), (0.0, 0.03, 0.1))
+    ]
+    round_ = [Texture(radial=values) for values in (*cuts, *ramps)]
+    shown = np.concatenate([shown, [_shown_by(correlation(texture)).ravel() for texture in round_]])
+    textures, extra = [*textures, *round_], [*extra, *map(_extra, round_)]
+    grainy = [replace(texture, grain=grain) for grain in GRAINS for texture in textures]
+    mixed = np.concatenate([(1 - grain) * shown + grain for grain in GRAINS])
+    return grainy, mixed, np.concatenate([np.array(extra) + OF_GRAIN * (grain > 0) for grain in GRAINS])
+
+
+def _extra(texture: Texture) -> float:
+    if texture.radial:
+        return EXTRA["ramp" if len(texture.radial) == 3 else "disc"]
+    if "band" in (texture.down[0], texture.across[0]):
+        return EXTRA["band"]
+    return EXTRA["separable"] * (texture.down != texture.across)
+
+
+@lru_cache(maxsize=256)
+def _amplitude(texture: Texture, rows: int, columns: int) -> Tensor:
+    """Square root of the spectrum on the frequencies of `rfft2`."""
+    return torch.from_numpy(np.sqrt(power(texture, rows, columns))[:, : columns // 2 + 1].astype(np.float32))
+
+
+def power(texture: Texture, rows: int, columns: int) -> np.ndarray:
+    """The spectrum on the frequencies of `fft2`, (rows, columns), mean 1."""
+    down, across = np.fft.fftfreq(rows), np.fft.fftfreq(columns)
+    if texture.radial:
+        shape = _round(np.hypot(down[:, None], across[None]), texture.radial)
+    else:
+        shape = np.outer(_profile(down, texture.down), _profile(across, texture.across))
+    return (1 - texture.grain) * shape / shape.mean() + texture.grain
+
+
+def _profile(frequency: np.ndarray, profile: Profile) -> np.ndarray:
+    kind, value = profile
+    if kind == "band":
+        return 1 / (1 + (frequency / (value / 2)) ** EDGE)
+    kernel = unit_kernel(value).numpy()
+    offsets = np.arange(len(kernel)) - len(kernel) // 2
+    return np.square(np.cos(2 * np.pi * np.outer(frequency, offsets)) @ kernel)
+
+
+def _round(distance: np.ndarray, values: tuple[float, ...]) -> np.ndarray:
+    if len(values) == 1:
+        return 1 / (1 + (distance / values[0]) ** EDGE)
+    cut, steepness, floor = values
+    return (distance + floor) * np.exp(-2 * (distance / cut) ** steepness)
+
+
+def _along_axis(profile: Profile) -> np.ndarray:
+    """Correlation at distances 0 to LONGEST along an axis."""
+    shape = np.fft.ifft(_profile(np.fft.fftfreq(GRID), profile)).real
+    return shape[: LONGEST + 1] / shape[0]
+
+
+def correlation(texture: Texture) -> np.ndarray:
+    """At distances 0 to LONGEST, (down, across)."""
+    return np.fft.ifft2(power(texture, GRID, GRID)).real[: LONGEST + 1, : LONGEST + 1]
+
+
+def _shown_by(rho: np.ndarray) -> np.ndarray:
+    """V at spacings 1 to LONGEST, (down, across)."""
+    return 1 - rho[1:, :1] - rho[:1, 1:] + rho[1:, 1:]
