@@ -16,9 +16,12 @@ from diffdenoise.noise import models
 
 @dataclass(frozen=True)
 class Noise:
-    """strength: sigma (gaussian, correlated, rician), lam (poisson) or looks (gamma); width in pixels (correlated)."""
+    """strength: sigma (gaussian, correlated, zero-filled, rician), lam (poisson) or looks (gamma).
 
-    kind: Literal["gaussian", "correlated", "poisson", "gamma", "rician"]
+    width: in pixels (correlated), or the share of the frequencies that hold anything (zero-filled).
+    """
+
+    kind: Literal["gaussian", "correlated", "zero-filled", "poisson", "gamma", "rician"]
     strength: float
     width: float = 0.0
 
@@ -28,6 +31,8 @@ class Noise:
         image = torch.from_numpy(clean)
         if self.kind == "correlated":
             return models.correlated(image, self.strength, self.width, generator).numpy()
+        if self.kind == "zero-filled":
+            return (image + self.strength * _zero_filled(image.shape, self.width, generator)).numpy()
         return getattr(models, self.kind)(image, self.strength, generator).numpy()
 
     def deviation(self, clean: np.ndarray) -> np.ndarray:
@@ -52,10 +57,21 @@ class Noise:
 
     def kernel(self, reach: int = 8) -> np.ndarray:
         """The filter that makes this noise from white noise of variance 1, (2 reach + 1) pixels square."""
+        if self.kind == "zero-filled":
+            line = np.sinc(self.width * np.arange(-3 * reach, 3 * reach + 1))
+            return self.strength * np.outer(line, line) / np.square(line).sum()
         offsets = np.arange(-reach, reach + 1)
         line = np.exp(-(offsets**2) / (2 * self.width**2)) if self.width else (offsets == 0).astype(float)
         square = np.outer(line, line)
         return self.strength * square / np.linalg.norm(square)
+
+
+def _zero_filled(shape: tuple[int, ...], share: float, generator: torch.Generator) -> torch.Tensor:
+    """Noise of variance 1 whose k-space is empty beyond a share of the frequencies down and across."""
+    spectrum = torch.fft.fft2(torch.randn(shape, generator=generator))
+    rows, columns = (torch.fft.fftfreq(side).abs() < share / 2 for side in shape[-2:])
+    inside = rows[:, None] & columns
+    return torch.fft.ifft2(spectrum * inside).real / inside.float().mean().sqrt()
 
 
 NOISES = {
@@ -63,6 +79,7 @@ NOISES = {
     **{f"poisson-{counts}": Noise("poisson", counts) for counts in (200, 700)},
     "gamma-30": Noise("gamma", 30),
     **{f"correlated-{width:g}": Noise("correlated", 15 / 255, width) for width in (0.5, 1.2)},
+    "zero-filled-0.5": Noise("zero-filled", 15 / 255, 0.5),  # a matrix interpolated to twice its size, as MR often is
     "rician-15": Noise("rician", 15 / 255),
     **{f"correlated-{width:g} at 6": Noise("correlated", 6 / 255, width) for width in (0.5, 1.2)},  # the paper's
 }

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffdenoise.noise.texture import correlation, smoothed
 from diffdenoise.noise.models import correlated, gaussian
+from diffdenoise.noise.texture import correlation, smoothed
 from diffdenoise.phantom import mni_slices
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config

@@ -14,8 +14,8 @@ from benchmarks.ablations.lab import TRAIN, Lab, Task, apply_student, slices_of
 from benchmarks.writing import markdown, panels
 from diffdenoise.config import StudentSettings
 from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.noise.texture import smoothed
 from diffdenoise.noise.recorruption import recorrupt
+from diffdenoise.noise.texture import smoothed
 from diffdenoise.run_folder import key_of
 from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import SliceStore, cut, draw_boxes

@@ -75,7 +75,7 @@ def bm3d_told(given: Given) -> Denoise:
     noise = given.noise
     if noise is None:
         raise NotApplicableError("the noise of measured scans is not known")
-    if noise.kind in ("gaussian", "correlated"):
+    if noise.kind in ("gaussian", "correlated", "zero-filled"):
         psd = _spectrum(noise)
         return _each_slice(lambda image, _: run(image, psd), level=False)
     there, back, sigma = _stabilised(noise)

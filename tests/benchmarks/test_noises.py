@@ -24,7 +24,7 @@ def test_noise_is_a_function_of_its_seed(name: str) -> None:
     assert not np.array_equal(NOISES[name].add(clean, 3), NOISES[name].add(clean, 4))
 
 
-@pytest.mark.parametrize("name", ["gaussian-25", "correlated-0.5", "correlated-1.2"])
+@pytest.mark.parametrize("name", ["gaussian-25", "correlated-0.5", "correlated-1.2", "zero-filled-0.5"])
 def test_the_kernel_makes_the_noise(name: str) -> None:
     noise = NOISES[name]
     kernel = noise.kernel()

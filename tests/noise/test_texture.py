@@ -17,13 +17,11 @@ from diffdenoise.phantom import mni_slices
 
 ZERO_FILLED = Texture(("band", 0.5), ("band", 0.5))
 ONE_WAY = Texture(("smoothed", 0.0), ("band", 0.5))
-CT = Texture(radial=(0.36, 2.0, 0.03))
+CT = Texture(radial=(0.3, 2.0, 0.0))
 SMOOTHED = smoothed(0.8)
 BOTH = {"zero-filled": ZERO_FILLED, "zero-filled one way": ONE_WAY, "CT": CT, "smoothed": SMOOTHED}
 
-profiles = st.one_of(
-    st.tuples(st.just("smoothed"), st.floats(0, 2)), st.tuples(st.just("band"), st.floats(0.25, 0.95))
-)
+profiles = st.one_of(st.tuples(st.just("smoothed"), st.floats(0, 2)), st.tuples(st.just("band"), st.floats(0.25, 0.95)))
 textures = st.one_of(
     st.builds(Texture, profiles, profiles, grain=st.floats(0, 0.2)),
     st.builds(lambda cut: Texture(radial=(cut,)), st.floats(0.15, 0.5)),
@@ -80,7 +78,7 @@ def test_white_noise_of_a_seed_is_that_of_torch() -> None:
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("sigma", [15, 25, 50])
 def test_it_is_found_again_on_anatomy(name: str, sigma: int) -> None:
-    """Nearer than the Gaussian whose neighbours correlate alike, which was what stood in for all of them."""
+    """Nearer than any Gaussian would be (see below)."""
     clean, true = torch.from_numpy(mni_slices(60, 6, 10)), BOTH[name]
     level = estimate_noise((clean + sigma / 255 * draw(tuple(clean.shape), true, seeded(2))).numpy())
     assert off(level.texture, true) < 0.2
@@ -89,7 +87,7 @@ def test_it_is_found_again_on_anatomy(name: str, sigma: int) -> None:
 
 def test_a_gaussian_stands_in_for_none_of_the_others() -> None:
     for true in (ZERO_FILLED, ONE_WAY, CT):
-        assert min(off(smoothed(width), true) for width in np.linspace(0, 2, 81)) > 0.24
+        assert min(off(smoothed(width), true) for width in np.linspace(0, 2, 81)) > 0.25
 
 
 def test_weak_white_noise_beside_it_does_not_mislead() -> None:

@@ -46,7 +46,8 @@ def flat_sigmas(looked: Looked, spacing: int, bins: int, quiet: bool = False) ->
     """The flattest places of at most so many brightness bins of as many pixels each, dark to bright.
 
     Fewer bins in small images; none where nothing varies. The number does not depend on the spacing, unless the image
-    is tiny. Of differences of repetitions all places count. spacing: in pixels, the same both ways. quiet: go on from the flattest places to all that are as quiet as their sigma, for white noise.
+    is tiny. Of differences of repetitions all places count. spacing: in pixels, the same both ways. quiet: go on from
+    the flattest places to all that are as quiet as their sigma, for white noise.
     """
     places = _places(looked, spacing)
     bins = max(1, min(bins, int(FLATTEST * np.count_nonzero(looked.alive)) // FEWEST_VALUES))
@@ -101,11 +102,11 @@ def _variances(x: np.ndarray, place: list[np.ndarray], last: int) -> list[float]
     here = x[image, row, column]
     below = [x[image, row + down, column] for down in range(1, last + 1)]
     beside = [x[image, row, column + across] for across in range(1, last + 1)]
-    return [
-        _deviation(_spread_levels((here - below[down] - beside[across] + x[image, row + down + 1, column + across + 1]) / 2))
-        ** 2
-        for down, across in product(range(last), repeat=2)
-    ]
+    found = []
+    for down, across in product(range(last), repeat=2):
+        mixed = (here - below[down] - beside[across] + x[image, row + down + 1, column + across + 1]) / 2
+        found.append(_deviation(_spread_levels(mixed)) ** 2)
+    return found
 
 
 def _split(places: tuple[np.ndarray, ...], edges: np.ndarray) -> list[tuple[np.ndarray, ...]]:

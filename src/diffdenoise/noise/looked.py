@@ -23,9 +23,7 @@ class Looked:
     brightness: np.ndarray
     alive: np.ndarray
     pure: bool = False
-    places: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    places: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
 
 
 def look(slices: np.ndarray, again: np.ndarray | None = None) -> Looked:

@@ -12,7 +12,6 @@ pixel is hidden, so nothing of the noisy image is lost; but the noise has to be 
 
 from __future__ import annotations
 
-import torch
 from torch import Generator, Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d, pad
 

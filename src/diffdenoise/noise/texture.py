@@ -57,7 +57,7 @@ class Texture:
     """A power spectrum of mean 1 (see the module).
 
     down, across: along each axis, ("smoothed", width in pixels) or ("band", share of the frequencies), if `radial` is
-    empty; else (cut in cycles a pixel,) of a disc or (cut, steepness, floor) of a ramp. grain: the share of white noise.
+    empty; else (cut in cycles a pixel,) of a disc or (cut, steepness, floor) of a ramp. grain: share of white noise.
     """
 
     down: Profile = ("smoothed", 0.0)
@@ -82,7 +82,8 @@ class Texture:
     @classmethod
     def of_dict(cls, stored: dict[str, Any]) -> Texture:
         """What `dataclasses.asdict` made of one, also by way of JSON."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+        down, across, radial = (tuple(stored[name]) for name in ("down", "across", "radial"))
+        return cls(down, across, radial, stored["grain"])  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         """How the noise may have come to it."""
