@@ -32,7 +32,7 @@ class Noise:
         if self.kind == "correlated":
             return models.correlated(image, self.strength, self.width, generator).numpy()
         if self.kind == "zero-filled":
-            return (image + self.strength * _zero_filled(image.shape, self.width, generator)).numpy()
+            return (image + self.strength * zero_filled(image.shape, self.width, generator)).numpy()
         return getattr(models, self.kind)(image, self.strength, generator).numpy()
 
     def deviation(self, clean: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ class Noise:
         return self.strength * square / np.linalg.norm(square)
 
 
-def _zero_filled(shape: tuple[int, ...], share: float, generator: torch.Generator) -> torch.Tensor:
+def zero_filled(shape: tuple[int, ...], share: float, generator: torch.Generator) -> torch.Tensor:
     """Noise of variance 1 whose k-space is empty beyond a share of the frequencies down and across."""
     spectrum = torch.fft.fft2(torch.randn(shape, generator=generator))
     rows, columns = (torch.fft.fftfreq(side).abs() < share / 2 for side in shape[-2:])

@@ -29,6 +29,7 @@ STUDIES = {
     "m": "m_uncertainty",
     "n": "n_neighbours",
     "o": "o_network",
+    "p": "p_texture",
 }
 HEAD = """# Ablations
 
