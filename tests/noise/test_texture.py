@@ -52,7 +52,8 @@ def test_a_spectrum_is_positive_even_and_of_mean_one(texture: Texture, size: tup
     spectrum = power(texture, *size)
     assert spectrum.min() >= 0
     assert spectrum.mean() == pytest.approx(1)
-    assert spectrum[1:, 1:] == pytest.approx(spectrum[1:, 1:][::-1, ::-1])
+    assert spectrum[1:] == pytest.approx(spectrum[1:][::-1])  # the same along both diagonals
+    assert spectrum[:, 1:] == pytest.approx(spectrum[:, 1:][:, ::-1])
     assert power(texture.turned, *size[::-1]) == pytest.approx(spectrum.T)
 
 
@@ -104,6 +105,24 @@ def test_the_dark_of_a_magnitude_image_has_no_say() -> None:
     assert off(texture_of(look(magnitude), 2), smoothed(0.8)) < 0.2
 
 
+@pytest.mark.parametrize("true", [SMOOTHED, ZERO_FILLED], ids=["smoothed", "zero-filled"])
+def test_nor_has_that_of_a_repetition(true: Texture) -> None:
+    clean = torch.nn.functional.pad(4 * torch.from_numpy(mni_slices(60, 6, 10)), (20, 20, 20, 20))
+    seeds = torch.Generator().manual_seed(10)
+    a, b = (
+        torch.hypot(clean + 0.2 * draw(tuple(clean.shape), true, seeds), 0.2 * draw(tuple(clean.shape), true, seeds))
+        for _ in range(2)
+    )
+    assert off(estimate_noise(a.numpy(), again=b.numpy()).texture, true) < 0.2
+
+
+@pytest.mark.parametrize("offset", [-1000, -0.5, 5])
+def test_it_does_not_depend_on_where_a_unit_has_its_zero(offset: float) -> None:
+    clean = torch.from_numpy(mni_slices(60, 6, 10))
+    noisy = (clean + 0.1 * draw(tuple(clean.shape), CT, seeded(11))).numpy().astype(np.float64)
+    assert off(texture_of(look(noisy + offset), 1), CT) < 0.1
+
+
 def test_of_repetitions_all_places_count() -> None:
     clean = torch.from_numpy(mni_slices(60, 6, 10))
     a, b = ((clean + 0.02 * draw(tuple(clean.shape), CT, seeded(seed))).numpy() for seed in (6, 7))
@@ -113,8 +132,15 @@ def test_of_repetitions_all_places_count() -> None:
 
 
 def test_too_small_or_masked_images_have_no_texture() -> None:
-    for image in (np.zeros((2, 64, 64)), np.random.default_rng(0).random((1, 3, 3)), np.zeros((1, 1, 1))):
+    stripes = np.broadcast_to(np.random.default_rng(0).random(64), (2, 64, 64))  # no mixed difference sees them
+    for image in (np.zeros((2, 64, 64)), np.random.default_rng(0).random((1, 3, 3)), np.zeros((1, 1, 1)), stripes):
         assert texture_of(look(image), 1) == WHITE
+
+
+def test_any_reach_may_be_asked_for() -> None:
+    noisy = draw((4, 128, 128), smoothed(2.0), seeded(12)).numpy()
+    found = [estimate_noise(noisy, reach=reach).typical for reach in (4, 5, 8)]
+    assert found == pytest.approx([1, 1, 1], abs=0.25)
 
 
 def test_it_says_where_it_may_come_from() -> None:

@@ -78,10 +78,9 @@ def variances_at_spacings(looked: Looked, last: int) -> tuple[np.ndarray, np.nda
     if last < 1:
         return np.empty(0), np.empty((0, 0))
     x, (rows, columns) = looked.x, (side - last for side in looked.x.shape[1:])
-    broad = (min(BROAD, last),) * 2
-    alive = np.logical_and.reduce(_corners(looked.alive, broad))[:, :rows, :columns]
-    alive &= looked.alive[:, last:, last:]
-    unrest = _unrest(looked, broad, 2 * (last + GAP) + 1)[1][:, :rows, :columns][alive]
+    _, unrest, judged = _unrest(looked, min(BROAD, last), 2 * (last + GAP) + 1)
+    alive = judged[:, :rows, :columns] & np.logical_and.reduce(_corners(looked.alive, last))
+    unrest = unrest[:, :rows, :columns][alive]
     brightness = looked.brightness[:, last // 2 :, last // 2 :][:, :rows, :columns][alive]
     step = 1 + brightness.size // MOST_COMPARED if looked.pure else 1
     place = [axis[::step] for axis in np.nonzero(alive)]
@@ -140,31 +139,29 @@ def _deviation(detail: np.ndarray) -> float:
 def _places(looked: Looked, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(D_h, brightness, mean D_h^2 in the ring) at all places outside masks, flat arrays; made once."""
     if spacing not in looked.places:
-        looked.places[spacing] = _measure_places(looked, (spacing, spacing))
+        looked.places[spacing] = _measure_places(looked, spacing)
     return looked.places[spacing]
 
 
-def _measure_places(looked: Looked, spacing: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if min(looked.x.shape[1:]) <= max(spacing):
+def _measure_places(looked: Looked, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if min(looked.x.shape[1:]) <= spacing:
         return (np.empty(0, np.float32),) * 3
-    alive = np.logical_and.reduce(_corners(looked.alive, spacing))
-    detail, unrest = _unrest(looked, spacing, 2 * (max(spacing) + GAP) + 1)
+    detail, unrest, alive = _unrest(looked, spacing, 2 * (spacing + GAP) + 1)
     brightness = np.mean(_corners(looked.brightness, spacing), axis=0)
     return _spread_levels(detail[alive]), brightness[alive], unrest[alive]
 
 
-def _unrest(looked: Looked, spacing: tuple[int, int], inner: int) -> tuple[np.ndarray, np.ndarray]:
-    """(D, mean D^2 in the ring around a hole of side `inner`), at every place, also in masks."""
+def _unrest(looked: Looked, spacing: int, inner: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(D, mean D^2 in the ring around a hole of side `inner`, whether it is outside masks), at every place."""
     a, b, c, e = _corners(looked.x, spacing)
     detail = (a - b - c + e) / 2
     alive = np.logical_and.reduce(_corners(looked.alive, spacing))
-    return detail, _ring_mean(np.square(detail), alive, inner)
+    return detail, _ring_mean(np.square(detail), alive, inner), alive
 
 
-def _corners(image: np.ndarray, spacing: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    down, across = spacing
-    left, right = image[..., :-across], image[..., across:]
-    return left[:, :-down], right[:, :-down], left[:, down:], right[:, down:]
+def _corners(image: np.ndarray, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    left, right = image[..., :-spacing], image[..., spacing:]
+    return left[:, :-spacing], right[:, :-spacing], left[:, spacing:], right[:, spacing:]
 
 
 def _ring_mean(values: np.ndarray, alive: np.ndarray, inner: int) -> np.ndarray:

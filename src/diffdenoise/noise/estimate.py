@@ -2,9 +2,9 @@
 
 At the flattest places of each brightness the mixed differences D_h (see `differences`) show a share of sigma: the
 level is what they show one pixel beyond the reach of the correlation (see `reach`), divided by that share, which the
-noise's `texture` tells. Where a
-brightness has no flat places (the cortex), anatomy passes for noise. It can only add. As noise grows or falls with
-brightness, but has no hill in between, what stands out above the best rising or falling curve is cut off.
+noise's `texture` tells. Where a brightness has no flat places (the cortex), anatomy passes for noise. It can only add.
+As noise grows or falls with brightness, but has no hill in between, what stands out above the best rising or falling
+curve is cut off.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class NoiseLevel:
     @classmethod
     def of_dict(cls, stored: dict[str, Any]) -> NoiseLevel:
         """What `dataclasses.asdict` made of one, also by way of JSON."""
-        texture = Texture.of_dict(stored["texture"])
-        return cls(**{**{name: _tuple(value) for name, value in stored.items()}, "texture": texture})
+        curve = {name: tuple(stored[name]) for name in ("knots", "sigma", "skewness")}
+        return cls(**{**stored, **curve, "texture": Texture.of_dict(stored["texture"])})
 
     def variance(self, brightness: np.ndarray) -> np.ndarray:
         """Noise variance at each pixel of a (nearly) clean image, same shape."""
@@ -71,10 +71,6 @@ class NoiseLevel:
     def loudest(self) -> float:
         """Another one, which does not depend on how much of the image is a quiet background."""
         return max(self.sigma)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def constant_level(sigma: float) -> NoiseLevel:

@@ -16,14 +16,20 @@ CONSTANT = 5  # pixels; a square of this side without any variation is a mask, n
 class Looked:
     """What of a scan is looked at, each (slices, rows, columns): pixels, their brightness, where they are no mask.
 
-    pure: x is a difference of repetitions, noise and no anatomy. places: kept by `differences`, for each spacing.
+    alone: where x is a difference of repetitions, noise and no anatomy, the first of these. places: kept by
+    `differences`, for each spacing.
     """
 
     x: np.ndarray
     brightness: np.ndarray
     alive: np.ndarray
-    pure: bool = False
+    alone: Looked | None = None
     places: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def pure(self) -> bool:
+        """Whether x holds noise alone."""
+        return self.alone is not None
 
 
 def look(slices: np.ndarray, again: np.ndarray | None = None) -> Looked:
@@ -41,7 +47,7 @@ def look(slices: np.ndarray, again: np.ndarray | None = None) -> Looked:
         return one
     two = look(again)
     brightness = (one.brightness + two.brightness) / 2
-    return Looked((one.x - two.x) / np.float32(np.sqrt(2)), brightness, one.alive & two.alive, pure=True)
+    return Looked((one.x - two.x) / np.float32(np.sqrt(2)), brightness, one.alive & two.alive, alone=one)
 
 
 def _spread(slices: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Over how many pixels noise is correlated, from noisy images alone.
 
-sigma(D_h) = sigma (1 - rho_h) (see `differences`) rises with h while the noise is correlated and then stays: where it
-stops rising is the correlation's reach. Anatomy makes it rise, too, but not at every brightness.
+sigma(D_h) = sigma (1 - rho_h) (see `differences`) rises with h while the noise is correlated and then stays (or falls
+a little, where rho turns negative): where it stops rising is the correlation's reach. Anatomy makes it rise, too, but
+not at every brightness.
 """
 
 from __future__ import annotations

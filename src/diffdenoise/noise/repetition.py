@@ -61,7 +61,7 @@ def own_noise(a: np.ndarray, b: np.ndarray) -> list[float]:
     1 where each has noise of its own, sqrt((1 - rho) / (1 + rho)) where it correlates by rho, less where there is no
     flat place: anatomy, which they share, passes for noise there.
     """
-    between = replace(look(a, again=b), pure=False)  # looked at like the sum, where there is anatomy
+    between = replace(look(a, again=b), alone=None)  # looked at like the sum, where there is anatomy
     both = replace(between, x=look(a).x + look(b).x)
     shown = zip(flat_sigmas(between, 1, BINS), flat_sigmas(both, 1, BINS), strict=False)
     return [math.sqrt(2) * one.sigma / two.sigma for one, two in shown if two.sigma > 0]

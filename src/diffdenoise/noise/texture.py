@@ -12,7 +12,8 @@ whose differences, at all spacings down and across,
 
     V(h, g) = 1 - rho(h, 0) - rho(0, g) + rho(h, g),    rho the correlation, the spectrum's Fourier transform,
 
-are most like those of the image, and it says what the lowest frequencies hold.
+are most like those of the image, and it says what the lowest frequencies hold. (V is that of noise which correlates
+along one diagonal as along the other, as all of these do.)
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from diffdenoise.noise.rician import rician_sigma
 
 LONGEST = 6  # pixels; spacing that is looked at
 GRID = 64  # frequencies each way, on which the shapes are compared
-MARGIN = 32  # pixels, beyond which no noise of these shapes is correlated
+MARGIN = 32  # pixels, beyond which no noise of these shapes is correlated by more than 0.01
 EDGE = 16  # steepness of the end of a band
 
 ERROR, GROWS = 0.02, 0.02  # of a measured variance at spacing 1; more at each further one, for there is more anatomy
@@ -76,8 +77,9 @@ class Texture:
         return replace(self, down=self.across, across=self.down)
 
     def shown(self, down: int, across: int) -> float:
-        """Deviation of the mixed difference at this spacing, up to LONGEST pixels, for noise of deviation 1."""
-        return float(np.sqrt(max(_shown_by(correlation(self))[down - 1, across - 1], 0.0)))
+        """Deviation of the mixed difference at this spacing (at most LONGEST is looked at), of noise of deviation 1."""
+        down, across = (min(spacing, LONGEST) - 1 for spacing in (down, across))
+        return float(np.sqrt(max(_shown_by(correlation(self))[down, across], 0.0)))
 
     @classmethod
     def of_dict(cls, stored: dict[str, Any]) -> Texture:
@@ -127,33 +129,33 @@ def texture_of(looked: Looked, reach: int) -> Texture:
     """
     last = min(LONGEST, min(looked.x.shape[1:]) // 4)
     brightness, variances = variances_at_spacings(looked, last)
-    if not len(variances):
+    if not len(variances) or variances[:, 0].max() == 0:
         return WHITE
     loud = variances[:, 0] >= LOUD**2 * variances[:, 0].max()
-    bright = loud & (brightness > DARK * (0.0 if looked.pure else rician_sigma(looked)))
+    floor = rician_sigma(looked.alone or looked)
+    bright = loud & (brightness > DARK * floor) if floor else loud
     variances = variances[bright if bright.any() else loud]
     measured = np.quantile(variances / variances[:, :1], OF_BINS, axis=0)
     textures, shown, extra = _candidates()
-    spacings = list(product(range(LONGEST), repeat=2))
-    chosen = [number for number, spacing in enumerate(spacings) if max(spacing) < last]
-    log = np.log(np.maximum(shown[:, chosen], 1e-6))
-    errors = ERROR + GROWS * np.array([max(spacings[number]) for number in chosen])
+    log = np.log(np.maximum(shown[:, :last, :last], 1e-6)).reshape(len(shown), -1)
+    steps = np.arange(last)
+    errors = ERROR + GROWS * np.maximum.outer(steps, steps).ravel()
     deviation = (np.log(np.maximum(measured, 1e-6)) - (log - log[:, :1])) / errors
     deviation -= np.clip(np.median(deviation, axis=1, keepdims=True), -OFFSET, OFFSET)
     cost = np.where(deviation > 0, np.minimum(deviation, ABOVE), np.minimum(-deviation, BELOW)).mean(1)
     beyond = min(reach, LONGEST - 1)
-    cost[shown[:, spacings.index((beyond, beyond))] < (BEYOND if reach < LONGEST_REACH else BEYOND_ALL)] = np.inf
+    cost[shown[:, beyond, beyond] < (BEYOND if reach < LONGEST_REACH else BEYOND_ALL)] = np.inf
     return textures[int((cost + extra).argmin())]
 
 
 @cache
 def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray]:
-    """Textures, V at spacings (1, 1), (1, 2) … (LONGEST, LONGEST) of each, and what each must gain."""
+    """Textures, V of each at spacings 1 to LONGEST (texture, down, across), and what each must gain."""
     profiles: list[Profile] = [("smoothed", float(width)) for width in (0.0, *np.geomspace(0.25, 3, 60))]
     profiles += [("band", float(share)) for share in np.arange(0.2, 1, 0.02)]
     textures = [Texture(down, across) for down, across in product(profiles, repeat=2)]
     lines = np.stack([_along_axis(profile) for profile in profiles])
-    shown = np.einsum("ah,bg->abhg", 1 - lines[:, 1:], 1 - lines[:, 1:]).reshape(len(textures), -1)
+    shown = np.einsum("ah,bg->abhg", 1 - lines[:, 1:], 1 - lines[:, 1:]).reshape(-1, LONGEST, LONGEST)
     extra = [_extra(texture) for texture in textures]
     cuts = [(float(cut),) for cut in np.arange(0.1, 0.6, 0.01)]
     ramps = [
@@ -161,7 +163,7 @@ def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray]:
         for cut, steepness, floor in product(np.geomspace(0.15, 0.8, 50), (1.5, 2, 4), (0.0, 0.03, 0.1))
     ]
     round_ = [Texture(radial=values) for values in (*cuts, *ramps)]
-    shown = np.concatenate([shown, [_shown_by(correlation(texture)).ravel() for texture in round_]])
+    shown = np.concatenate([shown, [_shown_by(correlation(texture)) for texture in round_]])
     textures, extra = [*textures, *round_], [*extra, *map(_extra, round_)]
     grainy = [replace(texture, grain=grain) for grain in GRAINS for texture in textures]
     mixed = np.concatenate([(1 - grain) * shown + grain for grain in GRAINS])
@@ -176,7 +178,7 @@ def _extra(texture: Texture) -> float:
     return EXTRA["separable"] * (texture.down != texture.across)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)  # crops of one size, turned or not; whole slices are large
 def _amplitude(texture: Texture, rows: int, columns: int) -> Tensor:
     """Square root of the spectrum on the frequencies of `rfft2`."""
     return torch.from_numpy(np.sqrt(power(texture, rows, columns))[:, : columns // 2 + 1].astype(np.float32))
