@@ -4,8 +4,11 @@ import json
 import os
 from pathlib import Path
 
+import h5py
+import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 import tifffile
 from PIL import Image
 
@@ -52,6 +55,24 @@ def test_known_suffix_that_cannot_be_read_is_found_and_then_refused(tmp_path: Pa
         with pytest.raises(ScanError, match=item.paths[0].name):
             read_scan(item)
     assert len(found) == 2
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.nii.gz", "a.tif", "a.nrrd", "a.h5"])
+def test_a_file_whose_noise_float32_rounds_away_is_named_with_the_remedy(tmp_path: Path, name: str) -> None:
+    pixels = 1e9 + np.random.default_rng(0).normal(size=(4, 32, 24))
+    if name.endswith("npy"):
+        np.save(tmp_path / name, pixels)
+    elif name.endswith("nii.gz"):
+        nibabel.Nifti1Image(pixels, np.eye(4)).to_filename(tmp_path / name)
+    elif name.endswith("tif"):
+        tifffile.imwrite(tmp_path / name, pixels, photometric="minisblack")
+    elif name.endswith("nrrd"):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels), str(tmp_path / name))
+    else:
+        with h5py.File(tmp_path / name, "w") as file:
+            file["reconstruction"] = pixels
+    with pytest.raises(ScanError, match=rf"{name}: .* round away .* Subtract a constant"):
+        read(tmp_path / name)
 
 
 def test_patterns(tmp_path: Path) -> None:
