@@ -8,6 +8,7 @@ BANDS = {"low": (0.0, 0.125), "middle": (0.125, 0.25), "high": (0.25, 0.8)}  # c
 LOG_WIDTH, LOG_REACH = 1.5, 7  # pixels; of HFEN's Laplacian of Gaussian, 15 x 15
 GMSD_CONSTANT = 170 / 255**2  # for a data range of 1
 BRIGHTNESS_BINS = 8
+LEAST_EDGES = 1e-6  # of what a reference's values could give at most: float32 rounds to a tenth of that
 
 
 def kept_by_band(error: np.ndarray, noise: np.ndarray, mask: np.ndarray) -> dict[str, dict[str, float]]:
@@ -44,8 +45,11 @@ def gmsd(image: np.ndarray, reference: np.ndarray, data_range: float, mask: np.n
     return float((similarity if mask is None else similarity[mask]).std())
 
 
-def hfen(image: np.ndarray, reference: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """High-frequency error norm (Ravishankar & Bresler 2011): of the Laplacian of Gaussian, relative; 0 is best."""
+def hfen(image: np.ndarray, reference: np.ndarray, mask: np.ndarray | None = None) -> float | None:
+    """High-frequency error norm (Ravishankar & Bresler 2011): of the Laplacian of Gaussian, relative; 0 is best.
+
+    None where the reference has no edges to be relative to (a uniform phantom).
+    """
     from scipy.signal import fftconvolve
 
     squares = np.square(np.arange(-LOG_REACH, LOG_REACH + 1))[:, None] + np.square(np.arange(-LOG_REACH, LOG_REACH + 1))
@@ -59,8 +63,9 @@ def hfen(image: np.ndarray, reference: np.ndarray, mask: np.ndarray | None = Non
 
     error, whole = edges(image - reference), edges(reference)
     if mask is not None:
-        error, whole = error[mask], whole[mask]
-    return float(np.linalg.norm(error) / max(np.linalg.norm(whole), 1e-30))
+        error, whole, reference = error[mask], whole[mask], reference[mask]
+    strength, most = np.linalg.norm(whole), np.abs(kernel).sum() * np.linalg.norm(reference)
+    return float(np.linalg.norm(error) / strength) if strength > LEAST_EDGES * most else None
 
 
 def bias_by_brightness(image: np.ndarray, reference: np.ndarray) -> list[float]:

@@ -44,10 +44,11 @@ def _image(truth: dict[str, np.ndarray], number: int, noisy: np.ndarray, image: 
         **scores(image, reference, 1.0, inside),
         **fast,
         "gmsd": gmsd(image, reference, 1.0, inside),
-        "hfen": hfen(image, reference, inside),
         "bias": bias_by_brightness(image[inside], reference[inside]),
         **checks,
     }
+    if (edges := hfen(image, reference, inside)) is not None:
+        figures["hfen"] = edges
     if f"deviation{number}" in truth:
         s2 = float(np.square(truth[f"deviation{number}"])[inside].mean())
         mse = float(np.square(image - reference)[inside].mean())

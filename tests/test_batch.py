@@ -48,6 +48,38 @@ def test_a_wrong_brightness_is_told_and_a_floor_that_was_taken_off_is_not_one(
     assert ("noise_floor" in sidecar["settings"]) == (floor == "remove")
 
 
+def test_what_many_results_have_is_told_once_with_their_number(
+    smoke_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(5):
+        np.save(tmp_path / f"scan{number}.npy", noisy_disks(seed=number, slices=1))
+    np.save(tmp_path / "empty.npy", np.zeros((32, 32)))
+    found, _ = find([tmp_path])
+    config = make_config("fast", {"noise_floor": "keep"})
+    model = replace(load_model(smoke_model), rounds=(Round(None, Scaled(1.5)),), config=config)
+    with caplog.at_level(logging.INFO, logger="diffdenoise"):
+        denoise_scans(Denoiser(model, "cpu"), found, tmp_path / "out", Wanted(), lambda what, done, total: None)
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith("1 of 6 scans (empty.npy): no noise")
+    assert second.startswith("5 of 6 scans (scan")
+    assert "and 2 more): the result is brighter or darker than the scan, by up to" in second
+
+
+def test_an_interruption_does_not_keep_what_was_noticed_from_being_told(
+    smoke_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupted(what: str, done: int, total: int) -> None:
+        if what == "Denoising":
+            raise KeyboardInterrupt
+
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.zeros((32, 32)))
+    found, _ = find([tmp_path])
+    with caplog.at_level(logging.INFO, logger="diffdenoise"), pytest.raises(KeyboardInterrupt):
+        denoise_scans(Denoiser(load_model(smoke_model), "cpu"), found, tmp_path / "out", Wanted(), interrupted)
+    assert "1 of 2 scans (a.npy)" in caplog.text
+
+
 def test_a_map_of_an_earlier_result_is_told(
     smoke_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -57,7 +89,7 @@ def test_a_map_of_an_earlier_result_is_told(
     for wanted in (Wanted(removed=True), Wanted(removed=True), Wanted(strength=0.5)):
         assert "earlier" not in caplog.text
         denoise_scans(denoiser, found, tmp_path / "out", wanted, lambda what, done, total: None)
-    assert "scan_removed.npy: is of an earlier result" in caplog.text
+    assert "scan_removed.npy: of an earlier result" in caplog.text
 
 
 def test_the_map_of_uncertainty_is_not_of_samples() -> None:

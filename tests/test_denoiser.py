@@ -44,6 +44,14 @@ def test_numbers_that_floats_do_not_hold_come_back(denoiser: Denoiser) -> None:
     assert (denoiser.denoise(np.full((20, 20), 2**24 + 1, np.int32)) == 2**24 + 1).all()
 
 
+def test_noise_that_floats_would_lose_is_not_looked_for_in_vain(denoiser: Denoiser) -> None:
+    noisy = noisy_disks().astype(np.float64)
+    for work in (denoiser.denoise, denoiser.uncertainty):
+        with pytest.raises(ScanError, match=r"The array: .* round away .* Subtract a constant"):
+            work(1e9 + noisy)
+    assert not np.array_equal(denoiser.denoise(1e3 + noisy), 1e3 + noisy)
+
+
 def test_a_weaker_strength_leaves_that_share_in(denoiser: Denoiser) -> None:
     noisy = noisy_disks(slices=1)
     full, half = denoiser.denoise(noisy), denoiser.denoise(noisy, strength=0.5)
@@ -89,6 +97,7 @@ def test_srds_is_another_result_and_its_seed_matters(denoiser: Denoiser) -> None
         (np.full((20, 20), np.nan), ScanError),
         (np.full((20, 20), np.inf, np.float16), ScanError),
         (np.zeros((20, 20, 3), np.uint8), ScanError),
+        (1e9 + noisy_disks().astype(np.float64), ScanError),
         ([], ConfigError),
         (["a.png", np.zeros((20, 20))], ConfigError),
         ("no/such/file.png", ScanError),

@@ -68,3 +68,32 @@ def test_a_scale_is_common_to_scans_of_one_unit_alone(tmp_path: Path, units: lis
     scans = [Scan(noisy(HEAD, seed), "a", "npy", units=unit) for seed, unit in enumerate(units)]
     sources = [Source(str(number), lambda scan=scan: scan) for number, scan in enumerate(scans)]
     assert prepare(sources, make_config("smoke"), tmp_path, lambda *_: None).normalisation.mode == mode
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        ([("HU", "CT"), ("arbitrary", "MR"), ("arbitrary", "MR")], "2 MR, 1 CT."),
+        ([("arbitrary", "PT"), ("arbitrary", "MR")], "1 PT, 1 MR."),
+        ([("HU", ""), ("arbitrary", "")], "1 CT, 1 that do not say what they are."),
+        ([("HU", "CT"), ("8-bit", "")], "1 CT, 1 that do not say what they are."),
+        ([("HU", "CT"), ("HU", "")], None),
+        ([("arbitrary", "MR"), ("arbitrary", "")], None),
+        ([("arbitrary", "MR"), ("arbitrary", "OT")], None),
+        ([("arbitrary", "CR"), ("arbitrary", "DX")], None),
+        ([("arbitrary", ""), ("8-bit", "")], None),
+    ],
+)
+def test_scans_of_several_kinds_are_warned_of_once_each_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kinds: list[tuple[str, str]], said: str | None
+) -> None:
+    scans = [
+        Scan(noisy(HEAD, seed), "a", "npy", units=units, modality=modality)
+        for seed, (units, modality) in enumerate(kinds)
+    ]
+    for _ in range(2):  # the second time from what the run folder keeps
+        caplog.clear()
+        prepared(tmp_path, *scans)
+        told = [record.getMessage() for record in caplog.records if "several kinds" in record.getMessage()]
+        assert len(told) == (said is not None)
+        assert all(said in message and "Fit each kind apart" in message for message in told if said)

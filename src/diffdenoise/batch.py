@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from diffdenoise.scans import sidecar
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, result_path, write_scan
 from diffdenoise.scans.scan import MAPS, Provenance
 from diffdenoise.scans.stored import too_large
+from diffdenoise.text import some_of
 from diffdenoise.training.stage import Progress
 
 WORRYING_BIAS = 0.5  # in units of the removed noise
@@ -64,6 +66,34 @@ class Outcome:
     failed: list[ScanError] = field(default_factory=list)
 
 
+@dataclass
+class _Noticed:
+    """What is to be said of results: each thing once, when all are done, for a thousand lines nobody reads.
+
+    untouched: names of scans without noise; biases: by name, worrying ones; earlier: by quantity, maps left behind.
+    """
+
+    untouched: list[str] = field(default_factory=list)
+    biases: dict[str, float] = field(default_factory=dict)
+    earlier: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+
+    def tell(self, count: int) -> None:
+        """Log it, of a batch of `count` scans."""
+        of_all = lambda names: f"{len(names)} of {count} scans ({some_of(names)})" if count > 1 else some_of(names)  # noqa: E731
+        if self.untouched:
+            log.info("%s: no noise is found in it; the result is the scan as it is.", of_all(self.untouched))
+        if self.biases:
+            log.warning(
+                "%s: the result is brighter or darker than the scan, by %s%.1f times the removed noise. The model is "
+                "trained too little or for other scans: look at --removed, and fit with more time or on these scans.",
+                of_all(sorted(self.biases, key=lambda name: -self.biases[name])),
+                "up to " if len(self.biases) > 1 else "",
+                max(self.biases.values()),
+            )
+        for quantity, maps in self.earlier.items():
+            log.warning("%s: of an earlier result. Ask for it again with --%s, or delete it.", some_of(maps), quantity)
+
+
 def blocked(found: Sequence[Found], out: Path, wanted: Wanted) -> list[ScanError]:
     """Why results may not be written, for those that may not; empty if all is well."""
     errors = []
@@ -83,6 +113,16 @@ def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted:
     """
     if wanted.sampled:
         require_teacher(denoiser.model.config)
+    noticed = _Noticed()
+    try:
+        return _denoise_all(denoiser, found, out, wanted, progress, noticed)
+    finally:  # also of those that were done before an interruption, for they are not made again
+        noticed.tell(len(found))
+
+
+def _denoise_all(
+    denoiser: Denoiser, found: Sequence[Found], out: Path, wanted: Wanted, progress: Progress, noticed: _Noticed
+) -> Outcome:
     outcome, fingerprint = Outcome(), denoiser.model.fingerprint()
     settings = _settings(denoiser, wanted)
     for number, item in enumerate(found):
@@ -96,7 +136,7 @@ def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted:
             else:
                 for quantity in wanted.quantities:
                     check_target(item, out, quantity)
-                outcome.written.extend(_denoise_one(denoiser, item, out, wanted, provenances, progress))
+                outcome.written.extend(_denoise_one(denoiser, item, out, wanted, provenances, progress, noticed))
         except ScanError as error:
             outcome.failed.append(error)
         except OSError as error:
@@ -112,21 +152,22 @@ def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted:
 
 
 def _denoise_one(
-    denoiser: Denoiser, item: Found, out: Path, wanted: Wanted, provenances: list[Provenance], progress: Progress
+    denoiser: Denoiser,
+    item: Found,
+    out: Path,
+    wanted: Wanted,
+    provenances: list[Provenance],
+    progress: Progress,
+    noticed: _Noticed,
 ) -> list[Path]:
     scan = read_scan(item)
     inner: Progress = lambda _, done, total: progress(f"  {item.name}", done, total)  # noqa: E731
     result = denoiser.denoise_slices(scan.pixels, wanted.sampler, wanted.seed, inner, scan.frames)
     if result.untouched:
-        log.info("%s: no noise is found in it; the result is the scan as it is.", item.name)
+        noticed.untouched.append(item.name)
     as_bright = result.pixels if result.magnitude is None else result.magnitude
     if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:
-        log.warning(
-            "%s: the result is brighter or darker than the scan, by %.1f times the removed noise. The model is trained "
-            "too little or for other scans: look at --removed, and fit with more time or on these scans.",
-            item.name,
-            bias,
-        )
+        noticed.biases[item.name] = bias
     if wanted.spread and result.spread is None:
         sampled = denoiser.denoise_slices(scan.pixels, "srds", wanted.seed, inner, scan.frames)
         result = replace(result, spread=sampled.spread)
@@ -145,7 +186,7 @@ def _denoise_one(
     for quantity in set(MAPS).difference(wanted.quantities):
         old, same = result_path(item, out, quantity), replace(provenances[0], quantity=quantity)
         if old.exists() and sidecar.load(old) and not is_done(item, out, same):
-            log.warning("%s: is of an earlier result. Ask for it again with --%s, or delete it.", old, quantity)
+            noticed.earlier[quantity].append(old)
     return paths
 
 

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from diffdenoise import __version__
 from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, ScanError, is_memory_error
 from diffdenoise.interrupt import import_all, not_at_the_end
-from diffdenoise.text import printable, tell_in_plain_lines
+from diffdenoise.text import printable, some_of, tell_in_plain_lines
 
 if TYPE_CHECKING:
     from diffdenoise.batch import Outcome, Wanted
@@ -374,9 +374,8 @@ def _report(messages: Sequence[ScanError | str]) -> int:
     left = [message for message in messages if isinstance(message, LeftAlone)]
     failed = [str(message) for message in messages if not isinstance(message, LeftAlone)]
     for fault in dict.fromkeys(reason.fault for reason in left):
-        paths = [str(reason.path) for reason in left if reason.fault == fault]
-        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        _say(f"Left alone: {', '.join(paths[:3])}{more}: {fault}.")
+        paths = [reason.path for reason in left if reason.fault == fault]
+        _say(f"Left alone: {some_of(paths)}: {fault}.")
     for message in dict.fromkeys(failed):
         _complain(message)
     return 1 if failed else 0

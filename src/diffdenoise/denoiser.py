@@ -26,7 +26,7 @@ from diffdenoise.run_folder import find_model
 from diffdenoise.scans.files import Found, find, read_scan
 from diffdenoise.scans.scan import Scan
 from diffdenoise.scans.sidecar import sha256
-from diffdenoise.scans.stored import LARGEST, to_stored, units_of
+from diffdenoise.scans.stored import LARGEST, RoundedAwayError, check_rounding, to_stored, units_of
 from diffdenoise.uncertainty import uncertainty_of
 
 OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # settings that mean nothing without one
@@ -211,4 +211,9 @@ def _as_slices(image: np.ndarray) -> np.ndarray:
     if not (np.abs(image) <= np.float64(LARGEST)).all():  # as a plain number it would be infinite to float16
         fault = f"holds NaN, infinite values, or some beyond {LARGEST:g}"
         raise ScanError("The array", fault, "Replace them, for example by 0.")
-    return image.reshape(-1, *image.shape[-2:]).astype(np.float32)
+    pixels = image.reshape(-1, *image.shape[-2:])
+    try:
+        check_rounding(pixels)
+    except RoundedAwayError as error:
+        raise ScanError("The array", error.fault, error.remedy) from error
+    return pixels.astype(np.float32)

@@ -28,6 +28,8 @@ from diffdenoise.training.stage import Progress
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
 REVISION = 4  # of what is kept in a run folder
+ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
+UNSAID = {"", "OT"}  # modalities: none, "other"
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
 
 
@@ -73,6 +75,8 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     levels = [NoiseLevel.of_dict(level) for level in index["levels"]]
     choice = Choice(**index["choice"])
     _tell(told(config, choice), index["faults"])
+    if mixture := index.get("mixture"):  # not in folders of earlier versions
+        log.warning("%s", mixture)
     settled = settle(config, choice)
     store = SliceStore(to, index["frames"])
     rule, of_each = Normalisation(**index["normalisation"]), (index["scales"], index["repeated"])
@@ -90,7 +94,7 @@ def _tell(sentences: list[str], faults: list[list[str]]) -> None:
 def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> None:
     for path in scans_of(folder):  # of a time before an interruption, when perhaps more could be read
         path.unlink()
-    ranges, units, frames, skipped = _read(sources, folder, progress)
+    ranges, units, frames, modalities, skipped = _read(sources, folder, progress)
     paths = scans_of(folder)
     measured = _diagnoses([np.load(path, mmap_mode="r")[:, 0] for path in paths], frames, progress)
     diagnoses = [as_given(config, found, own) for found, own in zip(measured, ranges, strict=True)]
@@ -120,6 +124,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "normalisation": vars(rule),
             "choice": vars(choice),
             "faults": [found.faults for found in diagnoses],
+            "mixture": _mixture(units, modalities),
             "skipped": skipped,
         },
     )
@@ -127,15 +132,16 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
 
 def _read(
     sources: Sequence[Source], folder: Path, progress: Progress
-) -> tuple[list[tuple[float, float]], list[str], list[int], list[str]]:
-    """Each scan's slices on disk as they are; the ranges, units and frames of those that could be read, and faults."""
-    ranges, units, frames, skipped = [], [], [], []
+) -> tuple[list[tuple[float, float]], list[str], list[int], list[str], list[str]]:
+    """Each scan's slices on disk as they are; ranges, units, frames, modalities of those that could be read; faults."""
+    ranges, units, frames, modalities, skipped = [], [], [], [], []
     for number, source in enumerate(sources):
         try:
             scan = source.load()
             ranges.append(measure_range(scan.pixels))
             units.append(scan.units)
             frames.append(scan.frames)
+            modalities.append(scan.modality)
             write_scan_slices(folder, len(ranges) - 1, scan.pixels[:, None])
         except ScanError as error:
             skipped.append(str(error))
@@ -144,7 +150,25 @@ def _read(
         raise ScanError(
             "Input", "no scan could be read: " + " | ".join(skipped or ["nothing was given"]), "Name others."
         )
-    return ranges, units, frames, skipped
+    return ranges, units, frames, modalities, skipped
+
+
+def _mixture(units: Sequence[str], modalities: Sequence[str]) -> str | None:
+    """What to say where scans are of several modalities, or some in HU and some not; None for others.
+
+    One without a modality is no kind of its own: a NIfTI file may hold the same as the DICOM series beside it.
+    """
+    kinds = Counter(
+        ALIKE.get(modality, modality) or ("CT" if unit == "HU" else "")
+        for unit, modality in zip(units, modalities, strict=True)
+    )
+    if len(kinds.keys() - UNSAID) < 2 and len({unit == "HU" for unit in units}) < 2:
+        return None
+    named = ", ".join(f"{count} {kind or 'that do not say what they are'}" for kind, count in kinds.most_common())
+    return (
+        f"The scans are of several kinds: {named}. What one kind teaches a network may be wrong for another, and what "
+        "is decided about the noise is decided for all. Fit each kind apart, into a folder of its own."
+    )
 
 
 def _diagnoses(scans: list[np.ndarray], frames: list[int], progress: Progress) -> list[Diagnosis]:

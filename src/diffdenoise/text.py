@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
+
+NAMED = 3  # of many
 
 
 def printable(text: str) -> str:
@@ -17,6 +20,12 @@ def plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(printable(text))
+
+
+def some_of(names: Sequence[object]) -> str:
+    """The first few of many names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(map(str, names[:NAMED])) + more
 
 
 def tell_in_plain_lines() -> None:

@@ -693,4 +693,7 @@ PIXELS = {
         "pixels[0, 3, 3] == 0 and pixels.max() < 200",
     ),
 }
+REFUSED.append(
+    Refused("pixels-whose-noise-float32-rounds-away.npy", values(1e9 + NOISY.astype(np.float64)), "Subtract")
+)
 DEFINED += [Defined(name, values(stack), holds) for name, (stack, holds) in PIXELS.items()]

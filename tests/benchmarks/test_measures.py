@@ -28,6 +28,21 @@ def test_hfen_does_not_see_a_shift_of_brightness() -> None:
     assert hfen(image() + 0.3, image()) == pytest.approx(0, abs=1e-10)
 
 
+@pytest.mark.parametrize("uniform", [0.0, 0.1, 1000.0])
+def test_hfen_of_a_reference_without_edges_is_none(uniform: float) -> None:
+    """Its rounding, and edges where nobody looks, are none."""
+    random = np.random.default_rng(0)
+    reference = (np.full((2, 64, 64), uniform) * (1 + 1e-8 * random.normal(size=(2, 64, 64)))).astype(np.float32)
+    noisy = reference + random.normal(size=reference.shape).astype(np.float32)
+    assert hfen(noisy, reference) is None
+    inside = np.zeros(reference.shape, bool)
+    inside[:, 16:48, 16:48] = True
+    reference[:, 0, 0] = 2 * uniform
+    assert hfen(noisy, reference, inside) is None
+    reference[:, 32, 32] += 0.001 * max(uniform, 1)
+    assert hfen(noisy, reference, inside) is not None
+
+
 @given(st.floats(-0.2, 0.2))
 def test_bias_is_found_where_it_is(shift: float) -> None:
     reference = np.linspace(0, 1, 4096).reshape(1, 64, 64)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.methods import METHODS
-from benchmarks.report import _best, _difference_table, _gap_table, _main_table, _outdated, write_report
+from benchmarks.report import _best, _difference_table, _gap_table, _main_table, _outdated, _task_section, write_report
 from benchmarks.run import Cell, machine
 from benchmarks.tasks import CORE
 
@@ -45,6 +45,18 @@ def test_the_gap_is_to_the_best_of_the_bounds_where_there_is_one() -> None:
     assert "27.00, supervised, from our start" in row
     assert "-2.00 (-2.00, -2.00)" in row
     assert "real" not in table
+
+
+def test_hfen_is_a_dash_where_the_reference_has_no_edges() -> None:
+    """Also where records still hold the figure that its rounding gave."""
+    records = {name: record(20.0, 21.0) for name in ("noisy", "bm3d", "ours")}
+    for method, found in {"bm3d": 1e13, "ours": 0.25}.items():
+        records[method]["images"][0]["hfen"] = found
+        records[method]["images"][1]["hfen"] = 5e13
+    for one in (image for each in records.values() for image in each["images"]):
+        one["residual"] = {"level": 1.0, "neighbours": 0.0}
+    head, _, *rows = [line.split(" | ") for line in _task_section("task", records).splitlines() if "|" in line]
+    assert [row[head.index("HFEN")] for row in rows] == ["–", "–", "0.250"]
 
 
 def test_what_is_older_than_its_method_is_marked() -> None:

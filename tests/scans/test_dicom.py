@@ -46,8 +46,9 @@ def test_rescaled_values_and_units(tmp_path: Path) -> None:
     scan = read(bundled("CT_small.dcm"))
     dataset = pydicom.dcmread(bundled("CT_small.dcm"))
     np.testing.assert_array_equal(scan.pixels[0], dataset.pixel_array.astype(np.float32) - 1024)
-    assert scan.units == "HU"
-    assert read(bundled("MR_small.dcm")).units == "arbitrary"
+    assert (scan.units, scan.modality) == ("HU", "CT")
+    for other in (read(bundled("MR_small.dcm")), read(series(tmp_path, {"a": 0, "b": 1}))):
+        assert (other.units, other.modality) == ("arbitrary", "MR")
 
 
 def test_derived_image_says_what_it_is_and_whence(tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ import json
 import os
 from pathlib import Path
 
+import h5py
+import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 import tifffile
 from PIL import Image
 
@@ -54,6 +57,24 @@ def test_known_suffix_that_cannot_be_read_is_found_and_then_refused(tmp_path: Pa
     assert len(found) == 2
 
 
+@pytest.mark.parametrize("name", ["a.npy", "a.nii.gz", "a.tif", "a.nrrd", "a.h5"])
+def test_a_file_whose_noise_float32_rounds_away_is_named_with_the_remedy(tmp_path: Path, name: str) -> None:
+    pixels = 1e9 + np.random.default_rng(0).normal(size=(4, 32, 24))
+    if name.endswith("npy"):
+        np.save(tmp_path / name, pixels)
+    elif name.endswith("nii.gz"):
+        nibabel.Nifti1Image(pixels, np.eye(4)).to_filename(tmp_path / name)
+    elif name.endswith("tif"):
+        tifffile.imwrite(tmp_path / name, pixels, photometric="minisblack")
+    elif name.endswith("nrrd"):
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(pixels), str(tmp_path / name))
+    else:
+        with h5py.File(tmp_path / name, "w") as file:
+            file["reconstruction"] = pixels
+    with pytest.raises(ScanError, match=rf"{name}: .* round away .* Subtract a constant"):
+        read(tmp_path / name)
+
+
 def test_patterns(tmp_path: Path) -> None:
     for name in ("s1/anat.npy", "s2/anat.npy", "s2/func.npy", "s[3]/anat.npy"):
         image(tmp_path / name)
@@ -61,6 +82,56 @@ def test_patterns(tmp_path: Path) -> None:
     assert names(str(tmp_path / "**" / "func.npy")) == ["s2/func.npy"]
     assert names(str(tmp_path / "s2*")) == ["s2/anat.npy", "s2/func.npy"]
     assert names(str(tmp_path / "s[3]" / "anat.npy")) == ["anat.npy"]  # a file that is really called so
+
+
+def test_links_to_folders_are_followed_each_folder_once_and_none_in_a_circle(tmp_path: Path) -> None:
+    user, data, store = tmp_path / "user", tmp_path / "user" / "data", tmp_path / "store"
+    image(data / "real" / "a.npy")
+    image(store / ".annex" / "s1" / "b.npy")
+    image(store / "s2" / "c.npy")
+    image(user / "not-asked-for.npy")
+    links = {data / "1": "real", data / "2": store / ".annex" / "s1", data / "3": store, data / "4": store / "s2"}
+    links |= {data / "up": ".", data / "real" / "up": "..", data / "disk": tmp_path, store / "s2" / "home": user}
+    links |= {data / "circle": "circle", data / "lost": "nowhere"}
+    for link, target in links.items():
+        link.symlink_to(target)
+    found, errors = find([data])
+    assert not errors
+    assert [item.name for item in found] == ["2/b.npy", "3/s2/c.npy", "real/a.npy"]
+    (tmp_path / "whole").symlink_to(data)
+    assert names(tmp_path / "whole") == names(data)
+
+
+def test_what_has_several_names_is_found_once_by_the_one_without_links(tmp_path: Path) -> None:
+    """So that no slice is in a series twice."""
+    folder = series(tmp_path / "b" / "knee", {"1.dcm": 1, "2.dcm": 2})
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b" / "again").symlink_to("knee")
+    (tmp_path / "b" / "0.dcm").symlink_to(folder / "1.dcm")
+    for item in (tmp_path, str(tmp_path / "?"), str(tmp_path / "*" / "*"), str(tmp_path / "*" / "*" / "*")):
+        (found,) = find([item])[0]
+        assert len(found.paths) == 2
+        assert found.name == "b/knee"
+    (found,) = find([folder / "1.dcm", folder / "2.dcm", tmp_path / "b" / "0.dcm"])[0]
+    assert len(found.paths) == 2
+
+
+def test_folders_that_all_link_to_each_other_are_searched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By every way to each of them there would be 6! searches and more."""
+    calls, walk = [], os.walk
+    monkeypatch.setattr(os, "walk", lambda *given, **more: (calls.append(given), walk(*given, **more))[1])
+    folders = [image(tmp_path / name / "a.npy").parent for name in "abcdef"]
+    for folder in folders:
+        for other in folders:
+            (folder / f"to-{other.name}").symlink_to(other)
+    assert len(names(tmp_path)) == 6
+    assert len(calls) <= 1 + 36
+
+
+def test_a_link_may_have_the_suffix_that_its_file_lacks(tmp_path: Path) -> None:
+    image(tmp_path / "x.npy").rename(tmp_path / "4f1c")
+    (tmp_path / "a.npy").symlink_to("4f1c")
+    assert names(tmp_path) == ["a.npy"]
 
 
 def test_bad_inputs_do_not_stop_the_others(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from diffdenoise.errors import ScanError
-from diffdenoise.scans.stored import LARGEST, check_size, memory, to_float32, to_physical, to_stored
+from diffdenoise.scans.stored import LARGEST, RoundedAwayError, check_size, memory, to_float32, to_physical, to_stored
 
 DTYPES = st.sampled_from(["u1", "i1", "<u2", ">i2", "<i4", "<u8", "<i8", "<f2", ">f4", "<f8"])
 STORED = DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, (2, 3, 4)))
@@ -61,6 +61,49 @@ def test_marks_for_no_value_are_no_pixels_and_come_back() -> None:
     pixels = to_physical(stored)
     np.testing.assert_array_equal(pixels, np.array([[[1, 0, 0, 0, LARGEST]]], np.float32))
     np.testing.assert_array_equal(to_stored(pixels + 1, stored)[0, 0, :4], [2, 1e20, -3.4e38, 1e300])
+
+
+NOISE = np.random.default_rng(0).normal(size=(3, 64, 64))
+MASKED = np.where(np.arange(64) < 40, np.nan, NOISE)
+INT16 = np.rint(100 * NOISE).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("stored", "slope", "intercept"),
+    [
+        (1e9 + NOISE, 1.0, 0.0),
+        (1e9 + 30 * NOISE, 1.0, 0.0),
+        (np.nan_to_num(-1e9 + MASKED), 1.0, 0.0),
+        (np.where(np.isnan(MASKED), -1, 1e9 + NOISE), 1.0, 0.0),
+        (1e9 + 300 * np.indices(NOISE.shape)[2] + 30 * NOISE, 1.0, 0.0),
+        (10**9 + INT16.astype(np.int32) // 10, 1.0, 0.0),
+        (INT16, 0.01, 1e9),
+        (INT16.astype(np.float32), 0.01, 1e9),
+    ],
+)
+def test_noise_that_float32_rounds_away_is_refused(stored: np.ndarray, slope: float, intercept: float) -> None:
+    with pytest.raises(RoundedAwayError):
+        to_physical(stored, slope, intercept)
+
+
+@pytest.mark.parametrize(
+    ("stored", "slope", "intercept"),
+    [
+        (1e9 + 1000 * NOISE, 1.0, 0.0),
+        (1e5 + NOISE, 1.0, 0.0),
+        (NOISE, 1e-30, 0.0),
+        (np.full((3, 64, 64), 1e9 + 1), 1.0, 0.0),
+        (np.full((3, 64, 64), 1e9 + 1) * (1 + 1e-15 * NOISE), 1.0, 0.0),
+        (np.where(NOISE > -2, -1000.1 * (1 + 1e-8 * NOISE), 100 * NOISE), 1.0, 0.0),  # a flat background, resampled
+        (np.full((3, 64, 64), np.nan), 1.0, 0.0),
+        (np.full((3, 64, 64), np.iinfo(np.int64).max), 1.0, 0.0),
+        (INT16, 1 / 3, -1024.0),
+        ((1e9 + 30 * NOISE).astype(np.float32), 1 / 3, 0.0),  # it has no more digits to lose
+        (1e12 * NOISE, 1.0, 0.0),
+    ],
+)
+def test_what_float32_keeps_well_enough_is_read(stored: np.ndarray, slope: float, intercept: float) -> None:
+    to_physical(stored, slope, intercept)
 
 
 @given(

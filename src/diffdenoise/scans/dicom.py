@@ -43,7 +43,8 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         with reading(path, "DICOM"), quiet():
             dataset = _load(path)
             pixels = dicom_pixels.physical(dataset)
-            units = "HU" if dataset.get("Modality") == "CT" else "arbitrary"
+            modality = str(dataset.get("Modality") or "")
+            units = "HU" if modality == "CT" else "arbitrary"
         if frames and pixels.shape[1:] != frames[0].shape[1:]:
             fault = f"has {pixels.shape[1:]} pixels where its series has {frames[0].shape[1:]}"
             raise ScanError(path, fault, "Put images of different sizes in folders of their own.")
@@ -51,12 +52,13 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     if len(paths) > 1:
         counts = tuple(len(pixels) for pixels in frames)
         volumes = volumes if set(counts) == {1} else 1
-        return Scan(np.concatenate(frames), name, "dicom", ordered, units, volumes, source=Stored(counts))
+        return Scan(np.concatenate(frames), name, "dicom", ordered, units, volumes, Stored(counts), modality)
     with reading(paths[0], "DICOM"), quiet():
         order, volumes = dicom_frames.in_order(dataset)
+    count = (len(order),)
     if order == sorted(order):  # most files; a copy may fill the memory
-        return Scan(frames[0], name, "dicom_file", paths, units, volumes, source=Stored((len(order),)))
-    return Scan(frames[0][order], name, "dicom_file", paths, units, volumes, source=Stored((len(order),), tuple(order)))
+        return Scan(frames[0], name, "dicom_file", paths, units, volumes, Stored(count), modality)
+    return Scan(frames[0][order], name, "dicom_file", paths, units, volumes, Stored(count, tuple(order)), modality)
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

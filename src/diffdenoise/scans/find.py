@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import has_magic
@@ -29,8 +29,9 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
     """The scans in files, folders (with all below) and patterns, in natural order, and what was wrong with inputs.
 
     In folders hidden files, results and working folders of our own and files that are no images are passed over; with
-    own_results the denoised ones count. What lies in a folder and looks like an image, but is none to denoise, is told
-    as LeftAlone. DICOM files under one input, or named one by one (as a shell expands a pattern), are grouped into
+    own_results the denoised ones count. Links to folders are followed (but to none above them, nor by `**`), and what
+    has several names is found once. What lies in a folder and looks like an image, but is none to denoise, is told as
+    LeftAlone. DICOM files under one input, or named one by one (as a shell expands a pattern), are grouped into
     series. Names are relative to the input (in a BIDS data set: to its root) and differ from each other.
     """
     found: list[Found] = []
@@ -67,7 +68,7 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
             raise ScanError(path, "is no kind of image known here", f"Supported: {describe_formats()}.")
         return [Found((path,), kind, path.name)]
     if path.is_dir():
-        base, files = path, list(_walk(path, errors, own_results))
+        base, files = path, list(_walk([path], errors, own_results))
     elif has_magic(str(path)):
         base, files = _matches(path, errors)
     elif path.exists():
@@ -104,11 +105,32 @@ def _sorted_out(files: Iterable[Path], own_results: bool) -> tuple[list[Path], l
     return images, left
 
 
-def _walk(folder: Path, errors: list[ScanError], own_results: bool = False) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder, onerror=lambda error: errors.append(_closed(error.filename, error))):
-        here = Path(place)
-        folders[:] = sorted(name for name in folders if not _passed_over(here / name, own_results))
-        yield from (here / name for name in files if not _passed_over(here / name, own_results))
+def _walk(starts: Iterable[Path], errors: list[ScanError], own_results: bool = False) -> Iterator[Path]:
+    """All files below the folders, links to folders last; no folder is searched twice, whatever its names."""
+    told = lambda error: errors.append(_closed(error.filename, error))  # noqa: E731
+    searched: set[Path] = set()
+    waiting = deque((start, frozenset[Path]()) for start in starts)
+    while waiting:
+        start, way = waiting.popleft()
+        for place, folders, files in os.walk(start, onerror=told):
+            here, real = Path(place), Path(os.path.realpath(place))
+            if real in searched:
+                folders.clear()
+                continue
+            searched.add(real)
+            folders[:] = sorted(name for name in folders if not _passed_over(here / name, own_results))
+            yield from (here / name for name in files if not _passed_over(here / name, own_results))
+            links = [here / name for name in folders if (here / name).is_symlink()]  # os.walk does not enter these
+            waiting += [(link, way | {real}) for link in links if not _leads_back(link, way | {real})]
+
+
+def _leads_back(link: Path, way: Iterable[Path]) -> bool:
+    """Whether a link is to a folder above itself, or above another link on the way to it.
+
+    What else lies up there was not asked for, and may be the whole disk.
+    """
+    target = Path(os.path.realpath(link))
+    return any(target == place or target in place.parents for place in way)
 
 
 def _passed_over(path: Path, own_results: bool = False) -> bool:
@@ -132,10 +154,24 @@ def _matches(pattern: Path, errors: list[ScanError]) -> tuple[Path, list[Path]]:
     parts = pattern.parts
     plain = next(index for index, part in enumerate(parts) if has_magic(part))
     base = Path(*parts[:plain])
-    matches = sorted(path for path in base.glob("/".join(parts[plain:])) if not _lies_hidden(path, base))
+    matches = [path for path in base.glob("/".join(parts[plain:])) if not _lies_hidden(path, base)]
+    matches.sort(key=lambda path: (_is_linked(path, base), path))
     files = [path for path in matches if path.is_file()]
-    files += [path for match in matches if match.is_dir() for path in _walk(match, errors)]
-    return base, list(dict.fromkeys(files))
+    files += _walk((match for match in matches if match.is_dir()), errors)
+    return base, files
+
+
+def _once(files: Iterable[Path], base: Path) -> list[Path]:
+    """Each file once, by a name without links if it has one: else a series would have the same slices twice."""
+    first: dict[str, Path] = {}
+    for path in sorted(files, key=lambda path: _is_linked(path, base)):
+        first.setdefault(os.path.realpath(path), path)
+    return list(first.values())
+
+
+def _is_linked(path: Path, base: Path) -> bool:
+    """Whether a link lies on the way from the base to the path, or at its end."""
+    return Path(os.path.realpath(path)) != Path(os.path.realpath(base)) / path.relative_to(base)
 
 
 def _lies_hidden(path: Path, base: Path) -> bool:
@@ -148,13 +184,14 @@ def _group(files: Iterable[Path], base: Path) -> list[Found]:
     """One Found for each file, but one for all files of a DICOM series."""
     found: list[Found] = []
     series: dict[tuple[object, ...], list[Path]] = {}
-    for path in sorted(files, key=_in_natural_order):
-        kind = format_of(path)
+    kinds = {path: kind for path in files if (kind := format_of(path)) is not None}
+    for path in sorted(_once(kinds, base), key=_in_natural_order):
+        kind = kinds[path]
         if kind == "dicom_file":
             key = dicom_series.series_key(path)
             if key is not None:
                 series.setdefault(key, []).append(path)
-        elif kind is not None:
+        else:
             found.append(Found((path,), kind, path.relative_to(base).as_posix()))
     for paths in series.values():
         if len(paths) == 1:

@@ -21,6 +21,7 @@ class Scan:
     units: "HU" or "8-bit" where equal numbers mean the same in every such scan, else "arbitrary" (MR; PET, whose noise
     depends on the dose).
     source: private to the format's module: header, geometry, dtype.
+    modality: as DICOM has it (MR, CT, PT, ...); empty where the file does not say.
     """
 
     pixels: np.ndarray
@@ -30,6 +31,7 @@ class Scan:
     units: str = "arbitrary"
     frames: int = 1
     source: Any = field(default=None, repr=False)
+    modality: str = ""
 
     def with_pixels(self, pixels: np.ndarray) -> Scan:
         """The same scan with other pixels of the same shape (ValueError otherwise)."""

@@ -4,6 +4,7 @@ physical = stored * slope + intercept
 
 A stored number comes back bit for bit where its pixel was not changed (so int32, float64 and NaN survive float32).
 NaN, infinities and numbers beyond LARGEST are no pixels: they are 0 to the networks, and come back as they were.
+Where float32 would round the noise away (a float64 of 1e9, give or take 1), nothing is read.
 """
 
 from __future__ import annotations
@@ -20,7 +21,18 @@ import numpy as np
 from diffdenoise.errors import ScanError
 
 LARGEST = 1e15  # beyond are marks for "no value here" (1e20, 1e30, 3.4e38), which would drown every image
+PLANES, MOST_PIXELS = 8, 1_000_000  # looked at for what float32 rounds away: about so many planes; rows of them
+FEWEST = 100  # pixels that differ from their neighbours, without which nothing is said of that
+ALIKE = 1e-6, 1e-13  # of the range, of the largest value: a smaller difference to the neighbours is no noise
+MOST_ROUNDED = 0.25  # of that difference, in the middle: noise whose sigma is about one step of float32
 DEFLATE = 1032  # zlib's and gzip's packing: no byte of it becomes more bytes than that
+
+
+class RoundedAwayError(ValueError):
+    """What neighbouring pixels differ by is lost in float32."""
+
+    fault = "holds numbers so large that 32-bit floats round away what differs between neighbouring pixels, its noise"
+    remedy = "Subtract a constant from it, such as its mean, in 64 bits; it may be added to the result."
 
 
 @contextmanager
@@ -37,6 +49,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         yield
     except ScanError:
         raise
+    except RoundedAwayError as error:
+        raise ScanError(path, error.fault, error.remedy) from error
     except Exception as error:  # parsers meet damaged files with almost any exception
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
             raise too_large(path) from error
@@ -101,12 +115,37 @@ def units_of(dtype: np.dtype) -> str:
 
 
 def to_physical(stored: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> np.ndarray:
-    """Pixels as C-contiguous float32, same shape (slices, rows, columns); what is no pixel becomes 0."""
+    """Pixels as C-contiguous float32, same shape (slices, rows, columns); what is no pixel becomes 0.
+
+    Raises RoundedAwayError where that would lose the noise.
+    """
+    check_rounding(stored, slope, intercept)
     pixels = np.empty(stored.shape, np.float32)
     for index, plane in enumerate(stored):  # by slice: float64 copies stay small
         pixels[index] = _plane_to_physical(plane, slope, intercept)
     np.copyto(pixels, 0, where=~np.isfinite(pixels))
     return pixels
+
+
+def check_rounding(stored: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> None:
+    """Raises RoundedAwayError where pixels (slices, rows, columns) lose in float32 what differs between neighbours."""
+    if stored.dtype.kind == "f" and stored.itemsize <= 4 and intercept == 0:  # has no more digits than float32
+        return
+    planes = stored[:: max(1, len(stored) // PLANES)]
+    rows = planes[:, :: max(1, planes.size // MOST_PIXELS)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = rows.astype(np.float64) * slope + intercept
+    exact[~(np.abs(exact) <= LARGEST)] = 0
+    steps = np.abs(np.diff(exact, n=2)) / np.sqrt(3)  # from both neighbours, so that slopes in the image do not count
+    lost = np.abs(exact - exact.astype(np.float32))[..., 1:-1]
+    least = abs(slope) / 2 if stored.dtype.kind in "iu" else 0.0  # of the steps of integers that are not 0
+    if lost.max(initial=0) <= MOST_ROUNDED * least:
+        return
+    inner = exact[(exact > exact.min()) & (exact != 0)]  # without a background, which may be far from all else
+    low, high = np.percentile(inner, [1, 99]) if inner.size else (0.0, 0.0)
+    telling = steps > max(ALIKE[0] * (high - low), ALIKE[1] * np.abs(exact).max())
+    if telling.sum() >= FEWEST and np.median(lost[telling]) > MOST_ROUNDED * np.median(steps[telling]):
+        raise RoundedAwayError
 
 
 def to_stored(

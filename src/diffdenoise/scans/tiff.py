@@ -48,7 +48,9 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     with _opened(paths[0]) as (_, series):
         stored = _slices(series, paths[0])
         volumes = math.prod(series.shape[axis] for axis in _order(series)[0])
-    return Scan(to_physical(stored), name, "tiff", paths, units_of(stored.dtype), volumes)
+    with reading(paths[0], "TIFF"):
+        pixels = to_physical(stored)
+    return Scan(pixels, name, "tiff", paths, units_of(stored.dtype), volumes)
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
