@@ -95,7 +95,7 @@ METHODS: dict[str, Method] = {
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False),
     "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False),
     "alone": Method("diffdenoise, preset fast", "ours:alone", "ours", core=False),  # on a CPU that is the default
-    "ours": Method("diffdenoise", "ours:default", "ours", revision=5),
+    "ours": Method("diffdenoise", "ours:default", "ours", revision=4),
     "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
     "supervised-start": Method(
