@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: tables and plots, made from the results alone. No figure is typed by hand."""
+"""docs/benchmarks.md: words, tables and plots, made from the results alone. No figure is typed by hand."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.findings import findings
 from benchmarks.methods import METHODS
-from benchmarks.tasks import FULL
+from benchmarks.records import Record, Table, by_patient
+from benchmarks.tasks import FULL, PAPER
 from benchmarks.writing import markdown, panels
 from diffdenoise.run_folder import key_of
 
 RESAMPLINGS = 2000
+TRAINED = 5  # seconds; a method that takes less does not train, and is not slowed by what others do
 LEVELS = ("gaussian-6", "gaussian-15", "gaussian-25", "gaussian-50")
 PLOTTED = "colin27 gaussian-25"  # the task of the plots over time
 COLOURS = {"classical": "0.5", "self-supervised": "C0", "ours": "C3", "bound": "C2"}
-Record = dict[str, Any]
 OLD = "°"
 MOST_HFEN = 1e6  # above: stored when a reference without edges still gave a figure, of its rounding
-Table = dict[str, dict[str, Record]]  # task -> method -> record
 
 HEAD = """# Benchmark
 
@@ -40,7 +41,7 @@ it runs alone, in a process of its own. Train and test come from different patie
 all there is, from blocks of slices 10 mm apart, and no claim about patients is made. In tasks marked *seen* the noisy
 test scans themselves are trained on (*transductive*), as `diffdenoise run` does. A level that a method needs is
 estimated by this project's estimator from the noisy scan (from two, where they show the same object, as in b0);
-*noise told* marks the one row that is given the truth. *diffdenoise* is the default preset, on a CPU `fast`; *three
+*noise told* marks the rows that are given the truth. *diffdenoise* is the default preset, on a CPU `fast`; *three
 stages* the preset `cpu`: blind-spot network, diffusion and student.
 
 Methods that are a loss (Neighbor2Neighbor, R2R, SURE, UNSURE, Noise2Self) and the supervised bound all train
@@ -48,60 +49,15 @@ this project's student network, with its crops and its optimiser, so that only t
 CAREamics as it comes. The bound is trained on clean images of the other patients.
 
 **What is measured.** PSNR and SSIM inside the head or body (Otsu's mask of the reference), data range 1, SSIM with a
-uniform 7x7 window; *fastMRI* has the whole image and the maximum of the reference volume as range. *Noise kept* is the
+uniform 7x7 window; *fastMRI* has the whole image and the maximum of the reference scan as range. *Noise kept* is the
 slope of the error on the noise, to be read beside MSE/s2, which is what an ideal non-blind estimate keeps. *Lesions* is
 the contrast kept of inserted dots, lines and disks of 1 to 9 pixels that no training image has (1: all). *Bias* is the
 largest mean error in eight bins of brightness, in units of 1/255. Intervals are
 95 %, bootstrapped over patients (or, where one subject is all there is, over slices or repetitions).
 
-**What it shows so far.** *Against the bound.* At three minutes on two cores the default is 0.05 to 0.3 dB above the
-supervised network of the same budget on white, correlated and Rician noise, and 0.5 dB below it on counting noise in
-radiographs. That it can be above has a reason: it starts from weights that learned from synthetic images (start.md),
-that network and all peers from random ones. A supervised network that begins there, too (*supervised, from our
-start*), is the bound to be held against (a table below has the gaps): it is 0.03 to 0.09 dB ahead on white noise, on
-Rician and correlated noise by 0.15 dB, on counting noise by 0.5 dB. On colin27 at 25/255 the start brings 0.2 dB to
-the default (*from random weights*) and as much to the bound. Radiographs have a grain of their own, of 4 to 5/255: it
-is in the reference, counts as noise where noise is measured, and is taken out. Where the noise is told (`--counts`,
-`--sigma`) the grain stays, and the gap falls to 0.17 dB on counting noise and to 0.10 dB on Rician noise.
-
-*Against the peers.* It is ahead of all self-supervised peers measured so far in all tasks, but for Neighbor2Neighbor
-on counting noise in radiographs (by 0.1 dB; told the noise it is 0.3 dB ahead). With a BM3D that is told the noise it
-is level at three minutes on white noise of 25 and 50/255 (within 0.03 dB), ahead at 6/255 and on correlated noise (by
-0.5 dB), and behind on counting noise (by 0.3 dB; told as well it is level) and on Rician noise (by 0.3 dB). With ten
-minutes it is 0.1 dB ahead at 25/255 on colin27 and on radiographs, 0.6 dB ahead on correlated noise, and still 0.3 dB
-behind on Rician noise, where most of what BM3D gains comes from being told: measured by our estimator, and without
-its transform, it has 32.30 dB. The three stages are 0.9 to 2.4 dB behind the default as it was, in the same time,
-where noise was added.
-
-*On measured noise.* On the echo-planar scans (b0) noise is weak, and the reference differs from a scan mostly by what
-moved: no method gains more than a few hundredths. The default was 0.08 dB below the noisy scans themselves; now what
-it takes away is tried on the repetition and held back (docs/method.md, section 12), and it is the best by as little.
-On the frames of a functional scan (BOLD) as well: all that denoise at all gain 0.02 to 0.04 dB, and its bias is that
-of the frames themselves. On the CT phantom BM3D is 0.5 dB ahead; the observer finds the four inserts in the default's
-images as often as in the noisy ones and in BM3D's, as far as ten images with and ten without can tell.
-
-Rician noise lifts the dark, and its floor is the largest error there is in the whole image (*PSNR fastMRI*). The
-default takes it off, and so does *BM3D, noise estimated* here, by the same estimate; *noise told* has an inverse of its
-own; the supervised network learns it; all others leave it. On colin27, where test slices come one by one, the default
-looks at each slice alone. *colin27 volume* has the same slices, and those between them, as a volume: there the
-default sees the slices above and below, and is ahead of the supervised bound, which sees one: by 1.7 dB at 25/255, 2.2
-on correlated and 0.7 on Rician noise; and of a BM3D that is told the noise by 1.4, 2.6 and 0.9 dB. The lesions inserted
-here lie in a single slice each; of those 0.24 is kept at 25/255, for the neighbours do not have them (0.45 by the
-supervised network, 0.57 by BM3D). See docs/method.md, section 12, for lesions that go on for three.
-
-At 0.055 T (*lowfield*) there is no reference. What the default takes away there is as strong as the noise was measured
-(1.02 times, the mean of nine scans) and does not correlate between neighbours (-0.06); what BM3D takes away is 0.92 of
-it and does (0.33), as anatomy would.
-
-Three rows need a word. The *paper preset* has networks of its own size: on two cores they get the ten steps that each
-stage gets at least, in 650 seconds instead of 180, and what has learned for ten steps is worth nothing (20 dB, less
-than the noisy images). It was tried on one task, and waits for a GPU. SURE is given one level for white noise: where
-noise is correlated, or weaker in the background (Rician), it subtracts more than there is and diverges. Noise2Void has
-27.1 dB on colin27 at 25/255 after 20 seconds, 26.1 after three minutes and 29.0 after 16, which are about the 100
-epochs of its tutorials (the plot at the end): on the way it shifts the brightness, by 12 of 255 after three minutes
-and 4 after 16. Still to come, by name (`python -m benchmarks.run scratch ensemble unsure n2self zsn2n puca laine
-supervised-long`), are the rows that would make of a few hours of `make bench` most of a day; longer budgets for all; a
-GPU.
+Still to come, by name (`python -m benchmarks.run scratch ensemble unsure n2self zsn2n puca laine dipy-nlm mppca
+paper-srds supervised-long`), are the rows that would make of a few hours of `make bench` most of a day; longer budgets
+for all; a GPU.
 """
 
 
@@ -113,7 +69,7 @@ def write_report(results: Path, docs: Path) -> None:
     plots = docs / "benchmarks"
     plots.mkdir(parents=True, exist_ok=True)
     budgets = {folder.name: _read(folder) for folder in folders}
-    parts = [HEAD]
+    parts = [HEAD, "## What it shows", findings(budgets)]
     for name, table in budgets.items():
         complete = [task for task in table if len(table[task]) > 3]
         if complete:
@@ -138,10 +94,12 @@ def _read(folder: Path) -> Table:
 
 def _outdated(record: Record, device: str, seconds: float) -> bool:
     """Whether the method has another revision by now than the one that was measured."""
-    task = next((task for task in FULL if task.name == record["task"]), None)
-    revision = METHODS[record["method"]].revision
-    keys = (key_of(task.key, record["method"], revision, s, device) for s in (seconds, int(seconds))) if task else ()
-    return task is not None and record.get("key") not in tuple(keys)
+    task = next((task for task in (*FULL, *PAPER) if task.name == record["task"]), None)
+    if task is None:
+        return False
+    revision = METHODS[record["method"]].revision_for(task.kind)
+    keys = [key_of(task.key, record["method"], revision, s, device) for s in (seconds, int(seconds))]
+    return record.get("key") not in keys
 
 
 def _budget(name: str, table: Table, plots: Path) -> list[str]:
@@ -149,13 +107,15 @@ def _budget(name: str, table: Table, plots: Path) -> list[str]:
     every = [record for records in table.values() for record in records.values()]
     machines, commits = (", ".join(sorted({record[what] for record in every})) for what in ("machine", "commit"))
     minutes = sum(map(_spent, every)) / 60
-    has_psnr = lambda records: any(_values(record, "psnr_foreground") for record in records.values())  # noqa: E731
+    has_psnr = lambda records: any(by_patient(record, "psnr_foreground") for record in records.values())  # noqa: E731
     referred = {task: records for task, records in table.items() if has_psnr(records)}
-    others = [record["others"] for record in every if "others" in record]
+    others = [record["others"] for record in every if "others" in record and record["train_seconds"] > TRAINED]
     parts = [
         f"## {seconds} seconds of training, {device}",
         f"On {machines}, at {commits}; {minutes:.0f} minutes of training and denoising in all."
-        + (f" Other\nprocesses took at most {max(others):.0%} of the machine while a method ran." if others else ""),
+        + (
+            f" Other\nprocesses took at most {max(others):.0%} of the machine while a method trained." if others else ""
+        ),
         "PSNR in dB, mean and half the width of its interval (one patient alone has none). Bold: the best of those\n"
         f"that were told nothing.{_marks(every)}",
         _main_table(referred, "psnr_foreground", ".2f", spread=True),
@@ -164,6 +124,8 @@ def _budget(name: str, table: Table, plots: Path) -> list[str]:
         _gap_table(table),
         "SSIM:",
         _main_table(referred, "ssim_foreground", ".3f"),
+        "PSNR as fastMRI has it, of the whole image, empty background included:",
+        _main_table(referred, "psnr_fastmri", ".2f"),
         _gain_plot(table, plots / f"gain-{name}.png"),
         _inference_plot(table, plots / f"inference-{name}.png"),
     ]
@@ -173,15 +135,6 @@ def _budget(name: str, table: Table, plots: Path) -> list[str]:
 def _spent(record: Record) -> float:
     pixels = record.get("megapixels", 0.0)
     return record.get("train_seconds", 0.0) + record.get("seconds_per_megapixel", 0.0) * pixels
-
-
-def _values(record: Record, measure: str) -> dict[str, float]:
-    """Mean per patient."""
-    found: dict[str, list[float]] = {}
-    for image in record.get("images", []):
-        if measure in image:
-            found.setdefault(image["patient"], []).append(image[measure])
-    return {patient: float(np.mean(values)) for patient, values in found.items()}
 
 
 def _interval(values: list[float]) -> tuple[float, float] | None:
@@ -196,7 +149,7 @@ def _main_table(table: Table, measure: str, form: str, spread: bool = False) -> 
     best = {task: _best(records, measure) for task, records in table.items()}
 
     def cell(task: str, method: str) -> str:
-        values = list(_values(table[task].get(method, {}), measure).values())
+        values = list(by_patient(table[task].get(method, {}), measure).values())
         if not values:
             return _absent(table[task].get(method))
         interval = _interval(values)
@@ -222,7 +175,7 @@ def _best(records: dict[str, Record], measure: str) -> str | None:
     means = {
         method: float(np.mean(list(values.values())))
         for method, record in records.items()
-        if not METHODS[method].told and (values := _values(record, measure))
+        if not METHODS[method].told and (values := by_patient(record, measure))
     }
     return max(means, key=lambda method: means[method]) if means else None
 
@@ -234,7 +187,7 @@ def _difference_table(table: Table) -> str:
 
 def _difference(records: dict[str, Record], method: str, other: str) -> str:
     """How far a method is above another one, with its interval over the patients of both."""
-    mine, theirs = (_values(records.get(name, {}), "psnr_foreground") for name in (method, other))
+    mine, theirs = (by_patient(records.get(name, {}), "psnr_foreground") for name in (method, other))
     if not mine or not theirs:
         return _absent(records.get(method))
     differences = [mine[patient] - theirs[patient] for patient in theirs]
@@ -248,10 +201,10 @@ def _gap_table(table: Table) -> str:
     ours = [name for name, method in METHODS.items() if method.family == "ours"]
     ours = [name for name in ours if any("images" in records.get(name, {}) for records in table.values())]
     bounds = [name for name, method in METHODS.items() if method.family == "bound"]
-    mean = lambda record: float(np.mean(list(_values(record, "psnr_foreground").values())))  # noqa: E731
+    mean = lambda record: float(np.mean(list(by_patient(record, "psnr_foreground").values())))  # noqa: E731
     rows = []
     for task, records in table.items():
-        trained = [name for name in bounds if _values(records.get(name, {}), "psnr_foreground")]
+        trained = [name for name in bounds if by_patient(records.get(name, {}), "psnr_foreground")]
         if trained:
             best = max(trained, key=lambda name: mean(records[name]))
             gaps = [_difference(records, name, best) for name in ours]
@@ -299,7 +252,7 @@ def _observer_table(records: dict[str, Record]) -> str:
 
 
 def _mean(record: Record, measure: str) -> float | None:
-    values = list(_values(record, measure).values())
+    values = list(by_patient(record, measure).values())
     return float(np.mean(values)) if values else None
 
 
@@ -366,7 +319,7 @@ def _gain_plot(table: Table, path: Path) -> str:
             points = [(level, gain) for level, gain in points if gain is not None]
             if method != "noisy" and points:
                 axis.plot(*zip(*points, strict=True), marker="o", label=METHODS[method].title, **_style(method))
-        axis.set(xlabel="noise, /255", ylabel="gain, dB", title="Colin27, white Gaussian noise", ylim=(0, None))
+        axis.set(xlabel="noise, /255", ylabel="gain, dB", title="Colin27, white Gaussian noise")
         axis.legend(fontsize=6, ncols=2)
     return f"![Gain over noise level](benchmarks/{path.name})"
 

@@ -48,7 +48,8 @@ class Cell:
     @property
     def key(self) -> str:
         """Of all that its figures depend on."""
-        return key_of(self.task.key, self.method, METHODS[self.method].revision, self.seconds, self.device)
+        revision = METHODS[self.method].revision_for(self.task.kind)
+        return key_of(self.task.key, self.method, revision, self.seconds, self.device)
 
     def path(self, results: Path) -> Path:
         """Where its figures are kept."""

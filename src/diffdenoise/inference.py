@@ -16,7 +16,7 @@ from diffdenoise.model import Model
 from diffdenoise.noise.estimate import constant_level, level_of
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
-from diffdenoise.noise.rician import rician_sigma, without_floor
+from diffdenoise.noise.rician import inverse_of, rician_sigma
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
@@ -83,9 +83,9 @@ def denoise_slices(
     floor = floor_of(model, pixels)
     if not floor:
         return weakened(Denoised(result, spread), pixels, model.strength)
-    signal = np.empty_like(result)
+    signal, inverse = np.empty_like(result), inverse_of(result, floor)
     for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
-        signal[index] = np.maximum(without_floor(result[index], floor), image.min())
+        signal[index] = np.maximum(inverse(result[index]), image.min())
     return weakened(Denoised(signal, spread, magnitude=result), pixels, model.strength)
 
 

@@ -5,22 +5,29 @@ With q = A^2 / (2 sigma^2) and F the confluent hypergeometric function 1F1 (Rice
     E[M^k] = (2 sigma^2)^(k/2) Gamma(1 + k/2) F(-k/2, 1, -q)
 
 so that in the dark (A = 0) the mean is 1.253 sigma, the floor, the deviation 0.655 sigma, and the skewness 0.63.
-A denoiser of magnitudes estimates the mean E[M | A]; the inverse of A -> E[M | A] takes the floor off.
+A denoiser of magnitudes estimates the mean E[M | A]; the inverse of A -> E[M | A] takes the floor off. At the floor
+it is infinitely steep: a denoiser that is off by e there becomes a signal of about sqrt(3 e sigma). Where much of an
+image is empty the mean of A given that estimate and what the image holds is the better guess (`inverse_of`).
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import numpy as np
 
-from diffdenoise.noise.looked import Looked
+from diffdenoise.noise.looked import MOST_PIXELS, Looked
 
 RAYLEIGH_RATIO, RAYLEIGH_SKEWNESS = (1.7, 2.1), (0.4, 0.9)  # accepted around 1.91 and 0.63
 DARK = 0.2  # share of the pixels, the darkest; their median is the background's brightness
 FEWEST_DARK = 500  # pixels
 STRONGEST = 20.0  # sigma; signals of the tables; the noise of a stronger one is Gaussian
 POINTS = 401
+NEAR_FLOOR = 0.3  # of the floor; estimates so near to it are taken for empty places, to see how far off they are
+AROUND, SUREST = 15, 0.9  # pixels; side of the square that tells whether a place is empty, and how sure one may be
+WEAK, STRONGEST_WEAK, FINE = 2.0, 6.0, 1201  # sigma; mean of weak signals, the strongest, and entries of their table
+LEAST_ERROR = 1e-3  # sigma
 
 
 @cache
@@ -54,6 +61,47 @@ def without_floor(magnitude: np.ndarray, sigma: float) -> np.ndarray:
     strong = of_sigma - 0.5 / np.maximum(of_sigma, 1)  # the first two terms of a series, right to 1e-4 there
     inverted = sigma * np.where(of_sigma > mean[-1], strong, np.interp(of_sigma, mean, signal))
     return inverted.astype(magnitude.dtype)
+
+
+def inverse_of(estimates: np.ndarray, sigma: float) -> Callable[[np.ndarray], np.ndarray]:
+    """What takes the floor off slices of a denoiser's estimates of mean magnitudes (slices, rows, columns).
+
+    It maps an image (rows, columns) to the same shape and dtype; sigma: a channel's. How far off the estimates are, e,
+    is read from those near the floor; p0, how likely a place is empty, from how many around it are that dark. With a
+    prior of weak signals p(A) elsewhere, the expected signal is
+
+        E[A | m] = (1 - p0) int A w(A) dA / (p0 N(m; E[M | 0], e) + (1 - p0) int w(A) dA)
+
+    with w(A) = N(m; E[M | A], e) p(A). It is the plain inverse, `without_floor`, where next to nothing is empty, or
+    the estimates are exact.
+    """
+    from scipy.ndimage import uniform_filter
+
+    plain = partial(without_floor, sigma=sigma)
+    table, mean, _, _ = moments()
+    looked = estimates.ravel()[:: 1 + estimates.size // MOST_PIXELS] / sigma
+    empty = looked[np.abs(looked / mean[0] - 1) < NEAR_FLOOR]
+    error = 1.4826 * float(np.median(np.abs(empty - mean[0]))) if empty.size else 0.0
+    if empty.size < FEWEST_DARK or error < LEAST_ERROR:
+        return plain
+    signal = np.linspace(0, STRONGEST_WEAK, FINE)
+    expected = np.interp(signal, table, mean)
+    seen = np.linspace(0, expected[-1] - 5 * error, FINE)
+    likely = np.exp(-0.5 * ((seen[:, None] - expected) / error) ** 2)
+    prior = likely * np.exp(-signal / WEAK) / WEAK * signal[1]
+    tables = likely[:, 0], prior.sum(1), (prior * signal).sum(1)
+
+    def inverse(magnitude: np.ndarray) -> np.ndarray:
+        of_sigma = magnitude / sigma
+        dark = of_sigma < (1 + NEAR_FLOOR) * mean[0]
+        around = uniform_filter(dark.astype(np.float32), AROUND, mode="nearest")
+        p0 = np.clip(around, 1 - SUREST, SUREST)
+        none, some, moment = (np.interp(of_sigma, seen, values) for values in tables)
+        weak = (1 - p0) * moment / np.maximum(p0 * none + (1 - p0) * some, 1e-300)
+        is_weak = np.clip(seen[-1] - of_sigma, 0, 1)  # over the table's last sigma into the plain inverse
+        return (is_weak * sigma * weak + (1 - is_weak) * plain(magnitude)).astype(magnitude.dtype)
+
+    return inverse
 
 
 def rician_sigma(looked: Looked) -> float:
