@@ -39,7 +39,7 @@ SLICES = 6  # of each set, at most
 STEPS = 500
 REVISION = 1  # of the estimator; raise it when that finds other textures
 WAYS = ("noisy", "supervised", "taken for white", "Gaussian of the same neighbours", "as found")
-TRAINED = ("zero-filled", "back-projection, soft", "resampled")
+TRAINED = ("zero-filled", "back-projection, soft")
 
 
 def _resampled(shape: tuple[int, ...], generator: Generator) -> np.ndarray:

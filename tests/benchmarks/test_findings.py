@@ -1,0 +1,38 @@
+"""The words of the benchmark's page say what the results say."""
+
+import re
+
+import numpy as np
+
+from benchmarks.findings import MAIN, WHITE, findings
+from benchmarks.records import by_patient
+from benchmarks.report import HEAD
+
+
+def record(value: float) -> dict:  # type: ignore[type-arg]
+    images = [{"patient": f"p{n}", "psnr_foreground": value + n, "residual": {}} for n in range(3)]
+    return {"images": images, "train_seconds": 180.0}
+
+
+def test_no_figure_of_quality_is_typed_by_hand() -> None:
+    assert not re.search(r"\d\s?dB", HEAD)
+
+
+def test_a_sentence_follows_its_cells() -> None:
+    table = {task: {"ours": record(30), "bm3d-true": record(29.5), "n2v": record(29)} for task in WHITE}
+    text = " ".join(findings({MAIN: table}).split())
+    assert "+0.50 dB on colin27 gaussian-25" in text
+    assert "none is ahead of the default." in text
+    table[WHITE[0]]["n2v"] = record(30.25)
+    assert "but for Noise2Void on colin27 gaussian-6 (+0.25 dB)" in " ".join(findings({MAIN: table}).split())
+
+
+def test_what_was_not_measured_is_not_told() -> None:
+    assert findings({}) == ""
+    assert "Volumes" not in findings({MAIN: {WHITE[0]: {"ours": record(30), "bm3d-true": record(29)}}})
+
+
+def test_a_patient_with_many_images_counts_once() -> None:
+    images = [{"patient": "a", "x": 1.0}, {"patient": "a", "x": 3.0}, {"patient": "b", "x": 5.0}, {"patient": "c"}]
+    assert by_patient({"images": images}, "x") == {"a": 2.0, "b": 5.0}
+    assert np.mean(list(by_patient({"images": images}, "x").values())) == 3.5
