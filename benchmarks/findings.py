@@ -87,19 +87,17 @@ def _grain(table: Table) -> str:
 
 
 def _peers(table: Table) -> str:
-    behind = []
-    for task, records in table.items():
-        for name in records:
-            if METHODS[name].family == "self-supervised" and not METHODS[name].told:
-                try:
-                    gap = _ahead(table, task, name, "ours")
-                except MissingError:
-                    continue
-                if gap > 0:
-                    behind.append(f"{METHODS[name].title} on {task} ({gap:+.2f} dB)")
-    return "Of the self-supervised peers measured here none is ahead of the default" + (
-        f", but for {', '.join(behind)}." if behind else "."
-    )
+    gaps = {
+        f"{METHODS[name].title} on {task}": _ahead(table, task, name, "ours")
+        for task, records in table.items()
+        for name in records
+        if METHODS[name].family == "self-supervised" and all(_has(table, task, both) for both in (name, "ours"))
+    }
+    if not gaps:
+        raise MissingError
+    behind = ", ".join(f"{what} ({gap:+.2f} dB)" for what, gap in gaps.items() if gap > 0)
+    said = "Of the self-supervised peers measured here none is ahead of the default"
+    return f"{said}, but for {behind}." if behind else f"{said}."
 
 
 def _told(table: Table) -> str:
