@@ -1,7 +1,7 @@
 """The texture of noise: how its power is spread over the frequencies, in the shapes that scanners give it.
 
     smoothed       |h(f)|^2, h a Gaussian kernel: images that were smoothed or resampled; each axis with a width
-    band           1 / (1 + (f / cut)^16): zero-filled k-space, a matrix interpolated to a larger one; each axis
+    band           1 / (1 + (f / cut)^64): zero-filled k-space, a matrix interpolated to a larger one; each axis
     disc           the same of |f|
     ramp           (|f| + floor) exp(-2 (|f| / cut)^steepness): filtered back-projection, CT
 
@@ -37,7 +37,7 @@ from diffdenoise.noise.rician import rician_sigma
 LONGEST = 6  # pixels; spacing that is looked at
 GRID = 64  # frequencies each way, on which the shapes are compared
 MARGIN = 32  # pixels, beyond which no noise of these shapes is correlated by more than 0.01
-EDGE = 16  # steepness of the end of a band
+EDGE = 64  # steepness of the end of a band: zero-filling is abrupt
 
 ERROR, GROWS = 0.02, 0.02  # of a measured variance at spacing 1; more at each further one, for there is more anatomy
 ABOVE, BELOW = 4.0, 8.0  # errors; a measured variance further above (below) counts as this far, for anatomy adds
