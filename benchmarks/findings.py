@@ -77,12 +77,10 @@ def _start(table: Table) -> str:
 
 
 def _grain(table: Table) -> str:
-    told = {task: _ahead(table, task, "supervised-start", "ours-told") for task in (POISSON, RICIAN)}
+    told = _ahead(table, POISSON, "supervised-start", "ours-told")
     return (
-        "Radiographs have a grain of their own: it is in the reference, counts as noise where noise is measured, "
-        "and is "
-        "taken out. Where the noise is told (`--counts`, `--sigma`) the grain stays, and the gap is "
-        f"{told[POISSON]:.2f} dB on counting and {told[RICIAN]:.2f} dB on Rician noise."
+        "Radiographs have a grain of their own: it is in the reference, counts as noise where noise is measured, and is "
+        f"taken out. Where the noise is told (`--counts`) the grain stays, and the gap is {told:.2f} dB on counting noise."
     )
 
 
@@ -205,7 +203,7 @@ def _whole(table: Table) -> str:
         "below), the empty "
         "background counts as much: the supervised network learns from clean images that it is exactly empty, "
         "BM3D flattens it, "
-        "and the default leaves a faint ripple (1 to 2/255). From BM3D with the estimated level it is then "
+        "and the default leaves a faint ripple. From BM3D with the estimated level it is then "
         f"{bm3d} dB, from the supervised network {supervised} dB (colin27 and radiographs at 25/255, 3 T Rician). "
         "Rician noise "
         "lifts the dark, and its floor is the largest error there is in the whole image: the default takes it "

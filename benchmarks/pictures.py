@@ -19,8 +19,8 @@ HEAD = """# Results side by side
 A part of the first test image of each task: what a method made of it and, below, its error against the reference
 (blue: too dark, red: too bright; the same scale for all methods of a task). What each figure is worth is told in
 [benchmarks.md](../benchmarks.md). Images: Colin27 (MNI, Holmes et al. 1998), chest X-rays (Hannover, CC BY 3.0, DOI
-10.25835/0090041), 3 T MR (Liu et al. 2021, CC0), diffusion MR (P. S. Morgan, Nottingham; BSD-2-Clause). Research use
-only, not a medical device.
+10.25835/0090041), 3 T MR (Liu et al. 2021, CC0), diffusion MR (P. S. Morgan, Nottingham; BSD-2-Clause), functional
+MR (studyforrest, Hanke et al. 2014, PDDL), a CT phantom (US FDA, CC0). Research use only, not a medical device.
 """
 
 
