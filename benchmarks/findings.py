@@ -79,8 +79,9 @@ def _start(table: Table) -> str:
 def _grain(table: Table) -> str:
     told = _ahead(table, POISSON, "supervised-start", "ours-told")
     return (
-        "Radiographs have a grain of their own: it is in the reference, counts as noise where noise is measured, and is "
-        f"taken out. Where the noise is told (`--counts`) the grain stays, and the gap is {told:.2f} dB on counting noise."
+        "Radiographs have a grain of their own: it is in the reference, counts as noise where noise is measured, and "
+        "is taken out. Where the noise is told (`--counts`) the grain stays, and the gap is "
+        f"{told:.2f} dB on counting noise."
     )
 
 
