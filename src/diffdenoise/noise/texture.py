@@ -128,24 +128,36 @@ def texture_of(looked: Looked, reach: int) -> Texture:
     reach: over so many pixels it is correlated (see `reach`), and hardly beyond.
     """
     last = min(LONGEST, min(looked.x.shape[1:]) // 4)
+    measured = _measured(looked, last)
+    if measured is None:
+        return WHITE
+    textures, shown, extra = _candidates()
+    cost = _misfit(measured, shown[:, :last, :last].reshape(len(shown), -1), last) + extra
+    beyond = min(reach, LONGEST - 1)
+    cost[shown[:, beyond, beyond] < (BEYOND if reach < LONGEST_REACH else BEYOND_ALL)] = np.inf
+    return textures[int(cost.argmin())]
+
+
+def _measured(looked: Looked, last: int) -> np.ndarray | None:
+    """V at spacings 1 to `last` down and across, (last^2,), in units of the first; None without any noise."""
     brightness, variances = variances_at_spacings(looked, last)
     if not len(variances) or variances[:, 0].max() == 0:
-        return WHITE
+        return None
     loud = variances[:, 0] >= LOUD**2 * variances[:, 0].max()
     floor = rician_sigma(looked.alone or looked)
     bright = loud & (brightness > DARK * floor) if floor else loud
     variances = variances[bright if bright.any() else loud]
-    measured = np.quantile(variances / variances[:, :1], OF_BINS, axis=0)
-    textures, shown, extra = _candidates()
-    log = np.log(np.maximum(shown[:, :last, :last], 1e-6)).reshape(len(shown), -1)
+    return np.quantile(variances / variances[:, :1], OF_BINS, axis=0)
+
+
+def _misfit(measured: np.ndarray, shown: np.ndarray, last: int) -> np.ndarray:
+    """Mean distance of what is measured from what each texture shows (textures, last^2), in errors."""
     steps = np.arange(last)
     errors = ERROR + GROWS * np.maximum.outer(steps, steps).ravel()
+    log = np.log(np.maximum(shown, 1e-6))
     deviation = (np.log(np.maximum(measured, 1e-6)) - (log - log[:, :1])) / errors
     deviation -= np.clip(np.median(deviation, axis=1, keepdims=True), -OFFSET, OFFSET)
-    cost = np.where(deviation > 0, np.minimum(deviation, ABOVE), np.minimum(-deviation, BELOW)).mean(1)
-    beyond = min(reach, LONGEST - 1)
-    cost[shown[:, beyond, beyond] < (BEYOND if reach < LONGEST_REACH else BEYOND_ALL)] = np.inf
-    return textures[int((cost + extra).argmin())]
+    return np.where(deviation > 0, np.minimum(deviation, ABOVE), np.minimum(-deviation, BELOW)).mean(1)
 
 
 @cache
