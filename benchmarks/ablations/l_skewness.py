@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def _student(lab: Lab, task: KindTask, way: str) -> np.ndarray:
     found = diagnose(task.noisy[0]).level
     level = replace(found, skewness=()) if way == "level alone" else found
     stage = Supervised if way == "supervised" else RecorruptedStage
-    key = key_of(stage.__name__, task.name, settings.model_dump(), vars(level))
+    key = key_of(stage.__name__, task.name, settings.model_dump(), asdict(level))
     return as_array(denoised(lab, stage, task, settings, level, key))
 
 
