@@ -32,7 +32,14 @@ the noisy images alone. *Off* is the mean distance of the spectrum found from th
 of the Gaussian whose neighbours correlate alike, down and across: the best that could be done before. *Level*:
 estimated over true. Below, what it is worth: the student of study k at 500 steps, supervised, and by recorruption with
 noise of each texture; the level is the true one."""
-FINDING = """TO BE WRITTEN"""
+FINDING = """With the texture that is found a student is 0.04 dB (zero-filled) and 0.25 dB (back-projection) below the
+supervised one. With the Gaussian that was drawn before it is 4.8 and 3.0 dB below, though neighbours correlate alike;
+taken for white the noise stays. So it is the whole spectrum that counts. It is found on nearly all clean images at
+25/255, and on most at 6/255: zero-filling to 0.13 (0.12 of which is the frequency at the very edge), back-projection to
+0.06 to 0.16. Not on radiographs at 6/255, whose own grain of 4 to 5/255 is found with it; and soft back-projection on
+radiographs and Colin27 is taken for smoothing, no worse than before. Linear interpolation is best told by a Gaussian,
+before as now. The level follows: within 6 % at 25/255 where the texture is found, 10 to 20 % too high at 6/255 on fine
+anatomy."""
 BLOCK = 64  # pixels; of the true spectrum's periodograms
 SIGMAS = (6, 25)
 SLICES = 6  # of each set, at most
