@@ -49,7 +49,8 @@ share noise; it is not built.
 **These figures are older than study p.** Where noise is white nothing has changed. Where it is correlated the level is
 now divided by what the texture found shows, and no longer by a Gaussian guess: from both scans the phantoms then read
 0.97 to 1.09, but for Siemens (0.86) and VIDA (0.73); from one scan alone 0.80 to 1.09 (Siemens 0.74 and 0.82), six of
-ten within 15 % in both scans, for the flattest places are quieter than the rest. (By hand, the same function; this table waits for its next run.)"""
+ten within 15 % in both scans, for the flattest places are quieter than the rest. (By hand, the same function; this
+table waits for its next run.)"""
 WIDTHS, SIGMAS = (0.0, 0.5, 1.2), (6, 15, 25, 50)
 ROI = 11  # pixels
 Noise = Callable[[Tensor, Generator], Tensor]
