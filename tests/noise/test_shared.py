@@ -16,10 +16,12 @@ from diffdenoise.noise.trend import classify_noise
 pytestmark = pytest.mark.shared
 
 # Left out: Siemens (noise 1.5 times as strong in the middle), Sola_KNEE and VIDA (a drift between the two scans).
-PAIRS = ("GE", "Philips", "Sola_BODY_AX", "Sola_BODY_COR", "Sola_BODY_SAG", "Sola_BREAST", "Sola_HEADNECK")
+PAIRS = ("GE", "Philips", "Sola_BODY_COR", "Sola_BODY_SAG", "Sola_BREAST", "Sola_HEADNECK")
+# Its second scan reads 0.82: the flattest places, which count, are quieter there than the rest.
+TOO_LOW = pytest.param("Sola_BODY_AX", marks=pytest.mark.xfail(strict=True, reason="18 % too low in one of its scans"))
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", [*PAIRS, TOO_LOW])
 def test_one_scan_tells_what_the_difference_of_two_tells(shared_data: Path, name: str) -> None:
     files = sorted((shared_data / "mri_phantom_hazen" / "snr_pairs" / name).iterdir())
     scans = [pydicom.dcmread(file).pixel_array.astype(np.float32) for file in files]
@@ -27,7 +29,7 @@ def test_one_scan_tells_what_the_difference_of_two_tells(shared_data: Path, name
     subtraction = (scans[0] - scans[1])[inside].std() / np.sqrt(2)
     for scan in scans:
         sigma = np.sqrt(estimate_noise(scan[None]).variance(scan[inside])).mean()
-        assert sigma == pytest.approx(subtraction, rel=0.2)  # the flattest places are the quiet ones: up to 18 % less
+        assert sigma == pytest.approx(subtraction, rel=0.15)
 
 
 @pytest.mark.parametrize("sigma", [6])
