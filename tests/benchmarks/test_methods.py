@@ -19,6 +19,7 @@ NEEDS = {
     "dipy-nlm": "dipy",
     "mppca": "dipy",
     "n2v": "careamics",
+    "n2v-falling": "careamics",
 }
 NEEDS |= dict.fromkeys(("ne2ne", "r2r", "sure", "unsure"), "deepinv")
 SLOW = ("paper", "paper-srds", "supervised-long")  # the preset has tests of its own; ten budgets are ten budgets
