@@ -131,7 +131,7 @@ def pairs() -> dict[str, Any]:
         truth = np.sqrt(local_variance((a - b) / np.sqrt(2))[inside].mean())
         for scan, again in ((a, None), (b, None), (a, b)):
             level = estimate_noise(scan, again=again)
-            shown = float(np.sqrt(level.variance(scan[inside])).mean() / truth)
+            shown = float(np.sqrt(level.variance(scan, level.over(scan.shape))[inside]).mean() / truth)
             rows.setdefault(name, []).append(shown)
 
     return {"rows": rows}

@@ -30,6 +30,7 @@ STUDIES = {
     "n": "n_neighbours",
     "o": "o_network",
     "p": "p_texture",
+    "q": "q_spatial",
 }
 HEAD = """# Ablations
 

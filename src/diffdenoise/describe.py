@@ -65,6 +65,7 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         "noise level": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness)",
         "noise kind": trend.kind,
         "noise texture": str(level.texture),
+        "noise over the image": str(level.variation),
         "noise": said,
         "neighbouring slices": "help: alike, and each with noise of its own" if found.neighbours else "do not help",
         "with three stages": "\n".join(reasons),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.stabilise import Stabilisation, stabilise
 from diffdenoise.normalisation import normalise, restore
 
@@ -28,7 +28,8 @@ class Domain:
         if not even or max(level.sigma) <= 0:
             return cls(offset, scale, normalised)
         table = stabilise(normalised)
-        return cls(offset, scale, replace(constant_level(table.sigma), reach=level.reach, texture=level.texture), table)
+        even_level = replace(normalised, knots=(0.0,), sigma=(table.sigma,), skewness=())
+        return cls(offset, scale, even_level, table)
 
     def into(self, pixels: np.ndarray) -> np.ndarray:
         """Noisy pixels as the networks see them, float32."""

@@ -89,7 +89,7 @@ def variances(model: Model, level: NoiseLevel, x_noisy: Tensor, own: list[bool],
     """For what `seen_by_student` gives, and noise of this level; everything as the student sees it."""
     generator = torch.Generator().manual_seed(seed)
     image = x_noisy[:, :1].cpu()
-    noise = alive(image) * torch.from_numpy(level.variance(brightness(image).numpy()))
+    noise = alive(image) * torch.from_numpy(level.variance(brightness(image).numpy(), level.over(image.shape)))
     channels = torch.tensor(own, device=x_noisy.device)[:, None, None]  # neighbours keep the noise that they have
     x_hat = _student(model, x_noisy)
     passed, drawn, again = (torch.zeros_like(image) for _ in range(3))

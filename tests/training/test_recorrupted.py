@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.noise.spatial import Variation
 from diffdenoise.noise.texture import smoothed
 from diffdenoise.presets import make_config
 from diffdenoise.training.recorrupted import LEAST, RecorruptedStage
-from diffdenoise.training.slices import Box, SliceStore, draw_boxes, write_scan_slices
+from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes, write_scan_slices
 from diffdenoise.training.stage import step_generator
 
 
@@ -123,3 +124,16 @@ def test_neighbours_are_seen_as_they_are_and_what_is_missing_never_tells_z(
                     assert torch.equal(shown[number], expected)
                     kinds.add(missing)
     assert kinds == {True, False}
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_noise_is_drawn_as_strong_as_its_place_in_the_image_says(tmp_path: Path, turn: int) -> None:
+    variation = Variation(((0.0, 0.4), (-0.3, 0.0)), 0.1, 9.0)
+    level = NoiseLevel((0.0,), (1.0,), variation=variation)
+    made = stage(tmp_path, [level])
+    box = Box(scan=0, slice=1, row=7, column=20, side=24, turn=turn)
+    crop = made.noisy.crops([box])
+    drawn = [made._noise(crop, box, torch.Generator().manual_seed(seed)) for seed in range(400)]
+    expected = cut(variation.over((48, 48))[None], box)[0]
+    assert torch.cat(drawn).std((0, 1)).numpy() == pytest.approx(expected, rel=0.2)
+    assert np.corrcoef(torch.cat(drawn).std((0, 1)).numpy().ravel(), expected.ravel())[0, 1] > 0.9

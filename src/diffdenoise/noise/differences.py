@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffdenoise.noise.looked import Looked
+from diffdenoise.noise.looked import CELLS, Looked
 
 GAP, RING = 2, 4  # pixels; from the place to the ring beyond the spacing, and the ring's width
 FLATTEST, MOST_FLAT = 0.1, 0.5  # share of the places, at each brightness, that counts; the latter in small images
@@ -49,7 +49,7 @@ def flat_sigmas(looked: Looked, spacing: int, bins: int, quiet: bool = False) ->
     is tiny. Of differences of repetitions all places count. spacing: in pixels, the same both ways. quiet: go on from
     the flattest places to all that are as quiet as their sigma, for white noise.
     """
-    places = _places(looked, spacing)
+    places = places_of(looked, spacing)
     bins = max(1, min(bins, int(FLATTEST * np.count_nonzero(looked.alive)) // FEWEST_VALUES))
     if not places[0].size:
         return []
@@ -60,7 +60,7 @@ def flat_sigmas(looked: Looked, spacing: int, bins: int, quiet: bool = False) ->
 
 def evenly_spaced_sigmas(looked: Looked, spacing: int, bins: int) -> list[Flat]:
     """As `flat_sigmas`, in bins of the same width in brightness; those with too few places are left out."""
-    places = _places(looked, spacing)
+    places = places_of(looked, spacing)
     if not places[0].size:
         return []
     low, high = np.quantile(places[1], 0.001), np.quantile(places[1], 0.999)
@@ -77,7 +77,7 @@ def variances_at_spacings(looked: Looked, last: int) -> tuple[np.ndarray, np.nda
     """
     if last < 1:
         return np.empty(0), np.empty((0, 0))
-    x, (rows, columns) = looked.x, (side - last for side in looked.x.shape[1:])
+    rows, columns = (side - last for side in looked.x.shape[1:])
     _, unrest, judged = _unrest(looked, min(BROAD, last), 2 * (last + GAP) + 1)
     alive = judged[:, :rows, :columns] & np.logical_and.reduce(_corners(looked.alive, last))
     unrest = unrest[:, :rows, :columns][alive]
@@ -91,20 +91,21 @@ def variances_at_spacings(looked: Looked, last: int) -> tuple[np.ndarray, np.nda
         share = 1.0 if looked.pure else float(np.clip(FEWEST_VALUES / group[0].size, FLATTEST, MOST_FLAT))
         flat = group[0][group[2] <= np.quantile(group[2], share)]
         if len(flat) >= FEWEST_COMPARED:
-            found.append((float(np.median(brightness[flat])), _variances(x, [axis[flat] for axis in place], last)))
+            found.append((float(np.median(brightness[flat])), _variances(looked, [axis[flat] for axis in place], last)))
     return np.array([one for one, _ in found]), np.array([each for _, each in found])
 
 
-def _variances(x: np.ndarray, place: list[np.ndarray], last: int) -> list[float]:
+def _variances(looked: Looked, place: list[np.ndarray], last: int) -> list[float]:
     """Of D at all spacings, at these places (slice, row, column)."""
-    image, row, column = place
+    x, (image, row, column) = looked.x, place
+    over = 1 if looked.over is None else looked.over[image, row, column]
     here = x[image, row, column]
     below = [x[image, row + down, column] for down in range(1, last + 1)]
     beside = [x[image, row, column + across] for across in range(1, last + 1)]
     found = []
     for down, across in product(range(last), repeat=2):
         mixed = (here - below[down] - beside[across] + x[image, row + down + 1, column + across + 1]) / 2
-        found.append(_deviation(_spread_levels(mixed)) ** 2)
+        found.append(deviation_of(_spread_levels(mixed) / over) ** 2)
     return found
 
 
@@ -121,42 +122,55 @@ def _flat(group: tuple[np.ndarray, ...], share: float, passes: int = 0) -> Flat:
     Where noise is all there is those are half of the places, and the more the better. Where anatomy is they are few:
     its share in them is less than in sigma, so that sigma can only fall.
     """
-    detail, brightness, unrest = group
+    detail, brightness, unrest, *_ = group
     flat = unrest <= np.quantile(unrest, share)
     for _ in range(passes):
-        quiet = unrest <= _deviation(detail[flat]) ** 2
+        quiet = unrest <= deviation_of(detail[flat]) ** 2
         if np.count_nonzero(quiet) < FEWEST_VALUES:
             break
         flat = quiet
-    return Flat(float(np.median(brightness[flat])), _deviation(detail[flat]), int(np.count_nonzero(flat)))
+    return Flat(float(np.median(brightness[flat])), deviation_of(detail[flat]), int(np.count_nonzero(flat)))
 
 
-def _deviation(detail: np.ndarray) -> float:
+def deviation_of(detail: np.ndarray) -> float:
     """Standard deviation by the median: what edges are left among the places hardly count."""
     return float(np.median(np.abs(detail))) / MEDIAN_OF_NORMAL
 
 
-def _places(looked: Looked, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(D_h, brightness, mean D_h^2 in the ring) at all places outside masks, flat arrays; made once."""
+def places_of(looked: Looked, spacing: int) -> tuple[np.ndarray, ...]:
+    """(D_h, brightness, mean D_h^2 in the ring, cell) at all places outside masks, flat arrays; made once.
+
+    The cells are the squares of an even grid of CELLS each way over the image, numbered row by row.
+    """
     if spacing not in looked.places:
         looked.places[spacing] = _measure_places(looked, spacing)
     return looked.places[spacing]
 
 
-def _measure_places(looked: Looked, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _measure_places(looked: Looked, spacing: int) -> tuple[np.ndarray, ...]:
     if min(looked.x.shape[1:]) <= spacing:
-        return (np.empty(0, np.float32),) * 3
+        return (np.empty(0, np.float32),) * 4
     detail, unrest, alive = _unrest(looked, spacing, 2 * (spacing + GAP) + 1)
     brightness = np.mean(_corners(looked.brightness, spacing), axis=0)
-    return _spread_levels(detail[alive]), brightness[alive], unrest[alive]
+    down, across = (((axis[:, :-spacing] + 1) * (CELLS / 2)).astype(np.uint8) for axis in (looked.rows, looked.columns))
+    cell = down[:, :, None] * np.uint8(CELLS) + across[:, None, :]
+    over = _over(looked, spacing)
+    detail = _spread_levels(detail[alive]) / (1 if over is None else over[alive])
+    return detail, brightness[alive], unrest[alive], cell[alive]
 
 
 def _unrest(looked: Looked, spacing: int, inner: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(D, mean D^2 in the ring around a hole of side `inner`, whether it is outside masks), at every place."""
+    """(D as it is, mean D^2 in the ring around a hole of side `inner`, whether outside masks), at every place."""
     a, b, c, e = _corners(looked.x, spacing)
     detail = (a - b - c + e) / 2
     alive = np.logical_and.reduce(_corners(looked.alive, spacing))
-    return detail, _ring_mean(np.square(detail), alive, inner), alive
+    over = _over(looked, spacing)
+    return detail, _ring_mean(np.square(detail if over is None else detail / over), alive, inner), alive
+
+
+def _over(looked: Looked, spacing: int) -> np.ndarray | None:
+    """What D is to be divided by, at every place."""
+    return None if looked.over is None else np.mean(_corners(looked.over, spacing), axis=0)
 
 
 def _corners(image: np.ndarray, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ curve is cut off.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ import numpy as np
 from diffdenoise.noise.differences import flat_sigmas
 from diffdenoise.noise.looked import Looked, look
 from diffdenoise.noise.reach import FAINT, LONGEST_REACH, estimate_reach, reach_of
+from diffdenoise.noise.spatial import EVEN, Variation, evened, variation_of
 from diffdenoise.noise.texture import WHITE, Texture, texture_of
 
-__all__ = ["LONGEST_REACH", "NoiseLevel", "constant_level", "estimate_noise", "estimate_reach", "level_of"]
+__all__ = ["LONGEST_REACH", "NoiseLevel", "constant_level", "estimate_noise", "estimate_reach", "level_by_brightness", "level_of"]
 
+PASSES = 2  # of the level by brightness and its variation over the image, each given the other
 STANDS_OUT = 1.03  # over the rising or falling curve; more, beyond chance, is anatomy
 
 
@@ -29,7 +31,7 @@ class NoiseLevel:
     """Standard deviation `sigma` at each brightness `knots` (rising), in the images' unit; linear in between.
 
     reach: the noise is correlated over so many pixels, 0 for white noise; texture: how. skewness: at each knot; none
-    given is none at all.
+    given is none at all. variation: over the image, beyond that with brightness.
     """
 
     knots: tuple[float, ...]
@@ -37,25 +39,34 @@ class NoiseLevel:
     reach: int = 0
     texture: Texture = WHITE
     skewness: tuple[float, ...] = ()
+    variation: Variation = EVEN
 
     @classmethod
     def of_dict(cls, stored: dict[str, Any]) -> NoiseLevel:
         """What `dataclasses.asdict` made of one, also by way of JSON."""
         curve = {name: tuple(stored[name]) for name in ("knots", "sigma", "skewness")}
-        return cls(**{**stored, **curve, "texture": Texture.of_dict(stored["texture"])})
+        parts = {"texture": Texture.of_dict(stored["texture"]), "variation": Variation.of_dict(stored["variation"])}
+        return cls(**{**stored, **curve, **parts})
 
-    def variance(self, brightness: np.ndarray) -> np.ndarray:
-        """Noise variance at each pixel of a (nearly) clean image, same shape."""
-        return np.interp(brightness, self.knots, np.square(self.sigma)).astype(np.float32)
+    def variance(self, brightness: np.ndarray, over: np.ndarray | float = 1.0) -> np.ndarray:
+        """Noise variance at each pixel of a (nearly) clean image, same shape.
 
-    def variance_of(self, noisy: np.ndarray, brightness: np.ndarray) -> np.ndarray:
+        over: times as strong as elsewhere, at each pixel (see `over`).
+        """
+        return (np.interp(brightness, self.knots, np.square(self.sigma)) * np.square(over)).astype(np.float32)
+
+    def over(self, shape: tuple[int, ...]) -> np.ndarray | float:
+        """How many times as strong as its brightness says the noise is at each pixel of whole images (..., R, C)."""
+        return 1.0 if self.variation.is_even else self.variation.over(shape)
+
+    def variance_of(self, noisy: np.ndarray, brightness: np.ndarray, over: np.ndarray | float = 1.0) -> np.ndarray:
         """Noise variance as the noisy pixels themselves show it, given the brightness around each; same shape.
 
         With v the variance of noise n and k its third cumulant, t = v + k / (2 v) n has E[n f(n)] = E[t f'(n)] for
         every f up to a parabola: Stein's kernel, exact for Gamma noise. With v alone a parabola of skewed noise passes
         for signal. White noise only.
         """
-        variance = self.variance(brightness)
+        variance = self.variance(brightness, over)
         if not self.skewness or not self.texture.is_white:
             return variance
         skewness = np.interp(brightness, self.knots, self.skewness)
@@ -92,6 +103,19 @@ def estimate_noise(
 
 def level_of(looked: Looked, reach: int | None = None, bins: int = 12) -> NoiseLevel:
     """As `estimate_noise`, of what is looked at."""
+    level = level_by_brightness(looked, reach, bins)
+    for _ in range(PASSES):
+        spacing = level.reach + 1
+        shown = level.texture.shown(spacing, spacing)
+        variation = variation_of(looked, spacing, lambda brightness: shown * np.sqrt(level.variance(brightness)))  # noqa: B023
+        if variation.is_even:
+            break
+        level = replace(level_by_brightness(evened(looked, variation), level.reach, bins), variation=variation)
+    return level
+
+
+def level_by_brightness(looked: Looked, reach: int | None = None, bins: int = 12) -> NoiseLevel:
+    """The level of noise that is taken to vary with brightness alone."""
     if reach is None:
         reach = min(LONGEST_REACH, reach_of(looked))
     # Correlated noise makes the rings themselves uncertain: there the flattest places alone are the better choice.

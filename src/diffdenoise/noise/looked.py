@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,26 +10,35 @@ MOST_PIXELS = 1_000_000  # looked at, in evenly spread slices
 TILE = 512  # pixels; side of the parts that a slice larger than that is cut into
 SMOOTHING = 2.0  # pixels; of the brightness that sorts the places into bins
 CONSTANT = 5  # pixels; a square of this side without any variation is a mask, not noise
+CELLS = 8  # down and across the image, in which its noise is compared
 
 
 @dataclass(frozen=True)
 class Looked:
     """What of a scan is looked at, each (slices, rows, columns): pixels, their brightness, where they are no mask.
 
-    alone: where x is a difference of repetitions, noise and no anatomy, the first of these. places: kept by
-    `differences`, for each spacing.
+    rows, columns: where they are in their image, -1 to 1, (slices, rows) and (slices, columns). alone: where x is a
+    difference of repetitions, noise and no anatomy, the first of these. over: what differences of the pixels are
+    divided by, their noise being so many times as strong as elsewhere. places: kept by `differences`, by spacing.
     """
 
     x: np.ndarray
     brightness: np.ndarray
     alive: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
     alone: Looked | None = None
-    places: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+    over: np.ndarray | None = None
+    places: dict[int, tuple[np.ndarray, ...]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def pure(self) -> bool:
         """Whether x holds noise alone."""
         return self.alone is not None
+
+    def divided_by(self, over: np.ndarray) -> Looked:
+        """With differences divided by `over`, the shape of x."""
+        return replace(self, over=over)
 
 
 def look(slices: np.ndarray, again: np.ndarray | None = None) -> Looked:
@@ -39,22 +48,38 @@ def look(slices: np.ndarray, again: np.ndarray | None = None) -> Looked:
     """
     from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 
-    x = _spread(slices).astype(np.float32)
+    x, rows, columns = _spread(slices)
+    x = x.astype(np.float32)
     near = (1, CONSTANT, CONSTANT)
     constant = maximum_filter(x, near) == minimum_filter(x, near)
-    one = Looked(x, gaussian_filter(x, (0, SMOOTHING, SMOOTHING)), ~maximum_filter(constant, near))
+    one = Looked(x, gaussian_filter(x, (0, SMOOTHING, SMOOTHING)), ~maximum_filter(constant, near), rows, columns)
     if again is None:
         return one
     two = look(again)
     brightness = (one.brightness + two.brightness) / 2
-    return Looked((one.x - two.x) / np.float32(np.sqrt(2)), brightness, one.alive & two.alive, alone=one)
+    alive = one.alive & two.alive
+    return Looked((one.x - two.x) / np.float32(np.sqrt(2)), brightness, alive, rows, columns, alone=one)
 
 
-def _spread(slices: np.ndarray) -> np.ndarray:
-    """About MOST_PIXELS of the slices, evenly spread; slices that are larger than that alone are cut into tiles."""
+def centres(count: int) -> np.ndarray:
+    """Coordinates of the centres of so many equal parts of [-1, 1]."""
+    return (2 * np.arange(count) + 1) / count - 1
+
+
+def _spread(slices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """About MOST_PIXELS of the slices, evenly spread; slices that are larger than that alone are cut into tiles.
+
+    And where they are, as `Looked` has it.
+    """
+    rows, columns = (centres(side)[None] for side in slices.shape[1:])
     if slices[0].size > MOST_PIXELS:
         slices = slices[:: -(-len(slices) // 4)]
-        count, rows, columns = (length // part for length, part in zip(slices.shape, (1, TILE, TILE), strict=True))
-        whole = slices[:, : rows * TILE, : columns * TILE].reshape(count, rows, TILE, columns, TILE)
-        slices = whole.swapaxes(2, 3).reshape(-1, TILE, TILE) if whole.size else slices
-    return slices[:: max(1, round(slices.size / MOST_PIXELS))]
+        count, down, across = (length // part for length, part in zip(slices.shape, (1, TILE, TILE), strict=True))
+        whole = slices[:, : down * TILE, : across * TILE].reshape(count, down, TILE, across, TILE)
+        if whole.size:
+            slices = whole.swapaxes(2, 3).reshape(-1, TILE, TILE)
+            rows = np.tile(rows[0, : down * TILE].reshape(down, 1, TILE), (count, across, 1)).reshape(-1, TILE)
+            columns = np.tile(columns[0, : across * TILE].reshape(1, across, TILE), (count, down, 1)).reshape(-1, TILE)
+    step = max(1, round(slices.size / MOST_PIXELS))
+    here = [np.broadcast_to(axis, (len(slices), axis.shape[-1]))[::step] for axis in (rows, columns)]
+    return slices[::step], here[0], here[1]

@@ -105,10 +105,11 @@ def inverse_of(estimates: np.ndarray, sigma: float) -> Callable[[np.ndarray], np
 
 
 def rician_sigma(looked: Looked) -> float:
-    """Sigma of each channel if the background is Rayleigh distributed, else 0."""
+    """Sigma of each channel, where it is looked at as 1 times as strong, if the background is Rayleigh, else 0."""
     if looked.x.min() < 0 or not looked.alive.any():
         return 0.0
-    brightness, x = looked.brightness[looked.alive], looked.x[looked.alive]
+    over = 1 if looked.over is None else looked.over[looked.alive]
+    brightness, x = looked.brightness[looked.alive] / over, looked.x[looked.alive] / over
     middle = np.quantile(brightness, DARK / 2)
     dark = x[np.abs(brightness / max(middle, 1e-30) - 1) < 0.3]
     if dark.size < FEWEST_DARK or dark.std() == 0:

@@ -23,6 +23,7 @@ from diffdenoise.noise.differences import evenly_spaced_sigmas
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.looked import Looked, look
 from diffdenoise.noise.rician import deviation_at, moments, rician_sigma, skewness_at
+from diffdenoise.noise.spatial import evened
 
 Kind = Literal["gaussian", "poisson", "gamma", "rician", "unknown"]
 
@@ -77,7 +78,8 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
     On these the curve over brightness is free of the anatomy. A dark background shows itself in the image alone. The
     level's bins hold as many pixels each, most of them background; here they are measured anew, each as wide.
     """
-    curve_of = differences or looked
+    looked = evened(looked, level.variation)
+    curve_of = evened(differences, level.variation) if differences else looked
     found = evenly_spaced_sigmas(curve_of, level.reach + 1, BINS)
     found = [flat for flat in found if flat.sigma > 0]
     if len(found) < FEWEST_BINS:

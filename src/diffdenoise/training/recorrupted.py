@@ -14,14 +14,17 @@ Where there is none the recorrupted slice itself stands in. (As it is it would t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffdenoise.config import StudentSettings
 from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.looked import centres
 from diffdenoise.noise.recorruption import alive, brightness, draw_like, let_through, recorrupt
-from diffdenoise.training.slices import Box, SliceStore, draw_boxes
+from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes
 from diffdenoise.training.stage import Stage
 from diffdenoise.training.start import load_start
 from diffdenoise.training.student import make_student, offsets
@@ -74,5 +77,14 @@ class RecorruptedStage(Stage):
     def _noise(self, x_noisy: Tensor, box: Box, generator: torch.Generator) -> Tensor:
         level = self.levels[box.scan]
         texture = level.texture.turned if box.turn % 2 else level.texture
-        variance = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy())
+        variance = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy(), self._over(box))
         return alive(x_noisy) * draw_like(torch.from_numpy(variance).sqrt(), texture, generator)
+
+    def _over(self, box: Box) -> np.ndarray | float:
+        """How many times as strong as elsewhere the noise is at each pixel of a crop, turned as that is."""
+        variation, sides = self.levels[box.scan].variation, self.noisy.shapes[box.scan][-2:]
+        if variation.is_even:
+            return 1.0
+        starts = (box.row, box.column)
+        rows, columns = (centres(side)[at : at + box.side] for side, at in zip(sides, starts, strict=True))
+        return cut(variation.at(rows, columns)[None], replace(box, row=0, column=0))
