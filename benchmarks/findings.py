@@ -245,11 +245,10 @@ def _n2v(budgets: dict[str, Table]) -> str:
         found.append(f"{value:.2f} dB after {record['train_seconds']:.0f} s (the dark off by {dark:+.0f}/255)")
     gains = [_ahead(budgets.get(MAIN, {}), one, "n2v-falling", "n2v") for one in WHITE]
     return (
-        f"Noise2Void, as CAREamics comes, has {', '.join(found)} on {task}: its brightness drifts while it "
-        "trains, and its learning rate falls only when a validation loss stalls, which three minutes are too short for. "
-        "The last is about the length of its tutorials. With the other schedule that CAREamics has, falling by a factor "
-        f"each epoch to a fiftieth when the time is up, it is {_span(gains)} better in three minutes on white noise: "
-        "that row stands for it in comparisons."
+        f"Noise2Void, as CAREamics comes, has {', '.join(found)} on {task}: its brightness drifts while it trains, "
+        "and its learning rate falls only when a validation loss stalls, which three minutes are too short for. The "
+        "last is about the length of its tutorials. With the other schedule that CAREamics has, falling by a factor "
+        f"each epoch to a fiftieth when the time is up, it is {_span(gains)} better in three minutes on white noise."
     )
 
 

@@ -16,12 +16,13 @@ from diffdenoise.noise import models
 
 @dataclass(frozen=True)
 class Noise:
-    """strength: sigma (gaussian, correlated, zero-filled, rician), lam (poisson) or looks (gamma).
+    """strength: sigma (gaussian, uneven, correlated, zero-filled, rician), lam (poisson) or looks (gamma).
 
-    width: in pixels (correlated), or the share of the frequencies that hold anything (zero-filled).
+    width: in pixels (correlated), the share of the frequencies that hold anything (zero-filled), or of the image's
+    half side, that of the hill in the middle (uneven).
     """
 
-    kind: Literal["gaussian", "correlated", "zero-filled", "poisson", "gamma", "rician"]
+    kind: Literal["gaussian", "uneven", "correlated", "zero-filled", "poisson", "gamma", "rician"]
     strength: float
     width: float = 0.0
 
@@ -31,6 +32,9 @@ class Noise:
         image = torch.from_numpy(clean)
         if self.kind == "correlated":
             return models.correlated(image, self.strength, self.width, generator).numpy()
+        if self.kind == "uneven":
+            over = torch.from_numpy(uneven(clean.shape, self.width))
+            return (image + over * (models.gaussian(image, self.strength, generator) - image)).numpy()
         if self.kind == "zero-filled":
             return (image + self.strength * zero_filled(image.shape, self.width, generator)).numpy()
         return getattr(models, self.kind)(image, self.strength, generator).numpy()
@@ -43,7 +47,8 @@ class Noise:
             return clean / np.sqrt(self.strength)
         if self.kind == "rician":
             return np.sqrt(np.maximum(clean**2 + 2 * self.strength**2 - self.mean(clean) ** 2, 0))
-        return np.full_like(clean, self.strength)
+        over = uneven(clean.shape, self.width) if self.kind == "uneven" else 1
+        return np.full_like(clean, self.strength) * over
 
     def mean(self, clean: np.ndarray) -> np.ndarray:
         """E[x_noisy] for each pixel of a clean image: the image itself but for Rician noise."""
@@ -66,6 +71,13 @@ class Noise:
         return self.strength * square / np.linalg.norm(square)
 
 
+def uneven(shape: tuple[int, ...], width: float) -> np.ndarray:
+    """How many times as strong as sigma noise is at each pixel (rows, columns): 1 on the mean square, 3 to 1."""
+    rows, columns = (np.linspace(-1, 1, side, dtype=np.float32) for side in shape[-2:])
+    hill = 1 + 2 * np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * width**2))
+    return hill / np.sqrt(np.square(hill).mean())
+
+
 def zero_filled(shape: tuple[int, ...], share: float, generator: torch.Generator) -> torch.Tensor:
     """Noise of variance 1 whose k-space is empty beyond a share of the frequencies down and across."""
     spectrum = torch.fft.fft2(torch.randn(shape, generator=generator))
@@ -80,6 +92,7 @@ NOISES = {
     "gamma-30": Noise("gamma", 30),
     **{f"correlated-{width:g}": Noise("correlated", 15 / 255, width) for width in (0.5, 1.2)},
     "zero-filled-0.5": Noise("zero-filled", 15 / 255, 0.5),  # a matrix interpolated to twice its size, as MR often is
+    "uneven-15": Noise("uneven", 15 / 255, 0.45),  # as parallel imaging makes it
     "rician-15": Noise("rician", 15 / 255),
     **{f"correlated-{width:g} at 6": Noise("correlated", 6 / 255, width) for width in (0.5, 1.2)},  # the paper's
 }

@@ -46,7 +46,8 @@ stages* the preset `cpu`: blind-spot network, diffusion and student.
 
 Methods that are a loss (Neighbor2Neighbor, R2R, SURE, UNSURE, Noise2Self) and the supervised bound all train
 this project's student network, with its crops and its optimiser, so that only the loss differs; Noise2Void is
-CAREamics as it comes, and once more with a learning rate that has fallen when the time is up. The bound is trained on clean images of the other patients.
+CAREamics as it comes, and once more with a learning rate that has fallen when the time is up. The bound is trained on
+clean images of the other patients.
 
 **What is measured.** PSNR and SSIM inside the head or body (Otsu's mask of the reference), data range 1, SSIM with a
 uniform 7x7 window; *fastMRI* has the whole image and the maximum of the reference scan as range. *Noise kept* is the

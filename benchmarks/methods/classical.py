@@ -68,7 +68,10 @@ def bm3d(given: Given) -> Denoise:
 
 
 def bm3d_told(given: Given) -> Denoise:
-    """BM3D told the noise: its spectrum if correlated, stabilised to a constant level if it depends on brightness."""
+    """BM3D told the noise: its spectrum if correlated, stabilised to a constant level if it depends on brightness.
+
+    Where it varies over the image that is divided by how strong it is, and multiplied afterwards.
+    """
     np.trapz = np.trapezoid  # type: ignore[attr-defined]  # bm3d 4.0.3 asks for the name of old
     from bm3d import bm3d as run
 
@@ -78,6 +81,13 @@ def bm3d_told(given: Given) -> Denoise:
     if noise.kind in ("gaussian", "correlated", "zero-filled"):
         psd = _spectrum(noise)
         return _each_slice(lambda image, _: run(image, psd), level=False)
+    if noise.kind == "uneven":
+
+        def even(image: np.ndarray, _: float) -> np.ndarray:
+            deviation = noise.deviation(image)
+            return run(image / deviation, 1.0) * deviation
+
+        return _each_slice(even, level=False)
     there, back, sigma = _stabilised(noise)
     return _each_slice(lambda image, _: back(run(there(image), sigma)), level=False)
 

@@ -198,8 +198,10 @@ def _trend(given: Given) -> Trend:
 
 
 def _noise_model(trend: Trend) -> Any:
-    from deepinv.physics import GaussianNoise, PoissonNoise
+    from deepinv.physics import GammaNoise, GaussianNoise, PoissonNoise
 
+    if trend.kind == "gamma":
+        return GammaNoise(trend.looks)
     return PoissonNoise(gain=1 / trend.lam) if trend.kind == "poisson" else GaussianNoise(sigma=trend.sigma)
 
 

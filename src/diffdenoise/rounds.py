@@ -138,7 +138,7 @@ def predict_blind(blind_spot: nn.Module, x_noisy: Tensor) -> tuple[Tensor, Tenso
 
 
 def variance_map(level: NoiseLevel, x_c: Tensor) -> Tensor:
-    """Noise variance at each pixel of whole slices, from the brightness that the condition gives; same shape, device."""
+    """Noise variance at each pixel of whole slices, by the brightness that the condition gives; same shape, device."""
     return torch.from_numpy(level.variance(x_c.cpu().numpy(), level.over(x_c.shape))).to(x_c)
 
 

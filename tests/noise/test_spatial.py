@@ -75,7 +75,7 @@ def test_noise_that_grows_with_brightness_alone_needs_no_map() -> None:
 
 def test_without_noise_or_room_there_is_no_map() -> None:
     for image in (np.zeros((1, 64, 64), np.float32), np.random.default_rng(0).random((1, 20, 20), np.float32)):
-        assert variation_of(look(image), 1, lambda brightness: np.ones_like(brightness)) == EVEN
+        assert variation_of(look(image), 1, np.ones_like) == EVEN
 
 
 def test_a_map_of_tiles_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,15 @@ from diffdenoise.noise.reach import FAINT, LONGEST_REACH, estimate_reach, reach_
 from diffdenoise.noise.spatial import EVEN, Variation, evened, variation_of
 from diffdenoise.noise.texture import WHITE, Texture, texture_of
 
-__all__ = ["LONGEST_REACH", "NoiseLevel", "constant_level", "estimate_noise", "estimate_reach", "level_by_brightness", "level_of"]
+__all__ = [
+    "LONGEST_REACH",
+    "NoiseLevel",
+    "constant_level",
+    "estimate_noise",
+    "estimate_reach",
+    "level_by_brightness",
+    "level_of",
+]
 
 PASSES = 2  # of the level by brightness and its variation over the image, each given the other
 STANDS_OUT = 1.03  # over the rising or falling curve; more, beyond chance, is anatomy
