@@ -8,6 +8,7 @@ import torch
 from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told, with_sigma
 from diffdenoise.noise.estimate import constant_level
 from diffdenoise.noise.models import correlated, gaussian, poisson, rician
+from diffdenoise.noise.spatial import Variation
 from diffdenoise.noise.trend import Kind, Trend
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import PRESETS, make_config
@@ -23,6 +24,13 @@ def chosen(kinds: list[Kind], reaches: list[int], neighbours: int = 0) -> Choice
             for n, (kind, reach) in pairs
         ]
     )
+
+
+def test_noise_that_varies_over_the_image_is_told() -> None:
+    uneven = replace(constant_level(1), variation=Variation(((0.0, 0.3), (0.0, 0.0)), 0.7, 1.4))
+    found = [Diagnosis(level, Trend("gaussian"), ()) for level in (uneven, uneven, constant_level(1))]
+    assert "not the same everywhere: 0.7 to 1.4 times" in choose(found).noise
+    assert "everywhere" not in choose(found[1:]).noise
 
 
 def test_the_patch_reaches_past_the_correlation() -> None:

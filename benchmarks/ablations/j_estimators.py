@@ -30,8 +30,8 @@ reason that can be seen in the column *own*: an X-ray of this set has grain of 4
 take off. What is left is weak noise correlated over several pixels on fine anatomy (1.2 px at 6/255: up to 22 % too
 high): at a spacing of 4 pixels anatomy differs as much as such noise does; and an X-ray at 1.2 px, where the texture
 found is another one (13 % too low). The kind is recognised everywhere but for Rician noise on radiographs, which have
-no dark background to show it (and no Rician noise in practice). Six of ten phantom pairs agree within 15 % in both scans,
-three more in one: an estimate from a single scan comes from the flattest places, which are quieter than the rest
+no dark background to show it (and no Rician noise in practice). Six of ten phantom pairs agree within 15 % in both
+scans, three more in one: an estimate from a single scan comes from the flattest places, which are quieter than the rest
 (Siemens, 0.74 and 0.82: its noise is stronger in the middle). From both scans nine of ten are within 9 %, with a
 map of the noise where it varies (study q; without one Siemens read 0.86). VIDA reads 0.75: a drift between its scans,
 finer than the regions, passes for noise in the subtraction.

@@ -26,8 +26,8 @@ estimated from the noisy images alone, as a fit does, the map with it (`noise/sp
 alone, as before there was a map. Then the maps that are found in real noise, from one scan and from both of a pair:
 least and greatest strength over what brightness says."""
 FINDING = """With the map that is found in the noisy images alone the student is 0.02 dB below one that is told it, and
-0.2 dB below the supervised one, as far as with noise that is alike everywhere (study k). Without a map, which is how it was
-before, it is 2.7 dB below that: the flattest places of each brightness, from which a level comes, are the quietest
+0.2 dB below the supervised one, as far as with noise that is alike everywhere (study k). Without a map, which is how it
+was before, it is 2.7 dB below that: the flattest places of each brightness, from which a level comes, are the quietest
 ones, and dark places lie at the rim, bright ones in the middle, so that part of what is the place's is taken for the
 brightness's. That is why map and brightness have to be fitted together: one after the other, the map was 29 % off in
 the head, no better than none.

@@ -121,6 +121,10 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
     noise = f"The noise has a standard deviation of {strength}. It looks {pixels}, and {IN_WORDS[kind]}."
     if kind == "rician":
         why["noise_floor"] = "What the noise adds to dark places, its floor, is taken off the result."
+    uneven = [one.level.variation for one in found if not one.level.variation.is_even]
+    if len(uneven) > len(found) / 2:
+        low, high = (float(np.median(end)) for end in zip(*((one.low, one.high) for one in uneven), strict=True))
+        noise += f" At one brightness, too, it is not the same everywhere: {low:.2g} to {high:.2g} times as strong."
     if any(one.repeated for one in found):
         noise += " It was measured where the same object was imaged again, on the differences."
     return Choice(patch, loss, noise, why, kind == "rician", int(neighbours))

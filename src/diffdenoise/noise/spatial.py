@@ -76,7 +76,7 @@ class Variation:
 
     def __str__(self) -> str:
         """For people."""
-        return "alike" if self.is_even else f"{self.low:.2f} to {self.high:.2f} times as strong, from place to place"
+        return "as strong everywhere" if self.is_even else f"{self.low:.2f} to {self.high:.2f} times as strong by place"
 
 
 EVEN = Variation()
