@@ -152,8 +152,10 @@ def _measure_places(looked: Looked, spacing: int) -> tuple[np.ndarray, ...]:
         return (np.empty(0, np.float32),) * 4
     detail, unrest, alive = _unrest(looked, spacing, 2 * (spacing + GAP) + 1)
     brightness = np.mean(_corners(looked.brightness, spacing), axis=0)
-    down, across = (((axis[:, :-spacing] + 1) * (CELLS / 2)).astype(np.uint8) for axis in (looked.rows, looked.columns))
-    cell = down[:, :, None] * np.uint8(CELLS) + across[:, None, :]
+    down, across = (
+        ((axis[:, :-spacing] + 1) * (CELLS / 2)).astype(np.uint16) for axis in (looked.rows, looked.columns)
+    )
+    cell = down[:, :, None] * np.uint16(CELLS) + across[:, None, :]
     over = _over(looked, spacing)
     detail = _spread_levels(detail[alive]) / (1 if over is None else over[alive])
     return detail, brightness[alive], unrest[alive], cell[alive]

@@ -10,7 +10,7 @@ MOST_PIXELS = 1_000_000  # looked at, in evenly spread slices
 TILE = 512  # pixels; side of the parts that a slice larger than that is cut into
 SMOOTHING = 2.0  # pixels; of the brightness that sorts the places into bins
 CONSTANT = 5  # pixels; a square of this side without any variation is a mask, not noise
-CELLS = 8  # down and across the image, in which its noise is compared
+CELLS = 48  # down and across the image; the place of a pixel is known as well as that
 
 
 @dataclass(frozen=True)

@@ -27,17 +27,18 @@ from diffdenoise.noise.differences import MEDIAN_OF_NORMAL, deviation_of, places
 from diffdenoise.noise.looked import CELLS, Looked, centres
 
 DEGREES = (0, 2, 4)
-SHARE, FEWEST = 0.3, 100  # of a group's places, the flattest; fewer places say nothing
-BINS = 4  # of brightness
+SHARE, FEWEST = 0.3, 50  # of a group's places, the flattest; fewer places say nothing
+BINS, WIDE = 4, 8  # of brightness; of the image, down and across
 FEWEST_GROUPS = 24
 FAINT = 0.25  # of the loudest: where the brightness lets expect less, there is no noise
 SYSTEMATIC = 0.03  # relative error of a group, beside that of chance
 ABOVE, BELOW = 1.5, 4.0  # errors; a group further above (below) the map counts in proportion, not by the square
 REDRAWN = 20  # times; weights of the fit
 LEAST = 0.05  # root mean square of log m; a flatter map is not worth the name
-# What is believed of an image alone: up to this spacing; this scatter of the cells' log around the map; greatest over
-# least m; and from this root mean square on. Anatomy at 6/255 makes maps of up to 0.09.
-FURTHEST, SCATTERED, STEEPEST, LEAST_ALONE = 2, 0.15, 4.0, 0.1
+# What is believed of an image alone: maps up to this spacing, to this scatter around them beyond that of chance, which
+# is this share at most of the scatter without a map; up to this greatest over least m, and from this root mean square.
+# Fine anatomy at 6/255 makes maps of up to 0.09, and of 0.15, with a share of 0.76, where counting noise is weaker yet.
+FURTHEST, SCATTERED, UNEXPLAINED, STEEPEST, LEAST_ALONE = 2, 0.1, 0.72, 4.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ EVEN = Variation()
 
 
 class _Groups(NamedTuple):
-    """Places of like brightness in a cell: the cell's coordinates, the number of the brightness, how many places; the
+    """Places of like brightness near each other: their middle, the number of the brightness, how many they are; the
     log of what they show over what is expected, its error.
     """
 
@@ -115,9 +116,7 @@ def variation_of(looked: Looked, spacing: int, expected: Callable[[np.ndarray], 
     error = groups.errors * max(1.0, _scatter((groups.log - fits[-1].shown) / groups.errors))
     price = [_cost((groups.log - fit.shown) / error) + len(fit.a) * np.log(len(error)) for fit in fits]
     degree, fit = DEGREES[int(np.argmin(price))], fits[int(np.argmin(price))]
-    steep, least = np.ptp(fit.log_m) > np.log(STEEPEST), LEAST if looked.pure else LEAST_ALONE
-    doubtful = not looked.pure and (steep or _scatter(groups.log - fit.shown) > SCATTERED)
-    if degree == 0 or doubtful or fit.log_m.std() < least:
+    if degree == 0 or fit.log_m.std() < LEAST or not (looked.pure or _is_clear(groups, fits[0], fit)):
         return EVEN
     table = np.zeros((degree + 1, degree + 1))
     table[_orders(degree)] = fit.a
@@ -131,6 +130,14 @@ def _scatter(off: np.ndarray) -> float:
     return float(np.median(np.abs(off))) / MEDIAN_OF_NORMAL
 
 
+def _is_clear(groups: _Groups, alike: _Fit, fit: _Fit) -> bool:
+    """Whether a map is to be believed that comes from an image alone, whose anatomy may show in it."""
+    before, left = (_scatter(groups.log - one.shown) for one in (alike, fit))
+    beyond_chance = np.sqrt(max(0.0, left**2 - float(np.median(groups.errors)) ** 2))
+    strong = fit.log_m.std() >= LEAST_ALONE and np.ptp(fit.log_m) <= np.log(STEEPEST)
+    return bool(strong and left <= UNEXPLAINED * before and beyond_chance <= SCATTERED)
+
+
 def _measured(looked: Looked, spacing: int, expected: Callable[[np.ndarray], np.ndarray]) -> _Groups:
     detail, brightness, unrest, cell = places_of(looked, spacing)
     deviation = expected(brightness) if brightness.size else brightness
@@ -138,24 +145,23 @@ def _measured(looked: Looked, spacing: int, expected: Callable[[np.ndarray], np.
     deviation, brightness, cell = deviation[heard], brightness[heard], cell[heard]
     share, unrest = detail[heard] / deviation, unrest[heard] / np.square(deviation)
     edges = np.quantile(brightness, np.linspace(0, 1, BINS + 1))[1:-1] if brightness.size else []
-    group = CELLS**2 * np.searchsorted(edges, brightness, side="right") + cell
+    row, column = np.divmod(cell, np.uint16(CELLS))
+    bins = np.searchsorted(edges, brightness, side="right")
+    group = (bins * WIDE + row * WIDE // CELLS) * WIDE + column * WIDE // CELLS
     order = np.argsort(group, kind="stable")
-    ends = np.searchsorted(group[order], np.arange(BINS * CELLS**2 + 1))
-    numbers, sizes, log, errors = [], [], [], []
-    for number in range(BINS * CELLS**2):
+    ends = np.searchsorted(group[order], np.arange(BINS * WIDE**2 + 1))
+    middle = centres(CELLS)
+    found = []
+    for number in range(BINS * WIDE**2):
         places = order[ends[number] : ends[number + 1]]
         if not looked.pure and places.size:
             places = places[unrest[places] <= np.quantile(unrest[places], SHARE)]
         shown = deviation_of(share[places]) if places.size >= FEWEST else 0.0
         if shown > 0:
-            numbers.append(number)
-            sizes.append(ends[number + 1] - ends[number])
-            log.append(np.log(shown))
-            errors.append(np.hypot(SYSTEMATIC, 1.2 * spacing / np.sqrt(places.size)))  # near places correlate
-    bins, cells = np.divmod(np.array(numbers, int), CELLS**2)
-    middle = centres(CELLS)
-    where = middle[cells // CELLS], middle[cells % CELLS]
-    return _Groups(*where, bins, np.array(sizes), np.array(log), np.array(errors))
+            where = middle[row[places]].mean(), middle[column[places]].mean()
+            error = np.hypot(SYSTEMATIC, 1.2 * spacing / np.sqrt(places.size))  # near places correlate
+            found.append((*where, number // WIDE**2, ends[number + 1] - ends[number], np.log(shown), error))
+    return _Groups(*np.array(found).reshape(-1, 6).T)
 
 
 class _Fit(NamedTuple):
