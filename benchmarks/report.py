@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.findings import findings
 from benchmarks.methods import METHODS
 from benchmarks.records import Record, Table, by_patient
-from benchmarks.tasks import FULL, PAPER
+from benchmarks.tasks import CORE, FULL, PAPER
 from benchmarks.writing import markdown, panels
 from diffdenoise.run_folder import key_of
 
@@ -56,9 +56,9 @@ the contrast kept of inserted dots, lines and disks of 1 to 9 pixels that no tra
 largest mean error in eight bins of brightness, in units of 1/255. Intervals are
 95 %, bootstrapped over patients (or, where one subject is all there is, over slices or repetitions).
 
-Still to come, by name (`python -m benchmarks.run scratch ensemble unsure n2self zsn2n puca laine dipy-nlm mppca
-paper-srds supervised-long`), are the rows that would make of a few hours of `make bench` most of a day; longer budgets
-for all; a GPU.
+Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
+puca laine dipy-nlm scratch ensemble`), are rows that would make of a few hours of `make bench` most of a day. Still to
+come: `mppca paper-srds supervised-long`, longer budgets for all, a GPU.
 """
 
 
@@ -107,13 +107,15 @@ def _budget(name: str, table: Table, plots: Path) -> list[str]:
     device, seconds = name.removesuffix("s").split("-")
     every = [record for records in table.values() for record in records.values()]
     machines, commits = (", ".join(sorted({record[what] for record in every})) for what in ("machine", "commit"))
-    minutes = sum(map(_spent, every)) / 60
+    core = [one for one in every if METHODS[one["method"]].core and one["task"] in {task.name for task in CORE}]
+    minutes, of_core = (sum(map(_spent, records)) / 60 for records in (every, core))
     has_psnr = lambda records: any(by_patient(record, "psnr_foreground") for record in records.values())  # noqa: E731
     referred = {task: records for task, records in table.items() if has_psnr(records)}
     others = [record["others"] for record in every if "others" in record and record["train_seconds"] > TRAINED]
     parts = [
         f"## {seconds} seconds of training, {device}",
-        f"On {machines}, at {commits}; {minutes:.0f} minutes of training and denoising in all."
+        f"On {machines}, at {commits}; {minutes:.0f} minutes of training and denoising in all, "
+        f"of which {of_core:.0f} for the {len(core)} cells of `make bench`."
         + (
             f" Other\nprocesses took at most {max(others):.0%} of the machine while a method trained." if others else ""
         ),
