@@ -18,6 +18,7 @@ from diffdenoise.noise.stabilise import stabilise
 
 POINTS = 256  # of a noise level over brightness
 PSD_SIZE = 128  # pixels; side of the noise spectra given to BM3D
+THICK = 3  # slices, of the blocks that are compared
 CALIBRATED_ON = 160  # pixels; side of the middle part of a scan that a strength is chosen on
 
 
@@ -96,7 +97,12 @@ def dipy_nlmeans(given: Given) -> Denoise:
     """DIPY's blockwise non-local means on volumes, Gaussian noise of the estimated level."""
     from dipy.denoise.nlmeans import nlmeans
 
-    return _each_scan(lambda pixels, sigma: nlmeans(pixels, sigma=sigma, rician=False))
+    def scan(pixels: np.ndarray, sigma: float) -> np.ndarray:
+        if len(pixels) < THICK:
+            raise NotApplicableError("its blocks are of volumes")
+        return nlmeans(pixels, sigma=sigma, rician=False)
+
+    return _each_scan(scan)
 
 
 def mp_pca(given: Given) -> Denoise:

@@ -44,7 +44,7 @@ def test_a_method_takes_noise_off_and_keeps_shapes(name: str, tmp_path: Path) ->
     try:
         results = METHODS[name].load()(given_to(name, tmp_path))(test)
     except NotApplicableError:
-        assert name == "mppca"
+        assert name in ("mppca", "dipy-nlm")  # which want a series, a volume
         return
     assert [result.shape for result in results] == [scan.shape for scan in test]
     assert all(np.isfinite(result).all() for result in results)
