@@ -39,7 +39,7 @@ finer than the regions, passes for noise in the subtraction.
 **It fails on echo-planar scans of heads**: at pixels of 2 and 3 mm there is no flat place in a brain, the noise is
 correlated over a pixel and weak, and what is estimated from one volume is anatomy, 4 to 5 times the noise. A
 repetition tells, and a fit looks for it: volumes of a series and scans of one size that show the same object, each with
-noise of its own (`noise/repetition.py`). From both scans the heads read 0.67 to 0.71: the truth here is a mean square,
+noise of its own (`noise/repetition.py`). From both scans the heads read 0.66 and 0.67: the truth here is a mean square,
 to which pulsation and movement add in a few places, and part of this noise is shared over more pixels than any hidden
 patch. Give the level of a single volume of this kind (`--sigma`).
 

@@ -25,14 +25,14 @@ as parallel imaging makes it. The student learns from clean images, or by recorr
 estimated from the noisy images alone, as a fit does, the map with it (`noise/spatial.py`); or the level by brightness
 alone, as before there was a map. Then the maps that are found in real noise, from one scan and from both of a pair:
 least and greatest strength over what brightness says."""
-FINDING = """With the map that is found in the noisy images alone the student is 0.02 dB below one that is told it, and
+FINDING = """With the map that is found in the noisy images alone the student is as good as one that is told it, and
 0.2 dB below the supervised one, as far as with noise that is alike everywhere (study k). Without a map, which is how it
-was before, it is 2.7 dB below that: the flattest places of each brightness, from which a level comes, are the quietest
+was before, it is 2.7 dB lower: the flattest places of each brightness, from which a level comes, are the quietest
 ones, and dark places lie at the rim, bright ones in the middle, so that part of what is the place's is taken for the
 brightness's. That is why map and brightness have to be fitted together: one after the other, the map was 29 % off in
 the head, no better than none.
 
-Real phantoms: Siemens (from a pair) is 1.8 times as strong in its middle as brightness says, VIDA varies by 15 %, the
+Real phantoms: Siemens (from a pair) is 2.2 times as strong in its middle as brightness says, VIDA varies by 18 %, the
 others are alike, or vary with brightness and place in the same way (Sola), which the level by brightness holds already.
 From a single scan of that size no map is found: too few flat places. In a CT phantom (filtered back-projection, a tenth
 of the dose) the noise is 1.5 times as strong in the middle as in the corners, but its grain is coarser there, too: at

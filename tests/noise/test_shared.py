@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.ndimage import binary_erosion, gaussian_filter
 
+from benchmarks.ablations.j_estimators import local_variance
 from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.noise.models import correlated
 from diffdenoise.noise.trend import classify_noise
@@ -30,6 +31,22 @@ def test_one_scan_tells_what_the_difference_of_two_tells(shared_data: Path, name
     for scan in scans:
         sigma = np.sqrt(estimate_noise(scan[None]).variance(scan[inside])).mean()
         assert sigma == pytest.approx(subtraction, rel=0.15)
+
+
+@pytest.mark.parametrize("name", [*PAIRS, "Sola_BODY_AX", "Siemens"])
+def test_both_scans_tell_it_also_where_it_varies_over_the_image(shared_data: Path, name: str) -> None:
+    files = sorted((shared_data / "mri_phantom_hazen" / "snr_pairs" / name).iterdir())
+    first, second = (pydicom.dcmread(file).pixel_array.astype(np.float32)[None] for file in files)
+    inside = _interior(first[0])[None]
+    truth = local_variance((first - second) / np.sqrt(2))  # in small regions, so that a drift does not count
+    level = estimate_noise(first, again=second)
+    shown = level.variance(first, level.over(first.shape))
+    assert np.sqrt(shown[inside]).mean() == pytest.approx(np.sqrt(truth[inside].mean()), rel=0.1)
+    if name == "Siemens":  # twice as strong in the middle: the map tells it place by place
+        assert not level.variation.is_even
+        smooth = gaussian_filter(truth, (0, 12, 12))
+        off, without = (np.sqrt(smooth / variance)[inside].std() for variance in (shown, level.variance(first)))
+        assert off < 0.5 * without
 
 
 @pytest.mark.parametrize("sigma", [6])

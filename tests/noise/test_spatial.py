@@ -96,7 +96,7 @@ def test_a_map_of_tiles_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_evened_differences_are_alike() -> None:
-    image = noisy(HUMP, np.zeros((4, 128, 128), np.float32))
+    image = noisy(HUMP, np.zeros((12, 160, 160), np.float32))
     assert variation_of(evened(look(image), HUMP), 1, lambda brightness: np.full_like(brightness, SIGMA)) == EVEN
     assert not variation_of(look(image), 1, lambda brightness: np.full_like(brightness, SIGMA)).is_even
     assert level_by_brightness(evened(look(image), HUMP)).typical == pytest.approx(SIGMA, rel=0.03)
