@@ -45,21 +45,34 @@ OTHERS = (
 )
 
 
-class Ramped(Task):
-    """Noise that grows down the image."""
+class Uneven(Task):
+    """Noise that is stronger in some places than in others."""
 
     @property
-    def name(self) -> str:
-        """For file names."""
-        return f"{super().name}-ramp"
+    def over(self) -> np.ndarray:
+        """How many times as strong, (rows, columns) or what is broadcast to that."""
+        raise NotImplementedError
 
     @cached_property
     def noisy(self) -> tuple[np.ndarray, np.ndarray]:
         """Noisy slices for training and for testing."""
         clean = slices_of(self.subject, **TRAIN), self.clean
         even = Task(self.subject, self.sigma, self.width, self.seed).noisy
-        ramp = np.linspace(*RAMP, clean[0].shape[1], dtype=np.float32)[:, None]
-        return tuple(image + ramp * (noisy - image) for image, noisy in zip(clean, even, strict=True))
+        return tuple(image + self.over * (noisy - image) for image, noisy in zip(clean, even, strict=True))
+
+
+class Ramped(Uneven):
+    """It grows down the image."""
+
+    @property
+    def name(self) -> str:
+        """For file names."""
+        return f"{super().name}-ramp"
+
+    @property
+    def over(self) -> np.ndarray:
+        """From the first of RAMP to the last."""
+        return np.linspace(*RAMP, self.clean.shape[1], dtype=np.float32)[:, None]
 
 
 WHITE, CORRELATED, RAMPED = Task(), Task(width=1.2), Ramped()

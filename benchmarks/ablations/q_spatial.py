@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.ablations.j_estimators import repeated
-from benchmarks.ablations.k_recorruption import Supervised, denoised
-from benchmarks.ablations.lab import TRAIN, Lab, Task, slices_of
+from benchmarks.ablations.k_recorruption import Supervised, Uneven, denoised
+from benchmarks.ablations.lab import Lab
 from benchmarks.writing import markdown, panels
 from diffdenoise.noise.estimate import NoiseLevel, level_by_brightness, level_of
 from diffdenoise.noise.looked import Looked, look
@@ -49,24 +48,21 @@ ROWS = {
 }
 
 
-class Uneven(Task):
-    """Noise times the map."""
+class Humped(Uneven):
+    """Most in the middle."""
 
     @property
     def name(self) -> str:
         """For file names."""
         return f"{super().name}-uneven"
 
-    @cached_property
-    def noisy(self) -> tuple[np.ndarray, np.ndarray]:
-        """Noisy slices for training and for testing."""
-        clean = slices_of(self.subject, **TRAIN), self.clean
-        even = Task(self.subject, self.sigma, self.width, self.seed).noisy
-        over = GFACTOR.over(self.clean.shape)
-        return tuple(image + over * (noisy - image) for image, noisy in zip(clean, even, strict=True))
+    @property
+    def over(self) -> np.ndarray:
+        """The map."""
+        return GFACTOR.over(self.clean.shape)
 
 
-TASK = Uneven()
+TASK = Humped()
 
 
 def levels() -> dict[str, NoiseLevel]:

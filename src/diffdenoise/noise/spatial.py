@@ -192,7 +192,7 @@ def _fit(groups: _Groups, degree: int) -> _Fit:
 
 
 def _cost(off: np.ndarray) -> float:
-    """Sum over the cells of how far off they are, in errors: squared, in proportion beyond the limits."""
+    """Sum over the groups of how far off they are, in errors: squared, in proportion beyond the limits."""
     limit, size = np.where(off > 0, ABOVE, BELOW), np.abs(off)
     return float(np.where(size < limit, size**2, limit * (2 * size - limit)).sum())
 
