@@ -8,6 +8,7 @@ import pytest
 PROGRAM = """
 import atexit, os, signal
 from diffdenoise.interrupt import not_at_the_end
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background is born deaf to it
 atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))  # runs after what is registered later
 {guard}
 print("done")
