@@ -29,8 +29,8 @@ def chosen(kinds: list[Kind], reaches: list[int], neighbours: int = 0) -> Choice
 def test_noise_that_varies_over_the_image_is_told() -> None:
     uneven = replace(constant_level(1), variation=Variation(((0.0, 0.3), (0.0, 0.0)), 0.7, 1.4))
     found = [Diagnosis(level, Trend("gaussian"), ()) for level in (uneven, uneven, constant_level(1))]
-    assert "not the same everywhere: 0.7 to 1.4 times" in choose(found).noise
-    assert "everywhere" not in choose(found[1:]).noise
+    assert "varies over the image: 0.7 to 1.4 times" in choose(found).noise
+    assert "over the image" not in choose(found[1:]).noise
 
 
 def test_the_patch_reaches_past_the_correlation() -> None:

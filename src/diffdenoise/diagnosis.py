@@ -124,7 +124,7 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
     uneven = [one.level.variation for one in found if not one.level.variation.is_even]
     if len(uneven) > len(found) / 2:
         low, high = (float(np.median(end)) for end in zip(*((one.low, one.high) for one in uneven), strict=True))
-        noise += f" At one brightness, too, it is not the same everywhere: {low:.2g} to {high:.2g} times as strong."
+        noise += f" It varies over the image: {low:.2g} to {high:.2g} times as strong."
     if any(one.repeated for one in found):
         noise += " It was measured where the same object was imaged again, on the differences."
     return Choice(patch, loss, noise, why, kind == "rician", int(neighbours))
