@@ -57,8 +57,8 @@ largest mean error in eight bins of brightness, in units of 1/255. Intervals are
 95 %, bootstrapped over patients (or, where one subject is all there is, over slices or repetitions).
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
-puca laine scratch ensemble`), are rows that would make of a few hours of `make bench` most of a day. Still to
-come: `paper-srds supervised-long`, longer budgets for all, a GPU.
+puca laine scratch`), are rows that would make of a few hours of `make bench` most of a day. Still to come:
+`ensemble paper-srds supervised-long`, longer budgets for all, a GPU.
 """
 
 

@@ -29,11 +29,11 @@ FINDING = """With the map that is found in the noisy images alone the student is
 was before, it is 2.7 dB lower: the flattest places of each brightness, from which a level comes, are the quietest
 ones, and dark places lie at the rim, bright ones in the middle, so that part of what is the place's is taken for the
 brightness's. That is why map and brightness have to be fitted together: one after the other, the map was 29 % off in
-the head, no better than none.
+the head, no better than none (by hand).
 
 Real phantoms: Siemens (from a pair) is 2.2 times as strong in its middle as brightness says, VIDA varies by 18 %, the
 others are alike, or vary with brightness and place in the same way (Sola), which the level by brightness holds already.
-From a single scan of that size no map is found: too few flat places. In a CT phantom (filtered back-projection, a tenth
+From a single scan of that size none is clear enough to be believed. In a CT phantom (filtered back-projection, a tenth
 of the dose) the noise is 1.5 times as strong in the middle as in the corners, but its grain is coarser there, too: at
 the spacing that is looked at, differences vary by less, and no map is made."""
 # A hump in the middle, a little off to one side: a_kl of `Variation`, k down, l across.
@@ -123,7 +123,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """The map, as it is and as it was found, and the students."""
+    """PSNR of the students."""
     with panels(path, width=5.0) as axis:
         names = [name for name in ROWS if name != "noisy"]
         axis.barh([ROWS[name] for name in names], [result["students"][name]["psnr"] for name in names])

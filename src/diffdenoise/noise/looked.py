@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,10 +35,6 @@ class Looked:
     def pure(self) -> bool:
         """Whether x holds noise alone."""
         return self.alone is not None
-
-    def divided_by(self, over: np.ndarray) -> Looked:
-        """With differences divided by `over`, the shape of x."""
-        return replace(self, over=over)
 
 
 def look(slices: np.ndarray, again: np.ndarray | None = None) -> Looked:

@@ -17,7 +17,7 @@ scatter is small: where differences over more pixels are needed, or no place is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,7 +98,7 @@ class _Groups(NamedTuple):
 
 def evened(looked: Looked, variation: Variation) -> Looked:
     """The same, to be looked at as if the noise were alike everywhere."""
-    return looked if variation.is_even else looked.divided_by(variation.at(looked.rows, looked.columns))
+    return looked if variation.is_even else replace(looked, over=variation.at(looked.rows, looked.columns))
 
 
 def variation_of(looked: Looked, spacing: int, expected: Callable[[np.ndarray], np.ndarray]) -> Variation:
