@@ -38,12 +38,16 @@ class Fitted:
 
 
 def without_teacher(lab: Lab, scans: Mapping[str, np.ndarray], overrides: dict[str, Any]) -> Model:
-    """The preset `fast` at the lab's number of steps, fitted on noisy scans (slices, rows, columns) by name."""
+    """The preset `fast` at the lab's number of steps, fitted on noisy scans ([T,] slices, rows, columns) by name."""
     student = {"steps": lab.size.student, **overrides.get("student", {})}
     config = make_config("fast", {**overrides, "student": student})
-    sources = [Source(name, partial(Scan, scan, name, "npy")) for name, scan in scans.items()]
+    sources = [Source(name, partial(_scan, scan, name)) for name, scan in scans.items()]
     folder = lab.folder / f"alone-{key_of(sorted(scans), config.model_dump(mode='json'))}"
     return fit(sources, config, folder, lab.device).model.to(lab.device)
+
+
+def _scan(pixels: np.ndarray, name: str) -> Scan:
+    return Scan(pixels.reshape(-1, *pixels.shape[-2:]), name, "npy", frames=len(pixels) if pixels.ndim == 4 else 1)
 
 
 def fitted(lab: Lab, task: Task, name: str, overrides: dict[str, Any]) -> Fitted:

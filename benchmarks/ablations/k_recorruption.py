@@ -107,7 +107,7 @@ class Single(RecorruptedStage):
         """Mean square error."""
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop)
         crops = self.noisy.crops(boxes)
-        z = torch.cat([self._noise(crop[None], box, generator) for crop, box in zip(crops, boxes, strict=True)])
+        z = torch.cat([self._noise(box, generator) for box in boxes])
         given, wanted = recorrupt(crops, z, self.settings.recorruption)
         scale = (z / self.settings.recorruption).square().mean()
         return ((self.network(self.place(given)).float() - self.place(wanted)) ** 2).mean() / scale.to(self.device)

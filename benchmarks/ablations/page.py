@@ -31,6 +31,7 @@ STUDIES = {
     "o": "o_network",
     "p": "p_texture",
     "q": "q_spatial",
+    "r": "r_series",
 }
 HEAD = """# Ablations
 

@@ -101,9 +101,11 @@ class StudentSettings(StageSettings):
     network: NAFNet, the paper's, or DRUNet, which a CPU computes faster. learns_from: the teacher's images, by `loss`;
     or the noisy images themselves, recorrupted, by L2, without any teacher: stages 1 and 2 are left out then, and there
     is nothing to sample from. recorruption: its alpha. neighbours: so many slices on each side are seen, too, where
-    there is no teacher; None: one, if the scans are volumes whose slices look alike and have noise of their own. start:
-    the weights before the first step, random or those that ship with this package, of the preset fast's network, which
-    learned from synthetic images.
+    there is no teacher; None: one, if the scans are volumes whose slices look alike and have noise of their own, and no
+    series. series: where a scan is a series of frames that look alike and have noise of their own, its principal
+    components are denoised, if there is no teacher; None: if a scan of the fit is one. start: the weights before the
+    first step, random or those that ship with this package, of the preset fast's network, which learned from synthetic
+    images.
     """
 
     network: Literal["nafnet", "drunet"] = "nafnet"
@@ -115,12 +117,15 @@ class StudentSettings(StageSettings):
     learns_from: Literal["teacher", "recorrupted"] = "teacher"
     recorruption: float = Field(default=0.2, gt=0)
     neighbours: int | None = Field(default=0, ge=0)
+    series: bool | None = False
     start: Literal["random", "synthetic"] = "random"
 
     @model_validator(mode="after")
     def _possible(self) -> StudentSettings:
         if self.neighbours and self.learns_from == "teacher":
             raise ValueError('neighbours are seen with learns_from = "recorrupted" alone; set neighbours = 0')
+        if self.series and self.learns_from == "teacher":
+            raise ValueError('series are seen with learns_from = "recorrupted" alone; set series = false')
         return self
 
 

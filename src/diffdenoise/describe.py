@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from diffdenoise.config import Config
-from diffdenoise.diagnosis import choose, diagnose, told
+from diffdenoise.diagnosis import Diagnosis, choose, diagnose, told
 from diffdenoise.errors import RunError, ScanError
 from diffdenoise.model_file import read_header
 from diffdenoise.presets import PRESETS
@@ -68,9 +68,14 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         "noise over the image": str(level.variation),
         "noise": said,
         "neighbouring slices": "help: alike, and each with noise of its own" if found.neighbours else "do not help",
+        **({"frames": _frames(found)} if scan.frames > 1 else {}),
         "with three stages": "\n".join(reasons),
     }
     return {**facts, "warning": "\n".join(found.faults)} if found.faults else facts
+
+
+def _frames(found: Diagnosis) -> str:
+    return "help one another: alike, and each with noise of its own" if found.series else "do not help one another"
 
 
 def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +105,7 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
             config["student"]["start"], "random weights"
         ),
         "sees": "each slice, and those above and below it" if config["student"]["neighbours"] else "each slice alone",
+        **({"of a series": "its principal components"} if config["student"]["series"] else {}),
         "makes": f"{header.get('strength', 1.0):.0%} of the student's correction",
         "floor of the noise": {"remove": "taken off"}.get(config["noise_floor"], "left as it is"),
         **(of_teacher if taught else {}),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from diffdenoise.config import BlindNetwork, Config, Loss
-from diffdenoise.noise.across import neighbours_help
+from diffdenoise.noise.across import frames_help, neighbours_help
 from diffdenoise.noise.assumptions import check_noise
 from diffdenoise.noise.estimate import NoiseLevel, level_of
 from diffdenoise.noise.looked import look
@@ -34,7 +34,7 @@ class Diagnosis:
 
     repeated: the level was measured on repetitions of the same object. loudest: as the scan alone shows it, before it
     was made that of its kind: so it can be measured of any scan, also of one that comes without its repetitions.
-    neighbours: whether neighbouring slices help.
+    neighbours: whether neighbouring slices help; series: whether the frames of a series do.
     """
 
     level: NoiseLevel
@@ -43,6 +43,7 @@ class Diagnosis:
     loudest: float = 0.0
     repeated: bool = False
     neighbours: bool = False
+    series: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Choice:
     """What a fit does about the noise, where its config leaves it open.
 
     noise: the noise in a sentence; why: a sentence for each setting, by its name; floor: whether the noise lifts the
-    dark, as Rician noise does; neighbours: so many slices on each side are worth to be seen.
+    dark, as Rician noise does; neighbours: so many slices on each side are worth to be seen; series: so are the other
+    frames of a series.
     """
 
     patch: int
@@ -59,6 +61,7 @@ class Choice:
     why: dict[str, str]
     floor: bool = False
     neighbours: int = 0
+    series: bool = False
 
 
 def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int = 1) -> Diagnosis:
@@ -74,7 +77,8 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
     faults = tuple(finding.message for finding in check_noise(first, level, looked))
     trend = trend_of(alone, level, looked if looked.pure else None)
     neighbours = neighbours_help(slices[: len(slices) // frames])
-    return Diagnosis(as_its_kind(level, trend), trend, faults, loudest, again is not None, neighbours)
+    series = frames_help(slices.reshape(frames, -1, *slices.shape[1:]))
+    return Diagnosis(as_its_kind(level, trend), trend, faults, loudest, again is not None, neighbours, series)
 
 
 def as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diagnosis:
@@ -101,7 +105,8 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
     """For scans with these diagnoses: what most of them have counts."""
     kind = Counter(one.trend.kind for one in found).most_common(1)[0][0]
     reach = int(np.median([one.level.reach for one in found]))
-    neighbours = sum(one.neighbours for one in found) > len(found) / 2
+    series = any(one.series for one in found)
+    neighbours = not series and sum(one.neighbours for one in found) > len(found) / 2
     patch = 2 * reach + 1
     loss: Loss = "l1" if kind == "gaussian" else "l2"
     pixels = f"correlated over {reach} pixel{'s' * (reach > 1)}" if reach else "independent between pixels"
@@ -114,6 +119,9 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
     }
     if neighbours:
         why["student.neighbours"] = "The slices above and below are looked at, too, for their noise is their own."
+    if series:
+        together = "The frames of a series are denoised together, as its principal components"
+        why["student.series"] = f"{together}, for their noise is their own."
     if kind in GROWING:
         why["stabilise"] = "Its level is not evened out: where we measured that, it gained nothing."
     weakest, strongest = (f"{end([one.level.typical for one in found]):.3g}" for end in (min, max))
@@ -127,7 +135,7 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
         noise += f" It varies over the image: {low:.2g} to {high:.2g} times as strong."
     if any(one.repeated for one in found):
         noise += " It was measured where the same object was imaged again, on the differences."
-    return Choice(patch, loss, noise, why, kind == "rician", int(neighbours))
+    return Choice(patch, loss, noise, why, kind == "rician", int(neighbours), series)
 
 
 def told(config: Config, choice: Choice) -> list[str]:
@@ -139,6 +147,7 @@ def told(config: Config, choice: Choice) -> list[str]:
         "stabilise": not config.stabilise,
         "noise_floor": config.noise_floor == "auto",
         "student.neighbours": config.student.neighbours is None,
+        "student.series": config.student.series is None,
     }
     reasons = (f"{why[:-1]} (setting {name})." for name, why in choice.why.items() if left_open[name])
     return [choice.noise, *reasons]
@@ -151,9 +160,9 @@ def settle(config: Config, choice: Choice) -> Config:
     network = FOR_LARGER_PATCHES.get(spot.network, spot.network) if patch > 1 else spot.network
     floor = ("remove" if choice.floor else "keep") if config.noise_floor == "auto" else config.noise_floor
     blind_spot = {**spot.model_dump(), "patch": patch, "loss": loss, "network": network}
-    neighbours = config.student.neighbours
-    if neighbours is None:
-        neighbours = 0 if config.has_teacher else choice.neighbours
-    student = {**config.student.model_dump(), "neighbours": neighbours}
+    seen = {"neighbours": choice.neighbours, "series": choice.series}
+    left_open = {name for name in seen if getattr(config.student, name) is None}
+    decided = {name: 0 if config.has_teacher else seen[name] for name in left_open}
+    student = {**config.student.model_dump(), **decided}
     changes = {"blind_spot": blind_spot, "noise_floor": floor, "student": student}
     return Config.model_validate({**config.model_dump(), **changes})

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffdenoise.domain import Domain
 from diffdenoise.model import Model
+from diffdenoise.noise.across import frames_help
 from diffdenoise.noise.estimate import constant_level, level_of
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
@@ -20,9 +21,9 @@ from diffdenoise.noise.rician import inverse_of, rician_sigma
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
+from diffdenoise.series import Components, components_of
 from diffdenoise.symmetry import over_symmetries
 from diffdenoise.tiling import tiled
-from diffdenoise.training.slices import neighbour
 from diffdenoise.training.student import offsets
 
 Sampler = Literal["student", "ensemble", "srds"]
@@ -57,8 +58,8 @@ def denoise_slices(
     samples and fuses, and alone gives a spread. frames: so many volumes of the same places, one after the other.
 
     Of the student's correction as much is made as the model's strength says. A student that sees neighbouring slices is
-    given them where there are some, and the slice itself where not. Each slice of the result stays within the range of
-    its own noisy pixels.
+    given them where there are some, and the slice itself where not; one that sees series is given their components
+    (`diffdenoise.series`). Each slice of the result stays within the range of its own noisy pixels.
     """
     constant = pixels.min() == pixels.max()  # and so without a range to normalise by
     domain = None if constant else domain_of(model, pixels, frames)
@@ -67,19 +68,23 @@ def denoise_slices(
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
     student = partial(over_symmetries, model.student) if sampler == "ensemble" else model.student
-    for index, image in enumerate(pixels):
+    series = series_of_scan(model, domain, pixels, frames)
+    places = len(pixels) // frames
+    for place in range(places):
+        images = pixels[place::places]
         if spread is None:
-            x_noisy, _ = seen_by_student(model, domain, pixels, index, frames)
+            seen, _ = seen_by_student(model, domain, pixels, place, frames, series)
             with torch.no_grad():
-                clean = tiled(student, x_noisy.to(device))
+                clean = np.stack([tiled(student, x[None].to(device))[0, 0].cpu().numpy() for x in seen])
+            clean = clean if series is None else series.back(clean)
         else:
-            x_noisy = torch.from_numpy(domain.into(image))[None, None].to(device)
-            sampled = sample_slice(model, x_noisy, domain.level, [image_seed(seed, image)])
-            clean = sampled.fused
-            spread[index] = domain.spread_back(sampled.spread[0, 0].cpu().numpy(), clean[0, 0].cpu().numpy())
+            sampled = [_sampled(model, domain, image, seed, device) for image in images]
+            clean, deviation = (np.stack(part) for part in zip(*sampled, strict=True))
+            spread[place::places] = domain.spread_back(deviation, clean)
         # Magnitudes stay positive, stored ranges suffice. No bias: the noisy extremes lie outside the clean ones.
-        result[index] = domain.back(clean[0, 0].cpu().numpy()).clip(image.min(), image.max())
-        progress(index + 1, len(pixels))
+        inside = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
+        result[place::places] = domain.back(clean).clip(*inside)
+        progress((place + 1) * frames, len(pixels))
     floor = floor_of(model, pixels)
     if not floor:
         return weakened(Denoised(result, spread), pixels, model.strength)
@@ -103,14 +108,37 @@ def weakened(result: Denoised, noisy: np.ndarray, strength: float) -> Denoised:
     return Denoised(pixels, spread, magnitude)
 
 
+def _sampled(model: Model, domain: Domain, image: np.ndarray, seed: int, device: str) -> tuple[np.ndarray, np.ndarray]:
+    """A slice's fused sample and the spread of its pairs, as the networks see them."""
+    x_noisy = torch.from_numpy(domain.into(image))[None, None].to(device)
+    sampled = sample_slice(model, x_noisy, domain.level, [image_seed(seed, image)])
+    return sampled.fused[0, 0].cpu().numpy(), sampled.spread[0, 0].cpu().numpy()
+
+
+def series_of_scan(model: Model, domain: Domain, pixels: np.ndarray, frames: int) -> Components | None:
+    """The components that the student is given in place of the frames; None where it is given the frames themselves.
+
+    They are where the model was fitted so, and the frames of the scan help one another, too.
+    """
+    places = len(pixels) // frames
+    if not model.config.student.series or not frames_help(pixels.reshape(frames, places, *pixels.shape[1:])):
+        return None
+    return components_of(pixels, frames, domain.into)
+
+
 def seen_by_student(
-    model: Model, domain: Domain, pixels: np.ndarray, index: int, frames: int = 1
+    model: Model, domain: Domain, pixels: np.ndarray, place: int, frames: int = 1, series: Components | None = None
 ) -> tuple[Tensor, list[bool]]:
-    """What the student is given for a slice of a scan: (1, C, H, W), and which channels are that slice itself."""
-    there = (neighbour(index, offset, len(pixels), frames) for offset in offsets(model.config.student.neighbours or 0))
-    seen = [index, *(index if number is None else number for number in there)]
-    x_noisy = torch.from_numpy(np.stack([domain.into(pixels[number]) for number in seen]))[None]
-    return x_noisy, [number == index for number in seen]
+    """What the student is given for a slice of each frame, or component, of a scan: (frames, C, H, W).
+
+    And which channels are that slice itself.
+    """
+    places = len(pixels) // frames
+    beside = [place + offset for offset in offsets(model.config.student.neighbours or 0)]
+    seen = [place, *(there if 0 <= there < places else place for there in beside)]
+    channels = (domain.into(pixels[there::places]) for there in seen)
+    images = np.stack([of if series is None else series.of(of) for of in channels], axis=1)
+    return torch.from_numpy(images), [there == place for there in seen]
 
 
 def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:

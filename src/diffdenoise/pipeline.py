@@ -85,7 +85,7 @@ def fit(
         started = time.monotonic()
         slices = prepare(sources, config, folder, progress)
         write_json(to / "skipped.json", slices.skipped)
-        seconds = probes(slices.config, slices.store, slices.levels, device)
+        seconds = probes(slices.config, slices.seen, slices.levels, device)
         planner = Planner(folder / PLAN, key, budget, seconds, slices.count, started)
         made = _train if slices.config.has_teacher else _train_alone
         model = made(_Run(slices, folder, device, progress, planner), slices.config).to("cpu")
@@ -152,7 +152,7 @@ def _train_alone(run: _Run, config: Config) -> Model:
     config = run.planner.decide("student", 1, config)
     key = key_of(slices.key, config.student.model_dump(), config.seed, precision(run.device))
     with _seeded(config.seed):
-        stage = RecorruptedStage(config.student, slices.store, slices.levels, config.seed)
+        stage = RecorruptedStage(config.student, slices.seen, slices.levels, config.seed)
     student, config = run.trained(stage, "student", 1, config, key)
     rounds = (Round(None, student),)
     model = Model(config, slices.normalisation, ChainTarget("image"), None, rounds, run.history())

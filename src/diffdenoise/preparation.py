@@ -22,12 +22,14 @@ from diffdenoise.noise.repetition import candidates
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
 from diffdenoise.run_folder import cached, key_of, write_json
 from diffdenoise.scans.scan import Scan
+from diffdenoise.series import Components, components_of
+from diffdenoise.training.combinations import CombinationStore
 from diffdenoise.training.slices import SliceStore, scans_of, write_scan_slices
 from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 5  # of what is kept in a run folder
+REVISION = 6  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
@@ -45,7 +47,8 @@ class Source:
 class Slices:
     """The slices of all scans as the networks see them, the noise levels there, and the config settled by them.
 
-    scales: (offset, scale) from a scan's own units; repeated: whether its noise was measured on repetitions.
+    scales: (offset, scale) from a scan's own units; repeated: whether its noise was measured on repetitions; series:
+    its components, where the student is to see those in place of its frames.
     """
 
     key: str
@@ -56,6 +59,14 @@ class Slices:
     skipped: list[str]
     scales: list[tuple[float, float]]
     repeated: list[bool]
+    series: list[Components | None]
+
+    @property
+    def seen(self) -> SliceStore:
+        """What a student without a teacher learns from: series as combinations of their frames, all else as it is."""
+        if not any(self.series):
+            return self.store
+        return CombinationStore(self.store, [None if found is None else found.to_learn_from() for found in self.series])
 
     @property
     def count(self) -> int:
@@ -80,7 +91,12 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     settled = settle(config, choice)
     store = SliceStore(to, index["frames"])
     rule, of_each = Normalisation(**index["normalisation"]), (index["scales"], index["repeated"])
-    return Slices(key, store, levels, rule, settled, index["skipped"], *of_each)
+    helped = [found and bool(settled.student.series) for found in index["series"]]
+    series = [
+        components_of(array[:, 0], frames) if wanted else None
+        for array, frames, wanted in zip(store.arrays, store.frames, helped, strict=True)
+    ]
+    return Slices(key, store, levels, rule, settled, index["skipped"], *of_each, series)
 
 
 def _tell(sentences: list[str], faults: list[list[str]]) -> None:
@@ -121,6 +137,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "frames": frames,
             "scales": scales,
             "repeated": [found.repeated for found in diagnoses],
+            "series": [found.series for found in diagnoses],
             "normalisation": vars(rule),
             "choice": vars(choice),
             "faults": [found.faults for found in diagnoses],

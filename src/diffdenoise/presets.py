@@ -36,6 +36,7 @@ FAST = Config(
         learning_rate=1e-3,  # 2e-3 from random weights
         learns_from="recorrupted",
         neighbours=None,
+        series=None,
         start="synthetic",
     ),
 )
@@ -104,6 +105,7 @@ PAPER = Config(
     student=StudentSettings(
         learns_from="teacher",  # [P]
         neighbours=0,  # [P] single slices
+        series=False,  # [P] as above
         loss="l1",  # [P]
         network="nafnet",  # [P]
         width=32,  # [O] at the size of its own paper

@@ -24,11 +24,12 @@ from torch import Tensor
 
 from diffdenoise.diagnosis import as_given, diagnose
 from diffdenoise.domain import Domain
-from diffdenoise.inference import domain_of, floor_of, seen_by_student
+from diffdenoise.inference import domain_of, floor_of, seen_by_student, series_of_scan
 from diffdenoise.model import Model
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.recorruption import alive, brightness, draw_like
 from diffdenoise.noise.rician import without_floor
+from diffdenoise.noise.texture import Texture
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed
 from diffdenoise.tiling import tiled
@@ -58,15 +59,33 @@ def uncertainty_of(
     if not model.config.stabilise:  # else it is known already: it was asked for to even it out
         domain = Domain.of(domain.offset, domain.scale, _noise_of(model, pixels, frames), even=False)
     left, floor = 1 - strength * model.strength, floor_of(model, pixels)
+    series = series_of_scan(model, domain, pixels, frames)
     result = np.empty(pixels.shape, np.float32)
-    for index, image in enumerate(pixels):
-        x_noisy, own = seen_by_student(model, domain, pixels, index, frames)
-        found = variances(model, domain.level, x_noisy.to(device), own, image_seed(seed, image))
-        variance = np.clip(np.maximum(found.tweedie, found.again), 0, found.noise)
-        deviation = np.sqrt(variance + left**2 * (found.noise - variance))
-        result[index] = _in_units(domain, found.x_hat, deviation, floor)
-        progress(index + 1, len(pixels))
+    places = len(pixels) // frames
+    for place in range(places):
+        images = pixels[place::places]
+        seen, own = seen_by_student(model, domain, pixels, place, frames, series)
+        noise = variances_of_noise(domain, images)
+        of_seen = noise if series is None else series.spread(noise)
+        found = [
+            variances(model, x[None].to(device), own, of_one, domain.level.texture, image_seed(seed, image))
+            for x, of_one, image in zip(seen, of_seen, images, strict=True)
+        ]
+        variance = np.stack([np.clip(np.maximum(one.tweedie, one.again), 0, one.noise) for one in found])
+        x_hat = np.stack([one.x_hat for one in found])
+        if series is not None:
+            variance, x_hat = series.spread_back(variance), series.back(x_hat)
+        deviation = np.sqrt(variance + left**2 * np.maximum(noise - variance, 0))
+        result[place::places] = _in_units(domain, x_hat, deviation, floor)
+        progress((place + 1) * frames, len(pixels))
     return result
+
+
+def variances_of_noise(domain: Domain, images: np.ndarray) -> np.ndarray:
+    """Of each pixel of images (N, rows, columns), as the student sees them."""
+    x_noisy = torch.from_numpy(domain.into(images))[:, None]
+    variance = domain.level.variance(brightness(x_noisy).numpy(), domain.level.over(x_noisy.shape))
+    return (alive(x_noisy).numpy() * variance)[:, 0]
 
 
 def _noise_of(model: Model, pixels: np.ndarray, frames: int) -> NoiseLevel:
@@ -85,16 +104,17 @@ class Variances:
     noise: np.ndarray
 
 
-def variances(model: Model, level: NoiseLevel, x_noisy: Tensor, own: list[bool], seed: int) -> Variances:
-    """For what `seen_by_student` gives, and noise of this level; everything as the student sees it."""
+def variances(
+    model: Model, x_noisy: Tensor, own: list[bool], variance: np.ndarray, texture: Texture, seed: int
+) -> Variances:
+    """For an image (1, C, H, W) that `seen_by_student` gives, and noise of this variance (H, W) and texture in it."""
     generator = torch.Generator().manual_seed(seed)
-    image = x_noisy[:, :1].cpu()
-    noise = alive(image) * torch.from_numpy(level.variance(brightness(image).numpy(), level.over(image.shape)))
+    image, noise = x_noisy[:, :1].cpu(), torch.from_numpy(variance)[None, None]
     channels = torch.tensor(own, device=x_noisy.device)[:, None, None]  # neighbours keep the noise that they have
     x_hat = _student(model, x_noisy)
     passed, drawn, again = (torch.zeros_like(image) for _ in range(3))
     for _ in range(DRAWS):
-        n = draw_like(noise.sqrt(), level.texture, generator)
+        n = draw_like(noise.sqrt(), texture, generator)
         shift = channels * n.to(x_noisy)
         change = _student(model, x_noisy + SMALL * shift) - x_hat
         error = _student(model, torch.where(channels, x_hat.to(x_noisy), x_noisy) + shift) - x_hat

@@ -35,7 +35,7 @@ WINDOW = 32  # pixels; smaller squares show more of chance, larger ones less of 
 
 
 class RecorruptedStage(Stage):
-    """Trains on crops of the noisy slices; levels: the noise of each scan, normalised as the slices are."""
+    """Trains on crops of the noisy slices; levels: the noise of each scan (of its frames), normalised as they are."""
 
     settings: StudentSettings
     push = 2.0  # over the pull of z; anything above 1 holds
@@ -52,7 +52,7 @@ class RecorruptedStage(Stage):
         settings, alpha = self.settings, self.settings.recorruption
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, max(1, settings.batch // 2), settings.crop)
         crops = self.noisy.crops(boxes)
-        drawn = [self._noise(crop[None], box, generator) for crop, box in zip(crops, boxes, strict=True)]
+        drawn = [self._noise(box, generator) for box in boxes]
         x_noisy, z = self.place(crops), self.place(torch.cat(drawn))
         given, wanted = recorrupt(torch.cat([x_noisy, x_noisy]), torch.cat([z, -z]), alpha)
         seen = torch.cat([given, *self._neighbours(boxes, given, generator)], dim=1)
@@ -74,11 +74,13 @@ class RecorruptedStage(Stage):
             found.append(torch.where(absent, given, shown))
         return found
 
-    def _noise(self, x_noisy: Tensor, box: Box, generator: torch.Generator) -> Tensor:
-        level = self.levels[box.scan]
-        texture = level.texture.turned if box.turn % 2 else level.texture
-        variance = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy(), self._over(box))
-        return alive(x_noisy) * draw_like(torch.from_numpy(variance).sqrt(), texture, generator)
+    def _noise(self, box: Box, generator: torch.Generator) -> Tensor:
+        """Noise like a crop's own, (1, 1, side, side): its variance is the sum of those of the images it is made of."""
+        level, (weights, images) = self.levels[box.scan], self.noisy.parts(box)
+        x_noisy = torch.from_numpy(images)[:, None]
+        variances = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy(), self._over(box))
+        variance = torch.tensordot(torch.from_numpy(weights) ** 2, alive(x_noisy) * torch.from_numpy(variances), 1)
+        return draw_like(variance.sqrt()[None], level.texture.turned if box.turn % 2 else level.texture, generator)
 
     def _over(self, box: Box) -> np.ndarray | float:
         """How many times as strong as elsewhere the noise is at each pixel of a crop, turned as that is."""

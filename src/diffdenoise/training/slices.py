@@ -52,6 +52,10 @@ class SliceStore:
         """(len(boxes), channels, side, side), contiguous."""
         return torch.from_numpy(np.stack([cut(self.arrays[box.scan][box.slice], box) for box in boxes]))
 
+    def parts(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """What a crop is the sum of: so much (K,) of images (K, side, side) whose noise is independent; here of one."""
+        return np.ones(1, np.float32), self.crops([box])[0].numpy()
+
     def neighbour(self, box: Box, offset: int) -> Box | None:
         """The same place so many slices further on, None beyond the ends of the volume."""
         there = neighbour(box.slice, offset, self.shapes[box.scan][0], self.frames[box.scan])

@@ -1,0 +1,95 @@
+"""A series: frames of the same places, one after the other, seen through their principal components.
+
+With x_t the T frames and u_k the rows of an orthonormal matrix, the components and the way back are
+
+    y_k = sum_t u_kt x_t,        x_t = sum_k u_kt y_k
+
+If the frames' noise is independent, that of y_k has the variance sum_t u_kt^2 sigma_t^2, a frame's own where all are
+equally noisy, and the texture of a frame's. So a component is a noisy image like any other, and whoever denoises images
+denoises it. But what the frames share (the anatomy: sqrt(T) times their mean) is gathered in few components, far above
+the noise, and the others hold next to nothing else. An error in the components is as large in the frames. (Principal
+components as MP-PCA has them, Veraart et al. 2016, yet of the whole scan: there it keeps or drops each one in small
+blocks, here a network sees each as the image that it is.)
+
+The rows are the eigenvectors of how much frames have in common, summed over all places, so of the noise of a single
+pixel they know one part in as many as there are pixels. A change in time that is weak but extended (an activation)
+hides below the noise in that sum; the same sum over smoothed frames shows it, so the two are added, each in units of
+its own noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+SMOOTHING = 1.5  # pixels, in the plane
+SIGNAL = 1.1  # times the eigenvalue of noise; from there on a component is taken for one with signal
+
+
+@dataclass(frozen=True)
+class Components:
+    """rows: (frames, frames), orthonormal, float32, by falling eigenvalue; signal: so many of the first hold some."""
+
+    rows: np.ndarray
+    signal: int
+
+    def of(self, frames: np.ndarray) -> np.ndarray:
+        """The components (T, ...) of frames (T, ...)."""
+        return np.tensordot(self.rows, frames, 1)
+
+    def back(self, components: np.ndarray) -> np.ndarray:
+        """The frames (T, ...) of components (T, ...)."""
+        return np.tensordot(self.rows.T, components, 1)
+
+    def to_learn_from(self) -> np.ndarray:
+        """Combinations of frames, rows of unit length: all components, those with signal as often, and the frames.
+
+        Drawn from evenly, a network meets each of the three as often; single scans are denoised well, too.
+        """
+        frames = len(self.rows)
+        signal = np.tile(self.rows[: self.signal], (-(-frames // self.signal), 1))[:frames]
+        return np.concatenate([self.rows, signal, np.eye(frames, dtype=np.float32)])
+
+    def spread(self, variances: np.ndarray) -> np.ndarray:
+        """The variances (T, ...) of the components of frames whose noise, independent, has these variances."""
+        return np.tensordot(np.square(self.rows), variances, 1)
+
+    def spread_back(self, variances: np.ndarray) -> np.ndarray:
+        """The variances (T, ...) of the frames of components whose errors, independent, have these variances."""
+        return np.tensordot(np.square(self.rows.T), variances, 1)
+
+
+def components_of(
+    images: np.ndarray, count: int, into: Callable[[np.ndarray], np.ndarray] = lambda frames: frames
+) -> Components:
+    """The principal components of a series of `count` frames that lie one after the other, (slices, rows, columns).
+
+    into: what is done with the frames of a place, (count, rows, columns), before.
+    """
+    plain, smooth, places = np.zeros((count, count)), np.zeros((count, count)), len(images) // count
+    for place in range(places):
+        frames = into(images[place::places])
+        smoothed = gaussian_filter(frames, (0, SMOOTHING, SMOOTHING))
+        plain, smooth = plain + _shared(frames), smooth + _shared(smoothed)
+    values, vectors = np.linalg.eigh(_over_noise(plain) + _over_noise(smooth))
+    rows = vectors.T[::-1] * np.where(vectors.sum(0)[::-1] < 0, -1.0, 1.0)[:, None]  # the anatomy as bright as it is
+    noise = _of_noise(values)
+    return Components(rows.astype(np.float32), max(1, int((values > SIGNAL * noise).sum())))
+
+
+def _shared(frames: np.ndarray) -> np.ndarray:
+    """(T, T), the sum of products of two frames each over all pixels."""
+    flat = frames.reshape(len(frames), -1).astype(np.float64)
+    return flat @ flat.T
+
+
+def _over_noise(shared: np.ndarray) -> np.ndarray:
+    return shared / max(_of_noise(np.linalg.eigvalsh(shared)), 1e-30)
+
+
+def _of_noise(values: np.ndarray) -> float:
+    """A typical eigenvalue of noise: the median of the lower half."""
+    return float(np.median(np.sort(values)[: max(1, len(values) // 2)]))
