@@ -90,6 +90,17 @@ def test_neighbours_are_seen_where_they_help_in_most_scans_and_nothing_else_is_s
     assert "slices above and below" not in " ".join(told(PRESETS["cpu"], most))
 
 
+def test_series_are_seen_where_one_scan_is_one_and_then_no_neighbours() -> None:
+    still = Diagnosis(constant_level(1), Trend("gaussian"), (), neighbours=True)
+    choice = choose([still, still, replace(still, series=True)])
+    settled = settle(make_config("fast"), choice).student
+    assert (settled.series, settled.neighbours) == (True, 0)
+    assert "student.series" in told(make_config("fast"), choice)[-1]
+    assert settle(make_config("fast", {"student": {"series": False}}), choice).student.series is False
+    assert settle(make_config("fast"), choose([still])).student.series is False
+    assert settle(make_config("cpu"), choice).student.series is False
+
+
 def test_neighbours_of_a_series_are_looked_for_within_a_volume() -> None:
     clean, generator = torch.from_numpy(mni_slices(60, 6, 1)), torch.Generator().manual_seed(0)
     noisy = gaussian(clean, 0.1, generator).numpy()

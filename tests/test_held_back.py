@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from diffdenoise.diffusion.target import ChainTarget
-from diffdenoise.held_back import share_borne_out
+from diffdenoise.held_back import MOST_PAIRS, share_borne_out
 from diffdenoise.model import Model, Round
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
@@ -67,3 +68,19 @@ def test_it_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     scans = [Scan(volume, str(number), "npy") for number, volume in enumerate(imaged(2))]
     share = share_borne_out(*fitted(tmp_path, scans, Keeps(0.0)), "cpu")
     assert f"{100 * share:.0f} % is taken" in caplog.text
+
+
+def test_of_a_series_all_is_seen_but_what_is_compared_with(tmp_path: Path) -> None:
+    class Counts(Keeps):
+        seen: ClassVar[list[int]] = []
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen.append(len(x))
+            return super().forward(x)
+
+    volumes, student = imaged(6), Counts(BEST / 2)
+    model, slices = fitted(tmp_path, [Scan(np.concatenate(volumes), "a", "npy", frames=6)], student)
+    assert model.config.student.series
+    share = share_borne_out(model, slices, "cpu")
+    assert share == pytest.approx((1 - BEST) / (1 - BEST / 2), abs=0.02)
+    assert len(student.seen) == 2 * MOST_PAIRS * 5 * 4  # five frames of four slices, from both sides

@@ -75,6 +75,44 @@ def test_a_scan_comes_to_the_model_as_it_came_to_its_training(tmp_path: Path, ov
             assert domain.level.sigma == pytest.approx(level.sigma)
 
 
+class KeepsWhatIsStrong(nn.Module):
+    """An image if most of its power is not noise, nothing of others."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.square().mean() > 0.05 else torch.zeros_like(x)
+
+
+def series_model(student: nn.Module, series: bool) -> Model:
+    config = make_config("fast", {"student": {"series": series, "neighbours": 0}, "sigma": 0.1})
+    return Model(config, Normalisation("fixed"), ChainTarget("image"), None, (Round(None, student),))
+
+
+def series_of(frames: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Frames one after the other, and the same with noise."""
+    clean = np.concatenate([mni_slices(60, 3, 10)] * frames)
+    noise = np.random.default_rng(seed).standard_normal(clean.shape).astype(np.float32)
+    return clean, clean + 0.1 * noise
+
+
+def test_of_a_series_the_components_are_denoised_and_the_frames_come_back() -> None:
+    clean, noisy = series_of(9)
+    error = denoise_slices(series_model(KeepsWhatIsStrong(), True), noisy, frames=9).pixels - clean
+    assert error.var() == pytest.approx(0.1**2 / 9, rel=0.05)
+    untouched = denoise_slices(series_model(nn.Identity(), True), noisy, frames=9).pixels
+    np.testing.assert_allclose(untouched, noisy, atol=1e-5)
+    told_no = denoise_slices(series_model(KeepsWhatIsStrong(), False), noisy, frames=9).pixels
+    np.testing.assert_array_equal(told_no, noisy)
+
+
+def test_frames_that_do_not_help_one_another_are_denoised_as_they_are() -> None:
+    _, noisy = series_of(6)
+    unrelated = np.concatenate([np.roll(part, 60 * t, (1, 2)) for t, part in enumerate(np.split(noisy, 6))])
+    result = denoise_slices(series_model(KeepsWhatIsStrong(), True), unrelated, frames=6).pixels
+    np.testing.assert_array_equal(result, unrelated)
+    alone = denoise_slices(series_model(KeepsWhatIsStrong(), True), noisy[:3]).pixels
+    np.testing.assert_array_equal(alone, noisy[:3])
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 9), (2, 7, 3), (1, 33, 65)])
 @pytest.mark.parametrize("sampler", ["student", "srds"])
 def test_tiny_and_odd_sizes(model: Model, shape: tuple[int, int, int], sampler: Sampler) -> None:

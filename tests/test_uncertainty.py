@@ -31,10 +31,10 @@ class Shrink(nn.Module):
         return self.share * x[:, :1]
 
 
-def model_of(student: nn.Module, **settings: object) -> Model:
+def model_of(network: nn.Module, **settings: object) -> Model:
     """Of images that come to the student as they are."""
     config = make_config("fast", settings)
-    return Model(config, Normalisation("fixed"), ChainTarget("image"), None, (Round(None, student),))
+    return Model(config, Normalisation("fixed"), ChainTarget("image"), None, (Round(None, network),))
 
 
 def white(deviation: float, seed: int, slices: int = 2) -> np.ndarray:
@@ -125,3 +125,19 @@ def test_without_noise_there_is_none() -> None:
     masked[:, :40] = 0
     found = uncertainty_of(model, masked)
     assert found[:, :30].max() < 1e-3 * found[:, 50:].min()
+
+
+class OfStrong(nn.Module):
+    """An image if most of its power is not noise, nothing of others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.square().mean() > 0.5 else torch.zeros_like(x)
+
+
+def test_of_a_series_the_error_is_spread_over_its_frames() -> None:
+    """Nothing but the mean of 9 frames is let through, with a ninth of the noise."""
+    ramp = np.broadcast_to(np.linspace(0, 5, 96, dtype=np.float32), (2, 96, 96))
+    series = np.concatenate([ramp + white(SIGMA, seed) for seed in range(9)])
+    model = model_of(OfStrong(), sigma=SIGMA, student={"series": True, "neighbours": 0})
+    found = uncertainty_of(model, series, frames=9)
+    assert np.sqrt((found**2).mean()) == pytest.approx(SIGMA / 3, rel=0.1)

@@ -26,7 +26,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 SMOOTHING = 1.5  # pixels, in the plane
-SIGNAL = 1.1  # times the eigenvalue of noise; from there on a component is taken for one with signal
+SIGNAL = 1.1  # times the largest eigenvalue of noise; from there on a component is taken for one with signal
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def components_of(
         plain, smooth = plain + _shared(frames), smooth + _shared(smoothed)
     values, vectors = np.linalg.eigh(_over_noise(plain) + _over_noise(smooth))
     rows = vectors.T[::-1] * np.where(vectors.sum(0)[::-1] < 0, -1.0, 1.0)[:, None]  # the anatomy as bright as it is
-    noise = _of_noise(values)
-    return Components(rows.astype(np.float32), max(1, int((values > SIGNAL * noise).sum())))
+    loudest = SIGNAL * _of_noise(values) * _edge(count, images.size // count)
+    return Components(rows.astype(np.float32), max(1, int((values > loudest).sum())))
 
 
 def _shared(frames: np.ndarray) -> np.ndarray:
@@ -88,6 +88,12 @@ def _shared(frames: np.ndarray) -> np.ndarray:
 
 def _over_noise(shared: np.ndarray) -> np.ndarray:
     return shared / max(_of_noise(np.linalg.eigvalsh(shared)), 1e-30)
+
+
+def _edge(frames: int, pixels: int) -> float:
+    """The largest eigenvalue of white noise, of 1 on the mean (Marchenko & Pastur 1967), over both of the sums."""
+    independent = pixels / (4 * np.pi * SMOOTHING**2)  # of the smoothed ones
+    return float(np.mean([(1 + np.sqrt(frames / count)) ** 2 for count in (pixels, independent)]))
 
 
 def _of_noise(values: np.ndarray) -> float:

@@ -2,17 +2,21 @@
 
 Then the noise of one cannot be told from the others, and all that they tell about it is signal. Slices that were
 interpolated, or reconstructed so that they overlap, share their noise, as do frames that were filtered in time;
-unrelated images share nothing else.
+unrelated images share nothing else. Between frames the anatomy cancels, so their differences tell it alone: those of
+one frame and the next are as noisy as those of one and the next but one.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from diffdenoise.noise.repetition import BLOCK, block_means, own_noise
+from diffdenoise.noise.differences import flat_sigmas
+from diffdenoise.noise.looked import look
+from diffdenoise.noise.repetition import BINS, BLOCK, block_means, own_noise
 
 FEWEST = 3  # slices
 FEWEST_FRAMES = 4
+OWN_IN_TIME = 0.9  # noise in the differences of one frame and the next, over that of one and the next but one
 OWN = 0.85  # noise in the difference over noise in the sum of neighbours, in the median: a correlation of 0.16
 ALIKE = 0.8  # correlation of their coarse structure
 MOST_TRIED = 32  # pairs, evenly spread
@@ -21,24 +25,41 @@ TRIED_SLICES = 4  # of the frames, in the middle half
 
 def neighbours_help(volume: np.ndarray) -> bool:
     """Of (slices, rows, columns)."""
-    return len(volume) >= FEWEST and _each_help_the_next(volume, MOST_TRIED)
+    if len(volume) < FEWEST:
+        return False
+    step = -(-(len(volume) - 1) // MOST_TRIED)
+    a, b = volume[:-1:step], volume[1::step]
+    return _alike(a, b) and _median(own_noise(a, b)) > OWN
 
 
 def frames_help(frames: np.ndarray) -> bool:
     """Of (frames, slices, rows, columns): volumes of the same places, in the order in which they were taken."""
+    if len(frames) < FEWEST_FRAMES:
+        return False
     slices = frames.shape[1]
     some = frames[:, slices // 4 : slices - slices // 4 : -(-slices // (2 * TRIED_SLICES))]
-    return len(frames) >= FEWEST_FRAMES and _each_help_the_next(some, MOST_TRIED // TRIED_SLICES)
+    step = -(-len(some) // (MOST_TRIED // TRIED_SLICES))
+    threes = [some[t : t + 3] for t in range(0, len(some) - 2, step)]
+    alike = np.median([_alike(a, b) for a, b, _ in threes])
+    return bool(alike) and _median([ratio for three in threes for ratio in own_in_time(*three)]) > OWN_IN_TIME
 
 
-def _each_help_the_next(images: np.ndarray, most: int) -> bool:
-    """images: (count, ..., rows, columns); most: pairs of one and the next that are tried."""
-    if min(images.shape[-2:]) < 2 * BLOCK:
+def own_in_time(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> list[float]:
+    """Noise in a - b over noise in a - c at each of a few brightnesses, of stacks that were taken one after the other.
+
+    sqrt((1 - rho_1) / (1 - rho_2)), with the noise's correlations at a distance of one frame and of two.
+    """
+    near, far = (flat_sigmas(look(a, again=other), 1, BINS) for other in (b, c))
+    return [one.sigma / two.sigma for one, two in zip(near, far, strict=False) if two.sigma > 0]
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether the coarse structure of two stacks is."""
+    if min(a.shape[1:]) < 2 * BLOCK:
         return False
-    step = -(-(len(images) - 1) // most)
-    a, b = (part.reshape(-1, *part.shape[-2:]) for part in (images[:-1:step], images[1::step]))
     means = block_means(a), block_means(b)
-    if min(of_one.std() for of_one in means) == 0 or np.corrcoef(*means)[0, 1] < ALIKE:
-        return False
-    shown = own_noise(a, b)
-    return bool(shown) and float(np.median(shown)) > OWN
+    return bool(min(of_one.std() for of_one in means) > 0 and np.corrcoef(*means)[0, 1] >= ALIKE)
+
+
+def _median(shown: list[float]) -> float:
+    return float(np.median(shown)) if shown else 0.0

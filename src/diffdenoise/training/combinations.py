@@ -42,7 +42,7 @@ class CombinationStore(SliceStore):
     def parts(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """What a crop is the sum of: so much (K,) of the crops (K, side, side) of frames, those that count."""
         weights, frames = self._summed(box.scan, box.slice)
-        return weights, np.ascontiguousarray(cut(frames, replace(box, slice=0)))
+        return weights, np.array(cut(frames, replace(box, slice=0)))
 
     def _summed(self, scan: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         volume, place = divmod(index, self.places[scan])
