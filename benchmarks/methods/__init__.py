@@ -41,6 +41,12 @@ class NotApplicableError(Exception):
     """The method cannot do this task; the table shows a dash."""
 
 
+def require_series(scans: Scans) -> None:
+    """Raises NotApplicableError unless the scans may be the frames of a series: ten or more, of the same shape."""
+    if len(scans) < 10 or len({scan.shape for scan in scans}) > 1:
+        raise NotApplicableError("it needs a series of ten or more scans of the same shape")
+
+
 @dataclass(frozen=True)
 class Method:
     """make: see the module, as "module:function" in benchmarks.methods.
@@ -108,6 +114,7 @@ METHODS: dict[str, Method] = {
     "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False),
     "alone": Method("diffdenoise, preset fast", "ours:alone", "ours", core=False),  # on a CPU that is the default
     "ours": Method("diffdenoise", "ours:default", "ours", revision=4, again=(*TEXTURED, "measured")),
+    "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False),
     "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, again=TEXTURED),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
     "supervised-start": Method(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.methods import Denoise, Given, NotApplicableError
+from benchmarks.methods import Denoise, Given, NotApplicableError, require_series
 from benchmarks.methods.levels import estimated
 from benchmarks.noises import Noise
 from diffdenoise.noise.estimate import NoiseLevel
@@ -110,8 +110,7 @@ def mp_pca(given: Given) -> Denoise:
     from dipy.denoise.localpca import mppca
 
     def series(scans: list[np.ndarray]) -> list[np.ndarray]:
-        if len(scans) < 10 or len({scan.shape for scan in scans}) > 1:
-            raise NotApplicableError("it needs a series of ten or more scans of the same shape")
+        require_series(scans)
         return list(np.moveaxis(mppca(np.stack(scans, -1), patch_radius=2), -1, 0))
 
     return series

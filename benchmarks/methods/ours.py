@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.methods import Denoise, Given, NotApplicableError
+from benchmarks.methods import Denoise, Given, NotApplicableError, require_series
 from benchmarks.methods.learned import FROM_RANDOM
 from benchmarks.methods.levels import estimated
 from diffdenoise.config import BlindSpotSettings
@@ -26,6 +27,13 @@ from diffdenoise.training.stage import train
 def default(given: Given) -> Denoise:
     """What `diffdenoise fit --budget` and `diffdenoise denoise` do; where single slices come, without neighbours."""
     return _preset(given, None, "student", {"student": {"neighbours": 0}} if given.single else {})
+
+
+def series(given: Given) -> Denoise:
+    """The default where the scans come as the frames of one scan."""
+    require_series(given.train)
+    denoise = _preset(replace(given, train=[np.stack(given.train)]), None, "student")
+    return lambda scans: list(denoise([np.stack(scans)])[0])
 
 
 def told(given: Given) -> Denoise:

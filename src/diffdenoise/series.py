@@ -26,7 +26,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 SMOOTHING = 1.5  # pixels, in the plane
-SIGNAL = 1.1  # times the largest eigenvalue of noise; from there on a component is taken for one with signal
+SIGNAL = 1.01  # times the largest eigenvalue of noise; from there on a component is taken for one with signal
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Each method whose package is here: it denoises, keeps shapes, and is a function of its seed."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,13 +45,22 @@ def test_a_method_takes_noise_off_and_keeps_shapes(name: str, tmp_path: Path) ->
     try:
         results = METHODS[name].load()(given_to(name, tmp_path))(test)
     except NotApplicableError:
-        assert name in ("mppca", "dipy-nlm")  # which want a series, a volume
+        assert name in ("mppca", "dipy-nlm", "ours-series")  # which want a series, a volume
         return
     assert [result.shape for result in results] == [scan.shape for scan in test]
     assert all(np.isfinite(result).all() for result in results)
     if METHODS[name].family == "classical" and name != "noisy":  # two seconds are too little for what learns
         for result, noisy, wanted in zip(results, test, clean, strict=True):
             assert np.square(result - wanted).mean() < 0.5 * np.square(noisy - wanted).mean()
+
+
+def test_a_series_is_denoised_as_one(tmp_path: Path) -> None:
+    given = given_to("ours-series", tmp_path)
+    clean, random = noisy_disks(slices=2, rows=64, columns=64, sigma=0), np.random.default_rng(0)
+    frames = [clean + SIGMA * random.standard_normal(clean.shape).astype(np.float32) for _ in range(10)]
+    results = METHODS["ours-series"].load()(replace(given, train=frames))(frames)
+    assert [result.shape for result in results] == [frame.shape for frame in frames]
+    assert np.var(np.stack(results) - clean) < 0.5 * np.var(np.stack(frames) - clean)
 
 
 @pytest.mark.parametrize("name", METHODS)

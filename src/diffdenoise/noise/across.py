@@ -14,8 +14,7 @@ from diffdenoise.noise.differences import flat_sigmas
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import BINS, BLOCK, block_means, own_noise
 
-FEWEST = 3  # slices
-FEWEST_FRAMES = 4
+FEWEST = 3  # slices, frames
 OWN_IN_TIME = 0.9  # noise in the differences of one frame and the next, over that of one and the next but one
 OWN = 0.85  # noise in the difference over noise in the sum of neighbours, in the median: a correlation of 0.16
 ALIKE = 0.8  # correlation of their coarse structure
@@ -34,7 +33,7 @@ def neighbours_help(volume: np.ndarray) -> bool:
 
 def frames_help(frames: np.ndarray) -> bool:
     """Of (frames, slices, rows, columns): volumes of the same places, in the order in which they were taken."""
-    if len(frames) < FEWEST_FRAMES:
+    if len(frames) < FEWEST:
         return False
     slices = frames.shape[1]
     some = frames[:, slices // 4 : slices - slices // 4 : -(-slices // (2 * TRIED_SLICES))]
