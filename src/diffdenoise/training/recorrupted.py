@@ -31,6 +31,7 @@ from diffdenoise.training.student import make_student, offsets
 
 LEAST = 0.01  # of the typical noise variance: crops with less, of a mask, weigh no more than with this
 ALONE, ONE_SIDED = 0.25, 0.1  # share of the crops without any neighbours; of the others' neighbours, left out
+MOST_FRAMES = 8  # of a component, those of the largest weights; more cost time, and are about as bright
 WINDOW = 32  # pixels; smaller squares show more of chance, larger ones less of where the level is wrong
 
 
@@ -77,9 +78,11 @@ class RecorruptedStage(Stage):
     def _noise(self, box: Box, generator: torch.Generator) -> Tensor:
         """Noise like a crop's own, (1, 1, side, side): its variance is the sum of those of the images it is made of."""
         level, (weights, images) = self.levels[box.scan], self.noisy.parts(box)
-        x_noisy = torch.from_numpy(images)[:, None]
+        heaviest = np.argsort(-np.abs(weights), kind="stable")[:MOST_FRAMES]
+        shares = weights[heaviest] ** 2 * (np.sum(weights**2) / np.sum(weights[heaviest] ** 2))
+        x_noisy = torch.from_numpy(images[heaviest])[:, None]
         variances = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy(), self._over(box))
-        variance = torch.tensordot(torch.from_numpy(weights) ** 2, alive(x_noisy) * torch.from_numpy(variances), 1)
+        variance = torch.tensordot(torch.from_numpy(shares), alive(x_noisy) * torch.from_numpy(variances), 1)
         return draw_like(variance.sqrt()[None], level.texture.turned if box.turn % 2 else level.texture, generator)
 
     def _over(self, box: Box) -> np.ndarray | float:
