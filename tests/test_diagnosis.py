@@ -101,6 +101,17 @@ def test_series_are_seen_where_one_scan_is_one_and_then_no_neighbours() -> None:
     assert settle(make_config("cpu"), choice).student.series is False
 
 
+def test_the_noise_of_a_series_is_measured_on_the_components_that_hold_nothing_else() -> None:
+    anatomy, random = mni_slices(60, 4, 8), np.random.default_rng(0)
+    weighted = [anatomy * (1 + 0.1 * random.standard_normal() * (anatomy > level)) for level in np.linspace(0, 0.8, 12)]
+    series = gaussian(torch.from_numpy(np.concatenate(weighted)), 0.04, torch.Generator().manual_seed(0)).numpy()
+    found = diagnose(series, np.split(series, 12), 12)
+    assert found.on_components
+    assert found.series
+    assert found.level.typical == pytest.approx(0.04, rel=0.03)
+    assert "on the components of a series" in choose([found]).noise
+
+
 def test_neighbours_of_a_series_are_looked_for_within_a_volume() -> None:
     clean, generator = torch.from_numpy(mni_slices(60, 6, 1)), torch.Generator().manual_seed(0)
     noisy = gaussian(clean, 0.1, generator).numpy()

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from diffdenoise.series import Components, components_of
+from diffdenoise.noise.estimate import level_of
+from diffdenoise.series import Components, components_of, noise_of_series
 
 FRAMES, SIZE = 12, (4, 40, 48)
 
@@ -88,3 +89,22 @@ def test_frames_without_any_difference_or_any_content_are_borne() -> None:
     for series in (np.zeros((3, *SIZE), np.float32), np.ones((3, *SIZE), np.float32)):
         components = found(series)
         np.testing.assert_allclose(components.back(components.of(series)), series, atol=1e-5)
+
+
+def test_the_noise_is_measured_where_nothing_changes_with_time() -> None:
+    """What changes from frame to frame passes for noise in their differences, not here."""
+    random = np.random.default_rng(0)
+    change = np.multiply.outer(random.standard_normal(FRAMES), 0.5 * random.standard_normal(SIZE))
+    series = ((3 + anatomy() + change) + white(0.1, 1)).astype(np.float32)
+    looked = noise_of_series(series.reshape(-1, *SIZE[1:]), FRAMES)
+    assert looked is not None
+    assert looked.pure
+    assert level_of(looked).sigma == pytest.approx([0.1] * len(level_of(looked).sigma), rel=0.1)
+    weights = found(series).rows[-1] ** 2
+    assert looked.brightness.mean() == pytest.approx(np.tensordot(weights, series, 1).mean(), rel=0.02)
+
+
+def test_where_every_component_holds_signal_it_is_not() -> None:
+    random = np.random.default_rng(0)
+    series = sum(np.multiply.outer(random.uniform(0.5, 1.5, 5), anatomy(seed)) for seed in range(5)) + white(0.01, 0, 5)
+    assert noise_of_series(series.astype(np.float32).reshape(-1, *SIZE[1:]), 5) is None

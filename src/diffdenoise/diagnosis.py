@@ -15,6 +15,7 @@ from diffdenoise.noise.estimate import NoiseLevel, level_of
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.trend import Kind, Trend, as_its_kind, counting_level, rician_level, trend_of
+from diffdenoise.series import noise_of_series
 
 # For a larger patch than one pixel, the paper changes PUCA for LG-BPN.
 FOR_LARGER_PATCHES: dict[BlindNetwork, BlindNetwork] = {"puca": "local_global"}
@@ -32,9 +33,10 @@ IN_WORDS: dict[Kind, str] = {
 class Diagnosis:
     """Level and trend in the scan's own units; faults: assumptions that do not hold, one message each.
 
-    repeated: the level was measured on repetitions of the same object. loudest: as the scan alone shows it, before it
-    was made that of its kind: so it can be measured of any scan, also of one that comes without its repetitions.
-    neighbours: whether neighbouring slices help; series: whether the frames of a series do.
+    repeated: the same object was imaged again, and the level measured on the differences, unless it was on_components:
+    on those components of a series that hold noise alone. loudest: as the scan alone shows it, before it was made that
+    of its kind: so it can be measured of any scan, also of one that comes without its repetitions. neighbours: whether
+    neighbouring slices help; series: whether the frames of a series do.
     """
 
     level: NoiseLevel
@@ -44,6 +46,7 @@ class Diagnosis:
     repeated: bool = False
     neighbours: bool = False
     series: bool = False
+    on_components: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,18 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
 
     stacks: images of the same shape that may be repetitions, in order. frames: so many volumes are in the slices.
     """
+    series = frames_help(slices, frames)
     first, again = repetitions(stacks) or (slices, None)
-    looked = look(first, again)
+    of_series = noise_of_series(slices, frames) if series else None
+    looked = of_series or look(first, again)
     level = level_of(looked)
     alone = look(slices) if looked.pure else looked
     loudest = level_of(alone).loudest if looked.pure else level.loudest
     faults = tuple(finding.message for finding in check_noise(first, level, looked))
     trend = trend_of(alone, level, looked if looked.pure else None)
     neighbours = neighbours_help(slices[: len(slices) // frames])
-    series = frames_help(slices.reshape(frames, -1, *slices.shape[1:]))
-    return Diagnosis(as_its_kind(level, trend), trend, faults, loudest, again is not None, neighbours, series)
+    of_its_kind = as_its_kind(level, trend)
+    return Diagnosis(of_its_kind, trend, faults, loudest, again is not None, neighbours, series, of_series is not None)
 
 
 def as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diagnosis:
@@ -133,7 +138,9 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
     if len(uneven) > len(found) / 2:
         low, high = (float(np.median(end)) for end in zip(*((one.low, one.high) for one in uneven), strict=True))
         noise += f" It varies over the image: {low:.2g} to {high:.2g} times as strong."
-    if any(one.repeated for one in found):
+    if any(one.on_components for one in found):
+        noise += " It was measured on the components of a series that hold nothing else."
+    elif any(one.repeated for one in found):
         noise += " It was measured where the same object was imaged again, on the differences."
     return Choice(patch, loss, noise, why, kind == "rician", int(neighbours), series)
 

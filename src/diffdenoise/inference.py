@@ -21,7 +21,7 @@ from diffdenoise.noise.rician import inverse_of, rician_sigma
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
-from diffdenoise.series import Components, components_of
+from diffdenoise.series import Components, components_of, noise_of_series
 from diffdenoise.symmetry import over_symmetries
 from diffdenoise.tiling import tiled
 from diffdenoise.training.student import offsets
@@ -120,10 +120,8 @@ def series_of_scan(model: Model, domain: Domain, pixels: np.ndarray, frames: int
 
     They are where the model was fitted so, and the frames of the scan help one another, too.
     """
-    places = len(pixels) // frames
-    if not model.config.student.series or not frames_help(pixels.reshape(frames, places, *pixels.shape[1:])):
-        return None
-    return components_of(pixels, frames, domain.into)
+    helped = model.config.student.series and frames_help(pixels, frames)
+    return components_of(pixels, frames, domain.into) if helped else None
 
 
 def seen_by_student(
@@ -159,8 +157,10 @@ def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     looked = look(pixels)
     level = alone = level_of(looked)
     if config.stabilise or config.has_teacher:
+        of_series = noise_of_series(pixels, frames) if frames_help(pixels, frames) else None
         repeated = repetitions(np.split(pixels, frames))
-        level = level_of(look(*repeated) if repeated else looked, (config.blind_spot.patch or 1) // 2)
+        pure = of_series or (look(*repeated) if repeated else looked)
+        level = level_of(pure, (config.blind_spot.patch or 1) // 2)
     return Domain.of(*rule.apply(own, alone.loudest), level, config.stabilise)
 
 

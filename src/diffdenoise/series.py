@@ -20,12 +20,17 @@ its own noise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from diffdenoise.noise.looked import MOST_PIXELS as LOOKED_AT
+from diffdenoise.noise.looked import Looked, look
+
 SMOOTHING = 1.5  # pixels, in the plane
+LEAST_EMPTY, MOST_EMPTY = 0.2, 8  # share of the components that must hold none, for the noise to be measured on these
+MOST_PIXELS = 200_000_000  # of all frames, that are looked at, in evenly spread slices
 SIGNAL = 1.01  # times the largest eigenvalue of noise; from there on a component is taken for one with signal
 
 
@@ -70,14 +75,33 @@ def components_of(
     into: what is done with the frames of a place, (count, rows, columns), before.
     """
     plain, smooth, places = np.zeros((count, count)), np.zeros((count, count)), len(images) // count
-    for place in range(places):
+    looked_at = range(0, places, max(1, round(images.size / MOST_PIXELS)))
+    for place in looked_at:
         frames = into(images[place::places])
         smoothed = gaussian_filter(frames, (0, SMOOTHING, SMOOTHING))
         plain, smooth = plain + _shared(frames), smooth + _shared(smoothed)
     values, vectors = np.linalg.eigh(_over_noise(plain) + _over_noise(smooth))
     rows = vectors.T[::-1] * np.where(vectors.sum(0)[::-1] < 0, -1.0, 1.0)[:, None]  # the anatomy as bright as it is
-    loudest = SIGNAL * _of_noise(values) * _edge(count, images.size // count)
+    loudest = SIGNAL * _of_noise(values) * _edge(count, len(looked_at) * images[0].size)
     return Components(rows.astype(np.float32), max(1, int((values > loudest).sum())))
+
+
+def noise_of_series(images: np.ndarray, count: int) -> Looked | None:
+    """What the estimators look at to measure the noise of a series: components that hold no signal.
+
+    images: as for `components_of`, in the scan's units. None where there are too few such components. In differences of
+    frames all that changes in time passes for noise; these components have the least of it.
+    """
+    components, places = components_of(images, count), len(images) // count
+    empty = components.rows[components.signal :]
+    if len(empty) < max(2, LEAST_EMPTY * count):
+        return None
+    empty = empty[:: -(-len(empty) // MOST_EMPTY)]
+    step = max(1, round(len(empty) * places * images[0].size / LOOKED_AT))
+    parts = [images[place::places] for place in range(0, places, step)]
+    noise, bright = (np.concatenate([np.tensordot(rows, part, 1) for part in parts]) for rows in (empty, empty**2))
+    beside = look(bright)
+    return replace(beside, x=look(noise).x, alone=beside)
 
 
 def _shared(frames: np.ndarray) -> np.ndarray:

@@ -40,23 +40,29 @@ def test_unrelated_images_do_not_nor_too_few_or_too_small_ones(volume: torch.Ten
     assert not neighbours_help(np.zeros((5, 64, 64), np.float32))
 
 
-def series(volume: torch.Tensor, frames: int = 9) -> torch.Tensor:
-    """(frames, slices, rows, columns) of much the same brightness, without noise."""
-    return torch.stack([volume * (1 + 0.01 * number) for number in range(frames)])
+FRAMES = 9
+
+
+def series(volume: torch.Tensor) -> torch.Tensor:
+    """FRAMES volumes of much the same brightness, without noise, one after the other."""
+    return torch.cat([volume * (1 + 0.01 * number) for number in range(FRAMES)])
 
 
 @pytest.mark.parametrize("sigma", [6, 25, 50])
 def test_frames_with_noise_of_their_own_help(volume: torch.Tensor, sigma: float) -> None:
-    assert frames_help(gaussian(series(volume), sigma / 255, generator()).numpy())
-    assert frames_help(correlated(series(volume), sigma / 255, 1.2, generator()).numpy())
-    assert frames_help(rician(series(volume)[:, :1], sigma / 255, generator()).numpy())
+    assert frames_help(gaussian(series(volume), sigma / 255, generator()).numpy(), FRAMES)
+    assert frames_help(correlated(series(volume), sigma / 255, 1.2, generator()).numpy(), FRAMES)
+    assert frames_help(rician(series(volume[:1]), sigma / 255, generator()).numpy(), FRAMES)
 
 
 def test_frames_that_were_filtered_in_time_do_not_nor_unrelated_ones_nor_too_few(volume: torch.Tensor) -> None:
-    noisy = gaussian(series(volume), 0.1, generator()).numpy()
-    filtered = series(volume)[1:].numpy() + (noisy[1:] - series(volume)[1:].numpy() + noisy[:-1] - volume.numpy()) / 2
-    assert not frames_help(filtered)
-    assert not frames_help(np.stack([np.roll(frame, 50 * t, axis=(1, 2)) for t, frame in enumerate(noisy)]))
-    assert not frames_help(noisy[:1])
-    assert not frames_help(noisy[:, :, :12, :12])
-    assert not frames_help(np.zeros((5, 2, 64, 64), np.float32))
+    clean = series(volume).numpy()
+    noise = 0.1 * np.random.default_rng(0).standard_normal(clean.shape).astype(np.float32)
+    assert frames_help(clean + noise, FRAMES)
+    assert not frames_help(clean + (noise + np.roll(noise, len(volume), axis=0)) / 2, FRAMES)
+    volumes = np.split(clean + noise, FRAMES)
+    assert not frames_help(np.concatenate([np.roll(x, 50 * t, axis=(1, 2)) for t, x in enumerate(volumes)]), FRAMES)
+    assert not frames_help(clean + noise, 1)
+    assert not frames_help(np.concatenate(volumes[:2]), 2)
+    assert not frames_help((clean + noise)[:, :12, :12], FRAMES)
+    assert not frames_help(np.zeros((10, 64, 64), np.float32), 5)

@@ -31,11 +31,11 @@ def neighbours_help(volume: np.ndarray) -> bool:
     return _alike(a, b) and _median(own_noise(a, b)) > OWN
 
 
-def frames_help(frames: np.ndarray) -> bool:
-    """Of (frames, slices, rows, columns): volumes of the same places, in the order in which they were taken."""
-    if len(frames) < FEWEST:
+def frames_help(images: np.ndarray, count: int) -> bool:
+    """Of (slices, rows, columns): `count` volumes of the same places, in the order in which they were taken."""
+    if count < FEWEST:
         return False
-    slices = frames.shape[1]
+    frames, slices = images.reshape(count, -1, *images.shape[1:]), len(images) // count
     some = frames[:, slices // 4 : slices - slices // 4 : -(-slices // (2 * TRIED_SLICES))]
     step = -(-len(some) // (MOST_TRIED // TRIED_SLICES))
     threes = [some[t : t + 3] for t in range(0, len(some) - 2, step)]
