@@ -7,6 +7,7 @@ import tifffile
 from diffdenoise import Denoiser
 from diffdenoise.denoiser import choose_config
 from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
+from diffdenoise.phantom import mni_slices
 from diffdenoise.scans.scan import Scan
 from tests.conftest import noisy_disks
 
@@ -78,6 +79,17 @@ def test_what_lies_beside_the_images_of_a_folder_does_not_stop_a_fit(tmp_path: P
     assert len(Denoiser.fit(tmp_path, preset="smoke", device="cpu").skipped) == 0
     with pytest.raises(ScanError, match="greyscale"):
         Denoiser.fit(tmp_path / "colour.tif", preset="smoke", device="cpu")
+
+
+def test_a_series_is_fitted_and_denoised_as_one_and_a_model_of_it_takes_single_volumes() -> None:
+    clean = mni_slices(60, 2, 10)[:, 40:140, 40:140]
+    noise = np.random.default_rng(0).standard_normal((6, *clean.shape)).astype(np.float32)
+    series = clean + 0.1 * noise
+    fitted = Denoiser.fit(series, preset="fast", overrides={"student": {"steps": 2}}, device="cpu")
+    assert fitted.model.config.student.series
+    error = [np.var(fitted.denoise(given) - clean) for given in (series, series[0])]
+    assert error[0] < 0.5 * error[1] < 0.5 * 0.1**2
+    assert fitted.uncertainty(series).shape == series.shape
 
 
 def test_srds_is_another_result_and_its_seed_matters(denoiser: Denoiser) -> None:

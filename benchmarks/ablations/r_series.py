@@ -36,7 +36,7 @@ no method sees, is the reference for the first two."""
 FINDING = ""
 SEED = 0
 BLOCKS = {"train": (60, 1), "test": (112, 2)}  # first slice, seed of what changes in time
-SLICES = 16
+SLICES = {"colin27": 16, "mni152": 2}
 WAYS: dict[str, dict[str, Any]] = {
     "each frame alone": {"neighbours": 0, "series": False},
     "with neighbours": {"neighbours": 1, "series": False},
@@ -58,7 +58,7 @@ class Case:
     def block(self, subject: str, which: str) -> tuple[np.ndarray, np.ndarray]:
         """The truth and the noisy series."""
         first, seed = BLOCKS[which]
-        clean = self.frames(slices_of(subject, first, SLICES), seed)
+        clean = self.frames(slices_of(subject, first, SLICES[subject]), seed)
         generator = torch.Generator().manual_seed(SEED + seed)
         made = rician if self.is_rician else gaussian
         return clean, made(torch.from_numpy(clean), self.sigma, generator).numpy()
@@ -154,7 +154,8 @@ def mp_pca(series: np.ndarray) -> np.ndarray:
 
 
 def _score(lab: Lab, case: Case, denoise: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
-    clean, noisy = case.block(_subject(lab), "test")
+    subject = _subject(lab)
+    clean, noisy = case.block(subject, "test")
     started = time.perf_counter()
     result = denoise(noisy)
     seconds = time.perf_counter() - started
@@ -168,7 +169,7 @@ def _score(lab: Lab, case: Case, denoise: Callable[[np.ndarray], np.ndarray]) ->
     }
     if case.frames is not functional:
         return figures
-    blobs = activation(slices_of(_subject(lab), BLOCKS["test"][0], SLICES), BLOCKS["test"][1])
+    blobs = activation(slices_of(subject, BLOCKS["test"][0], SLICES[subject]), BLOCKS["test"][1])
     found, wanted = (contrast(of) / np.maximum(clean.mean(0), 0.1) for of in (result, clean))
     strong, beside = inside & (blobs > 0.3), inside & (blobs < 0.01)
     return figures | {
