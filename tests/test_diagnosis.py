@@ -103,8 +103,9 @@ def test_series_are_seen_where_one_scan_is_one_and_then_no_neighbours() -> None:
 
 def test_the_noise_of_a_series_is_measured_on_the_components_that_hold_nothing_else() -> None:
     anatomy, random = mni_slices(60, 4, 8), np.random.default_rng(0)
-    weighted = [anatomy * (1 + 0.1 * random.standard_normal() * (anatomy > level)) for level in np.linspace(0, 0.8, 12)]
-    series = gaussian(torch.from_numpy(np.concatenate(weighted)), 0.04, torch.Generator().manual_seed(0)).numpy()
+    texture = 0.04 * random.standard_normal(anatomy.shape).astype(np.float32)  # that comes and goes: no noise
+    weighted = np.concatenate([anatomy + np.float32(weight) * texture for weight in random.standard_normal(12)])
+    series = gaussian(torch.from_numpy(weighted), 0.04, torch.Generator().manual_seed(0)).numpy()
     found = diagnose(series, np.split(series, 12), 12)
     assert found.on_components
     assert found.series

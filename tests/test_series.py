@@ -43,6 +43,13 @@ def test_noise_stays_as_strong_as_it_is_said_to_become() -> None:
     np.testing.assert_allclose(components.spread_back(even), even, rtol=1e-5)
 
 
+def test_errors_of_components_are_errors_of_frames() -> None:
+    components, errors = found(anatomy() + white(0.2, 0)), white(1, 1)
+    deviations = np.linspace(0.1, 0.5, FRAMES, dtype=np.float32)[:, None, None, None]
+    expected = components.spread_back(np.broadcast_to(deviations**2, errors.shape))[:, 0, 0, 0]
+    np.testing.assert_allclose(components.back(deviations * errors).var((1, 2, 3)), expected, rtol=0.06)
+
+
 @pytest.mark.parametrize("courses", [1, 2, 3])
 def test_what_frames_share_is_gathered_in_as_many_components_as_it_has_courses(courses: int) -> None:
     random = np.random.default_rng(0)
