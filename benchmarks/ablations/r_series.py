@@ -17,7 +17,7 @@ from benchmarks.ablations.fits import without_teacher
 from benchmarks.ablations.lab import SHARED, Lab, slices_of
 from benchmarks.writing import markdown, panels
 from diffdenoise.inference import denoise_slices
-from diffdenoise.noise.models import gaussian, rician
+from diffdenoise.noise.models import correlated, gaussian, rician
 from diffdenoise.quality.reference import foreground, psnr
 
 TITLE = "A series of frames, denoised as its principal components"
@@ -52,16 +52,14 @@ class Case:
 
     name: str
     frames: Callable[[np.ndarray, int], np.ndarray]
-    sigma: float
-    is_rician: bool = False
+    noise: Callable[..., torch.Tensor]
 
     def block(self, subject: str, which: str) -> tuple[np.ndarray, np.ndarray]:
         """The truth and the noisy series."""
         first, seed = BLOCKS[which]
         clean = self.frames(slices_of(subject, first, SLICES[subject]), seed)
         generator = torch.Generator().manual_seed(SEED + seed)
-        made = rician if self.is_rician else gaussian
-        return clean, made(torch.from_numpy(clean), self.sigma, generator).numpy()
+        return clean, self.noise(torch.from_numpy(clean), generator=generator).numpy()
 
 
 def diffusion(anatomy: np.ndarray, seed: int) -> np.ndarray:
@@ -106,17 +104,18 @@ def task(frames: int) -> np.ndarray:
 
 
 CASES = (
-    Case("diffusion, 10/255", diffusion, 10 / 255),
-    Case("diffusion, 10/255, Rician", diffusion, 10 / 255, is_rician=True),
-    Case("functional, 5/255", functional, 5 / 255),
-    Case("functional, 2.5/255", functional, 2.5 / 255),
+    Case("diffusion, 10/255", diffusion, partial(gaussian, sigma=10 / 255)),
+    Case("diffusion, 10/255, Rician", diffusion, partial(rician, sigma=10 / 255)),
+    Case("diffusion, 10/255, correlated 0.8 px", diffusion, partial(correlated, sigma=10 / 255, width_px=0.8)),
+    Case("functional, 5/255", functional, partial(gaussian, sigma=5 / 255)),
+    Case("functional, 2.5/255", functional, partial(gaussian, sigma=2.5 / 255)),
 )
 
 
 def run(lab: Lab) -> dict[str, Any]:
     """The simulated series; one with fewer frames; the real one."""
     small = lab.size.name == "smoke"
-    cases = CASES[2:3] if small else CASES
+    cases = CASES[3:4] if small else CASES
     rows = [{"case": case.name, **row} for case in cases for row in _compared(lab, case)]
     counts = [{"frames": count, **_by_count(lab, count)} for count in (COUNTS[:1] if small else COUNTS)]
     return {"rows": rows, "counts": counts, "real": [] if small else _real(lab)}
@@ -187,7 +186,7 @@ def contrast(frames: np.ndarray) -> np.ndarray:
 
 def _by_count(lab: Lab, count: int) -> dict[str, float]:
     """PSNR of the first frames of the functional series, denoised alone and as components."""
-    case = Case(f"functional of {count}", partial(functional, frames=count), 5 / 255)
+    case = Case(f"functional of {count}", partial(functional, frames=count), partial(gaussian, sigma=5 / 255))
     names = ("each frame alone", "components")
     return {way: lab.cell(f"{case.name}-{way}", partial(_measure, lab, case, way), case.name)["psnr"] for way in names}
 
