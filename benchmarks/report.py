@@ -201,17 +201,20 @@ def _difference(records: dict[str, Record], method: str, other: str) -> str:
 
 def _gap_table(table: Table) -> str:
     """How far this project's own are above the best of the supervised rows; tasks that have one."""
+    scored = lambda records, name: by_patient(records.get(name, {}), "psnr_foreground")  # noqa: E731
+    bounds = {
+        task: {name: scored(records, name) for name, method in METHODS.items() if method.family == "bound"}
+        for task, records in table.items()
+    }
+    bounded = {task: records for task, records in table.items() if any(bounds[task].values())}
     ours = [name for name, method in METHODS.items() if method.family == "ours"]
-    ours = [name for name in ours if any("images" in records.get(name, {}) for records in table.values())]
-    bounds = [name for name, method in METHODS.items() if method.family == "bound"]
-    mean = lambda record: float(np.mean(list(by_patient(record, "psnr_foreground").values())))  # noqa: E731
+    ours = [name for name in ours if any(scored(records, name) for records in bounded.values())]
     rows = []
-    for task, records in table.items():
-        trained = [name for name in bounds if by_patient(records.get(name, {}), "psnr_foreground")]
-        if trained:
-            best = max(trained, key=lambda name: mean(records[name]))
-            gaps = [_difference(records, name, best) for name in ours]
-            rows.append([task, f"{mean(records[best]):.2f}, {METHODS[best].title}", *gaps])
+    for task, records in bounded.items():
+        means = {name: float(np.mean(list(found.values()))) for name, found in bounds[task].items() if found}
+        best = max(means, key=means.__getitem__)
+        gaps = [_difference(records, name, best) for name in ours]
+        rows.append([task, f"{means[best]:.2f}, {METHODS[best].title}", *gaps])
     head = ["task", "the best bound", *(METHODS[name].title for name in ours)]
     said = "And from the best of the supervised networks that were measured:"
     return f"{said}\n\n{markdown(head, rows)}" if rows else ""
