@@ -33,7 +33,17 @@ standard deviation. *Activation kept*: the same slope for the fitted contrast of
 *its error* beside them, in per cent of the brightness. Then how many frames it takes. Then a scanner's own series: two
 frames without weighting and 12 with, fitted on as they are; the mean of three further frames without weighting, which
 no method sees, is the reference for the first two."""
-FINDING = ""
+FINDING = """The components are 4.6 to 5.0 dB above a frame alone where the change is diffusion's, and 9.1 to 9.7 where
+it is a few per cent. They are above MP-PCA in every row, though they have learned on another part of the head whose
+changes are others: by 0.8 to 2.9 dB on white noise, 4.9 on Rician noise, whose floor it leaves, and 8.3 on noise that
+is correlated between pixels, which it takes for signal. The price is in the columns of change: what a frame alone keeps
+entirely (under noise of twice to eight times its size), the components shrink. Of an activation of 3 % they keep 0.68
+at 5/255, where MP-PCA keeps 0.77 and leaves 1.2 times the error beside it, and 0.93 at 2.5/255, where it keeps 0.78.
+(By hand, 1500 steps at 5/255: 0.71, and the error 0.23 %.) Neighbouring slices beside the components bring 0.1 dB where
+noise is white and 0.8 where it is correlated, and take 0.2 to 0.3 where the change is weak, whose error grows by a
+quarter: a fit leaves them out. Three frames are enough to gain 3 dB. On the scanner's own series the reference is of
+other moments, so what a head and its vessels did meanwhile counts as error, and it is most of it: no method gains much,
+the components most."""
 SEED = 0
 BLOCKS = {"train": (60, 1), "test": (112, 2)}  # first slice, seed of what changes in time
 SLICES = {"colin27": 16, "mni152": 2}
