@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -245,3 +246,14 @@ def test_the_command_line_offers_the_samplers_there_are() -> None:
     from diffdenoise.inference import Sampler
 
     assert get_args(get_args(SamplerChoice)[0]) == get_args(Sampler)
+
+
+def test_info_tells_whether_the_frames_of_a_series_help(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    once, random = noisy_disks(slices=3, rows=64, columns=64, sigma=0), np.random.default_rng(0)
+    frames = once + 0.05 * random.standard_normal((5, *once.shape)).astype(np.float32)
+    unlike = np.stack([np.roll(frame, 30 * number, axis=(1, 2)) for number, frame in enumerate(frames)])
+    for given, words in ((frames, "help one another"), (unlike, "do not help one another")):
+        np.save(tmp_path / "series.npy", given)
+        status, said, _ = run(capsys, "info", tmp_path / "series.npy")
+        assert status == 0
+        assert re.search(rf"frames +{words}", said)

@@ -67,11 +67,17 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         "noise texture": str(level.texture),
         "noise over the image": str(level.variation),
         "noise": said,
-        "neighbouring slices": "help: alike, and each with noise of its own" if found.neighbours else "do not help",
+        "neighbouring slices": _neighbours(found),
         **({"frames": _frames(found)} if scan.frames > 1 else {}),
         "with three stages": "\n".join(reasons),
     }
     return {**facts, "warning": "\n".join(found.faults)} if found.faults else facts
+
+
+def _neighbours(found: Diagnosis) -> str:
+    if not found.neighbours:
+        return "do not help"
+    return "help: alike, and each with noise of its own" + "; the frames help more, and are seen instead" * found.series
 
 
 def _frames(found: Diagnosis) -> str:

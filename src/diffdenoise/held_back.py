@@ -51,7 +51,7 @@ def _magnitudes(model: Model, slices: Slices, one: Volume, other: Volume, device
     """A volume denoised without knowing the other, the floor of Rician noise left on: repetitions have it as well."""
     scan, frame = one
     frames = [frame]
-    if slices.series[scan]:
+    if slices.series[scan]:  # of three frames two are left, which are too few and denoised each alone
         frames = [number for number in range(slices.store.frames[scan]) if (scan, number) != other]
     series = np.concatenate([_middle(slices, scan, number) for number in frames])
     done = denoise_slices(model, series, device=device, frames=len(frames))

@@ -72,19 +72,22 @@ def denoise_slices(
     places = len(pixels) // frames
     for place in range(places):
         images = pixels[place::places]
-        if spread is None:
-            seen, _ = seen_by_student(model, domain, pixels, place, frames, series)
-            with torch.no_grad():
-                clean = np.stack([tiled(student, x[None].to(device))[0, 0].cpu().numpy() for x in seen])
-            clean = clean if series is None else series.back(clean)
-        else:
-            sampled = [_sampled(model, domain, image, seed, device) for image in images]
-            clean, deviation = (np.stack(part) for part in zip(*sampled, strict=True))
+        clean, deviation = (np.empty(images.shape, np.float32) for _ in range(2))
+        seen, _ = seen_by_student(model, domain, pixels, place, frames, series)
+        for frame, image in enumerate(images):
+            if spread is None:
+                with torch.no_grad():
+                    clean[frame] = tiled(student, seen[frame : frame + 1].to(device))[0, 0].cpu().numpy()
+            else:
+                clean[frame], deviation[frame] = _sampled(model, domain, image, seed, device)
+            progress(place * frames + frame + 1, len(pixels))
+        if spread is not None:
             spread[place::places] = domain.spread_back(deviation, clean)
+        if series is not None:
+            clean = series.back(clean)
         # Magnitudes stay positive, stored ranges suffice. No bias: the noisy extremes lie outside the clean ones.
         inside = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
         result[place::places] = domain.back(clean).clip(*inside)
-        progress((place + 1) * frames, len(pixels))
     floor = floor_of(model, pixels)
     if not floor:
         return weakened(Denoised(result, spread), pixels, model.strength)

@@ -67,17 +67,17 @@ def uncertainty_of(
         seen, own = seen_by_student(model, domain, pixels, place, frames, series)
         noise = variances_of_noise(domain, images)
         of_seen = noise if series is None else series.spread(noise)
-        found = [
-            variances(model, x[None].to(device), own, of_one, domain.level.texture, image_seed(seed, image))
-            for x, of_one, image in zip(seen, of_seen, images, strict=True)
-        ]
+        found = []
+        for x, of_one, image in zip(seen, of_seen, images, strict=True):
+            drawn = of_one, domain.level.texture, image_seed(seed, image)
+            found.append(variances(model, x[None].to(device), own, *drawn))
+            progress(place * frames + len(found), len(pixels))
         variance = np.stack([np.clip(np.maximum(one.tweedie, one.again), 0, one.noise) for one in found])
         x_hat = np.stack([one.x_hat for one in found])
         if series is not None:
             variance, x_hat = series.spread_back(variance), series.back(x_hat)
         deviation = np.sqrt(variance + left**2 * np.maximum(noise - variance, 0))
         result[place::places] = _in_units(domain, x_hat, deviation, floor)
-        progress((place + 1) * frames, len(pixels))
     return result
 
 
