@@ -1,36 +1,38 @@
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told, with_sigma
-from diffdenoise.noise.estimate import constant_level
+from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told, with_shared_textures, with_sigma
+from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.models import correlated, gaussian, poisson, rician
 from diffdenoise.noise.spatial import Variation
+from diffdenoise.noise.texture import Texture, draw, smoothed
 from diffdenoise.noise.trend import Kind, Trend
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import PRESETS, make_config
 
 
+def found(level: NoiseLevel, kind: Kind, **of_it: Any) -> Diagnosis:
+    """A diagnosis without faults."""
+    return Diagnosis(level, Trend(kind), (), level, **of_it)
+
+
 def chosen(kinds: list[Kind], reaches: list[int], neighbours: int = 0) -> Choice:
     """For scans of which so many have neighbours that help."""
-    pairs = enumerate(zip(kinds, reaches, strict=True))
-    level = constant_level(1)
-    return choose(
-        [
-            Diagnosis(replace(level, reach=reach), Trend(kind), (), neighbours=n < neighbours)
-            for n, (kind, reach) in pairs
-        ]
-    )
+    levels = [replace(constant_level(1), reach=reach) for reach in reaches]
+    pairs = enumerate(zip(levels, kinds, strict=True))
+    return choose([found(level, kind, neighbours=n < neighbours) for n, (level, kind) in pairs])
 
 
 def test_noise_that_varies_over_the_image_is_told() -> None:
     uneven = replace(constant_level(1), variation=Variation(((0.0, 0.3), (0.0, 0.0)), 0.7, 1.4))
-    found = [Diagnosis(level, Trend("gaussian"), ()) for level in (uneven, uneven, constant_level(1))]
-    assert "varies over the image: 0.7 to 1.4 times" in choose(found).noise
-    assert "over the image" not in choose(found[1:]).noise
+    scans = [found(level, "gaussian") for level in (uneven, uneven, constant_level(1))]
+    assert "varies over the image: 0.7 to 1.4 times" in choose(scans).noise
+    assert "over the image" not in choose(scans[1:]).noise
 
 
 def test_the_patch_reaches_past_the_correlation() -> None:
@@ -91,7 +93,7 @@ def test_neighbours_are_seen_where_they_help_in_most_scans_and_nothing_else_is_s
 
 
 def test_series_are_seen_where_one_scan_is_one_and_then_no_neighbours() -> None:
-    still = Diagnosis(constant_level(1), Trend("gaussian"), (), neighbours=True)
+    still = found(constant_level(1), "gaussian", neighbours=True)
     choice = choose([still, still, replace(still, series=True)])
     settled = settle(make_config("fast"), choice).student
     assert (settled.series, settled.neighbours) == (True, 0)
@@ -106,11 +108,11 @@ def test_the_noise_of_a_series_is_measured_on_the_components_that_hold_nothing_e
     texture = 0.04 * random.standard_normal(anatomy.shape).astype(np.float32)  # that comes and goes: no noise
     weighted = np.concatenate([anatomy + np.float32(weight) * texture for weight in random.standard_normal(12)])
     series = gaussian(torch.from_numpy(weighted), 0.04, torch.Generator().manual_seed(0)).numpy()
-    found = diagnose(series, np.split(series, 12), 12)
-    assert found.on_components
-    assert found.series
-    assert found.level.typical == pytest.approx(0.04, rel=0.03)
-    assert "on the components of a series" in choose([found]).noise
+    diagnosed = diagnose(series, np.split(series, 12), 12)
+    assert diagnosed.on_components
+    assert diagnosed.series
+    assert diagnosed.level.typical == pytest.approx(0.04, rel=0.03)
+    assert "on the components of a series" in choose([diagnosed]).noise
 
 
 def test_neighbours_of_a_series_are_looked_for_within_a_volume() -> None:
@@ -157,3 +159,30 @@ def test_from_the_scan_to_the_choice(noise: str, kind: str, patch: int) -> None:
 def test_a_clipped_background_is_told() -> None:
     noisy = gaussian(torch.from_numpy(mni_slices(60, 6, 10)), 0.1, torch.Generator().manual_seed(0)).numpy()
     assert any("clipped" in fault for fault in diagnose(np.clip(noisy, 0, 1)).faults)
+
+
+def test_scans_of_a_kind_share_a_texture_where_it_fits_each() -> None:
+    """Of single slices some show another one by chance; noise that is another one, or white, stays what it is."""
+    clean, generator = torch.from_numpy(mni_slices(40, 8, 8)), torch.Generator().manual_seed(0)
+    back_projection, other = Texture(radial=(0.3, 2.0, 0.0)), smoothed(1.2)
+    noise = [draw(tuple(image.shape), back_projection, generator) for image in clean[:6]]
+    noise += [draw(tuple(clean[6].shape), texture, generator) for texture in (other, Texture())]
+    scans = [(image + 0.1 * n).numpy()[None] for image, n in zip(clean, noise, strict=True)]
+    alone = [diagnose(scan) for scan in scans]
+    together = with_shared_textures(alone, ["CT"] * 8)
+    (texture,) = {one.level.texture for one in together[:6]}
+    assert len({one.level.texture for one in alone[:6]}) > 1
+    assert len(texture.radial) == 3
+    assert together[6:] == alone[6:]
+    for before, after in zip(alone[:6], together, strict=False):
+        reach = before.level.reach + 1
+        shown = [one.level.typical * one.level.texture.shown(reach, reach) for one in (before, after)]
+        assert shown[0] == pytest.approx(shown[1])
+    assert with_shared_textures(alone, list(range(8))) == alone
+
+
+def test_whole_counts_are_told() -> None:
+    counted = np.random.default_rng(0).poisson(200 * mni_slices(60, 4, 10)).astype(np.float32)
+    choice = choose([diagnose(counted)])
+    assert "whole counts" in choice.noise
+    assert "whole counts" not in choose([diagnose(counted + 0.1 * counted**0.5)]).noise

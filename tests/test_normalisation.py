@@ -1,9 +1,13 @@
+import json
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffdenoise.normalisation import fit_normalisation, measure_range, normalise, restore
+from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.normalisation import Mode, Normalisation, fit_normalisation, measure_range, normalise, restore
 
 
 @given(offset=st.floats(-1e4, 1e4), scale=st.floats(1e-2, 1e4), seed=st.integers(0, 99))
@@ -29,29 +33,76 @@ def test_one_bright_spot_on_a_flat_ground_has_a_range() -> None:
     assert measure_range(image) == (0, 9)
 
 
+def rule_for(ranges: list[tuple[float, float]], sigmas: list[float], mode: Mode) -> Normalisation:
+    return fit_normalisation(ranges, [constant_level(sigma) for sigma in sigmas], mode)
+
+
 def test_fixed_numbers_serve_all_scans_and_scan_numbers_each() -> None:
-    ranges, sigmas = [(0, 10), (2, 30), (4, 20)], [1, 1, 1]
-    assert fit_normalisation(ranges, sigmas, "fixed").apply((7, 70), 1) == (2, 20)
-    assert fit_normalisation(ranges, sigmas, "scan").apply((7, 70), 1) == (7, 70)
+    ranges, sigmas = [(0.0, 10.0), (2.0, 30.0), (4.0, 20.0)], [1.0, 1.0, 1.0]
+    assert rule_for(ranges, sigmas, "fixed").apply((7, 70), constant_level(1)) == (2, 20)
+    assert rule_for(ranges, sigmas, "scan").apply((7, 70), constant_level(1)) == (7, 70)
 
 
 @given(ranges=st.lists(st.floats(1, 1e4), min_size=1, max_size=6), sigma=st.floats(1e-3, 1e3))
 def test_by_noise_equally_noisy_scans_are_scaled_alike(ranges: list[float], sigma: float) -> None:
-    rule = fit_normalisation([(0, scale) for scale in ranges], [sigma] * len(ranges), "noise")
-    scales = [rule.apply((3, scale), sigma)[1] for scale in ranges]
+    rule = rule_for([(0, scale) for scale in ranges], [sigma] * len(ranges), "noise")
+    scales = [rule.apply((3, scale), constant_level(sigma))[1] for scale in ranges]
     assert scales == pytest.approx([np.median(ranges)] * len(ranges))
-    assert rule.apply((3, 7 * ranges[0]), 7 * sigma) == (3, pytest.approx(7 * scales[0]))  # in any unit
+    in_another_unit = rule.apply((3, 7 * ranges[0]), constant_level(7 * sigma))
+    assert in_another_unit == (3, pytest.approx(7 * scales[0]))
 
 
 def test_by_noise_no_scan_is_scaled_much_further_from_its_range_than_the_training_scans() -> None:
-    rule = fit_normalisation([(0, 10), (0, 30)], [1, 2], "noise")
-    assert rule.apply((0, 10), 100)[1] == pytest.approx(10 * rule.most)
-    assert rule.apply((0, 10), 0)[1] == pytest.approx(10 * rule.least)
+    rule = rule_for([(0, 10), (0, 30)], [1, 2], "noise")
+    assert rule.apply((0, 10), constant_level(100))[1] == pytest.approx(10 * rule.most)
+    assert rule.apply((0, 10), constant_level(0))[1] == pytest.approx(10 * rule.least)
     assert 0.3 < rule.least < 1 < rule.most < 3
 
 
 def test_scans_without_noise_take_their_own_range() -> None:
-    assert fit_normalisation([(0, 10), (2, 30)], [0, 0], "noise").apply((2, 30), 0) == (2, 30)
+    assert rule_for([(0, 10), (2, 30)], [0, 0], "noise").apply((2, 30), constant_level(0)) == (2, 30)
+
+
+@given(st.lists(st.floats(0.91, 1.11), min_size=1, max_size=7), st.floats(0.05, 20), st.floats(-100, 100))
+def test_scans_as_noisy_as_one_another_share_a_unit_however_their_level_was_measured(
+    errors: list[float], counts: float, offset: float
+) -> None:
+    """Counting noise, and so stronger in brighter scans: the same where these are as bright."""
+    brightness = np.linspace(0.5, 10 * counts, 12)
+    of = lambda knots, error: NoiseLevel(tuple(knots + offset), tuple(error * np.sqrt(knots / counts)))  # noqa: E731
+    noises = [of(brightness[: 12 - n], error) for n, error in enumerate(errors)]
+    ranges = [(offset + n, noise.knots[-1]) for n, noise in enumerate(noises)]
+    rule = fit_normalisation(ranges, noises, "noise")
+    for own, noise in zip(ranges, noises, strict=True):
+        assert rule.apply(own, noise) == (rule.offset, rule.unit)
+    one_outlier = replace(noises[0], sigma=(*noises[0].sigma[:-1], 3 * noises[0].sigma[-1]))
+    assert rule.apply((0, 5), one_outlier) == (rule.offset, rule.unit)
+    louder = of(brightness, 2 * max(errors))
+    assert rule.apply((0, 5), louder)[0] == 0
+
+
+def test_scans_of_other_units_are_scaled_each_by_its_noise() -> None:
+    rule = rule_for([(0, 10), (100, 1000), (5, 1)], [1, 50, 0.02], "noise")
+    noises = [constant_level(sigma) for sigma in (1, 50, 0.02)]
+    scales = [rule.apply(own, noise)[1] for own, noise in zip([(0, 10), (100, 1000), (5, 1)], noises, strict=True)]
+    assert [noise.loudest / scale for noise, scale in zip(noises, scales, strict=True)] == pytest.approx([0.05] * 3)
+
+
+def test_a_rule_goes_through_json_and_what_makes_no_sense_is_refused() -> None:
+    rule = rule_for([(0, 10), (0, 30)], [1, 1], "noise")
+    stored = json.loads(json.dumps(asdict(rule)))
+    assert Normalisation.of_dict(stored) == rule
+    old = {name: stored[name] for name in ("mode", "offset", "scale", "least", "most")}
+    assert Normalisation.of_dict(old).apply((3, 10), constant_level(1)) == (3, rule.scale)
+    for wrong in (
+        {"mode": "none"},
+        {"unit": 0},
+        {"sigma": [1]},
+        {"knots": [2, 1], "sigma": [1, 1]},
+        {"offset": np.nan},
+    ):
+        with pytest.raises(ValueError, match="normalisation"):
+            Normalisation.of_dict(stored | wrong)
 
 
 def test_padding_far_below_the_image_does_not_squeeze_it() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from benchmarks.ablations.lab import TRAIN, Lab, Task, as_array, slices_of
 from benchmarks.noises import zero_filled
 from benchmarks.writing import markdown, panels
 from diffdenoise.config import StudentSettings
+from diffdenoise.diagnosis import Diagnosis, diagnose, with_shared_textures
 from diffdenoise.noise.estimate import NoiseLevel, estimate_noise
 from diffdenoise.noise.texture import WHITE, Texture, correlation, draw, power, smoothed
 from diffdenoise.run_folder import key_of
@@ -30,8 +31,10 @@ QUESTION = """Noise with a spectrum that images get on their way, made here as i
 noisy projections, with a Hann window (soft) and without (sharp); images resampled by linear interpolation. Found from
 the noisy images alone. *Off* is the mean distance of the spectrum found from the true one (both of mean 1), beside that
 of the Gaussian whose neighbours correlate alike, down and across: the best that could be done before. *Level*:
-estimated over true. Below, what it is worth: the student of study k at 500 steps, supervised, and by recorruption with
-noise of each texture; the level is the true one."""
+estimated over true. Then as a fit of several scans finds it, where each scan is a single slice: *off* of each slice on
+its own, mean over six, and of the texture that they share (`with_shared_textures` in `diagnosis.py`). Below, what it is
+worth: the student of study k at 500 steps, supervised, and by recorruption with noise of each texture; the level is the
+true one."""
 FINDING = """With the texture that is found a student is 0.04 dB (zero-filled) and 0.25 dB (back-projection) below the
 supervised one. With the Gaussian that was drawn before it is 4.8 and 3.0 dB below, though neighbours correlate alike;
 taken for white the noise stays. So it is the whole spectrum that counts. It is found on nearly all clean images at
@@ -44,7 +47,9 @@ BLOCK = 64  # pixels; of the true spectrum's periodograms
 SIGMAS = (6, 25)
 SLICES = 6  # of each set, at most
 STEPS = 500
+FEW = 3  # slices: fewer have little to tell together
 REVISION = 1  # of the estimator; raise it when that finds other textures
+REVISION_TOGETHER = 1  # and other ones together
 WAYS = ("noisy", "supervised", "taken for white", "Gaussian of the same neighbours", "as found")
 TRAINED = ("zero-filled", "back-projection, soft")
 
@@ -116,13 +121,20 @@ def run(lab: Lab) -> dict[str, Any]:
             of = (name, made, SIGMAS, SLICES, REVISION)
             cell = lab.cell(f"texture-{name}-{made}", lambda i=thin, m=made: _found(i, m), *of)
             found.append({"set": name, "noise": made} | cell)
+    together = []
+    for name, image in images().items():
+        thin = image[:: -(-len(image) // SLICES)]
+        for made in NOISES if len(thin) > FEW else ():
+            of = (name, made, SIGMAS, SLICES, REVISION_TOGETHER)
+            cell = lab.cell(f"together-{name}-{made}", lambda i=thin, m=made: _together(i, m), *of)
+            together.append({"set": name, "noise": made} | cell)
     students = []
     for made in TRAINED:
         for way in WAYS:
             of = (made, way, STEPS, REVISION)
             cell = lab.cell(f"textured-{made}-{way}", partial(_student, lab, made, way), *of)
             students.append({"noise": made, "way": way} | cell)
-    return {"found": found, "students": students}
+    return {"found": found, "together": together, "students": students}
 
 
 def _found(clean: np.ndarray, made: str) -> dict[str, Any]:
@@ -136,6 +148,23 @@ def _found(clean: np.ndarray, made: str) -> dict[str, Any]:
         rows[str(sigma)] = {"off": float(off), "level": 255 * level.typical / sigma, "said": str(level.texture)}
     gaussian = np.abs(power(_of_neighbours(true), BLOCK, BLOCK) - true).mean()
     return {"levels": rows, "gaussian": float(gaussian)}
+
+
+def _together(clean: np.ndarray, made: str) -> dict[str, Any]:
+    """For each level: how far off what single slices show is, and what they show together; means over the slices."""
+    noise = NOISES[made](clean.shape, Generator().manual_seed(1))
+    rows = {}
+    for sigma in SIGMAS:
+        alone = [diagnose(image[None]) for image in clean + np.float32(sigma / 255) * noise]
+        rows[str(sigma)] = [
+            _mean_off(found, made) for found in (alone, with_shared_textures(alone, ["alike"] * len(alone)))
+        ]
+    return {"levels": rows}
+
+
+def _mean_off(found: Sequence[Diagnosis], made: str) -> float:
+    spectra = [power(one.level.texture, BLOCK, BLOCK) for one in found]
+    return float(np.mean(np.abs(np.array(spectra) - _spectrum(made))))
 
 
 @lru_cache
@@ -198,8 +227,13 @@ def tables(result: dict[str, Any]) -> str:
     psnr = {(row["noise"], row["way"]): f"{row['psnr']:.2f}" for row in result["students"]}
     students = [[way, *(psnr[made, way] for made in TRAINED)] for way in WAYS]
     head = ["noise", "off, Gaussian", *names]
+    levels = " · ".join(f"{sigma}/255" for sigma in SIGMAS)
+    sets = list(dict.fromkeys(row["set"] for row in result["together"]))
+    ways = {(row["set"], row["noise"]): _both(row) for row in result["together"]}
+    together = [[made, *(ways[name, made] for name in sets)] for made in NOISES]
     return (
-        f"Off (level), at {' · '.join(f'{s}/255' for s in SIGMAS)}:\n\n{markdown(head, body)}\n\n"
+        f"Off (level), at {levels}:\n\n{markdown(head, body)}\n\n"
+        f"Off of single slices, each alone → together, at {levels}:\n\n{markdown(['noise', *sets], together)}\n\n"
         f"PSNR of the student, dB:\n\n{markdown(['student', *TRAINED], students)}"
     )
 
@@ -207,6 +241,11 @@ def tables(result: dict[str, Any]) -> str:
 def _shown(row: dict[str, Any]) -> str:
     levels = (row["levels"][str(sigma)] for sigma in SIGMAS)
     return " · ".join(f"{level['off']:.2f} ({level['level']:.2f})" for level in levels)
+
+
+def _both(row: dict[str, Any]) -> str:
+    levels = (row["levels"][str(sigma)] for sigma in SIGMAS)
+    return " · ".join(f"{alone:.2f} → {together:.2f}" for alone, together in levels)
 
 
 def plot(result: dict[str, Any], path: Path) -> None:

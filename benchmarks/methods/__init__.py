@@ -83,11 +83,6 @@ def classical(title: str, name: str, told: Literal["", "noise"] = "", core: bool
     return Method(title, f"classical:{name}", "classical", "nothing", told, core)
 
 
-# Textures of noise, and an empty background where it is Rician: on white noise of other kinds the levels that are found
-# were the same to the last digit before and after. Of noise that varies over the image a map is found in b0 and in no
-# other task but those that are made so.
-TEXTURED = ("correlated", "zero-filled", "rician", "measured")
-
 METHODS: dict[str, Method] = {
     "noisy": classical("noisy", "noisy"),
     "tv": classical("total variation", "total_variation"),
@@ -108,14 +103,16 @@ METHODS: dict[str, Method] = {
     "puca": Method("PUCA alone", "ours:puca", "self-supervised", core=False),
     "laine": Method("Laine with posterior", "ours:laine", "self-supervised", core=False),
     "paper-srds": Method("paper preset, SRDS (at this budget not the paper)", "ours:paper_srds", "ours", core=False),
-    "paper": Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours", core=False),
-    "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours"),
+    "paper": replace(
+        Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours", core=False), revision=2
+    ),
+    "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours", revision=2),
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False),
-    "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False),
+    "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False, revision=2),
     "alone": Method("diffdenoise, preset fast", "ours:alone", "ours", core=False),  # on a CPU that is the default
-    "ours": Method("diffdenoise", "ours:default", "ours", revision=4, again=(*TEXTURED, "measured")),
+    "ours": Method("diffdenoise", "ours:default", "ours", revision=7),
     "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False),
-    "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, again=TEXTURED),
+    "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, revision=3),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
     "supervised-start": Method(
         "supervised, from our start", "learned:supervised_started", "bound", told="clean", core=False

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from diffdenoise.config import BlindNetwork, Config, Loss
 from diffdenoise.noise.across import frames_help, neighbours_help
 from diffdenoise.noise.assumptions import check_noise
-from diffdenoise.noise.estimate import NoiseLevel, level_of
+from diffdenoise.noise.estimate import NoiseLevel, constant_level, level_of, with_texture
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
+from diffdenoise.noise.spatial import evened
+from diffdenoise.noise.texture import differences_of, shared_texture
 from diffdenoise.noise.trend import Kind, Trend, as_its_kind, counting_level, rician_level, trend_of
 from diffdenoise.series import noise_of_series
 
@@ -34,19 +36,21 @@ class Diagnosis:
     """Level and trend in the scan's own units; faults: assumptions that do not hold, one message each.
 
     repeated: the same object was imaged again, and the level measured on the differences, unless it was on_components:
-    on those components of a series that hold noise alone. loudest: as the scan alone shows it, before it was made that
-    of its kind: so it can be measured of any scan, also of one that comes without its repetitions. neighbours: whether
-    neighbouring slices help; series: whether the frames of a series do.
+    on those components of a series that hold noise alone. alone: as the scan alone shows it, before it was made that of
+    its kind: so it can be measured of any scan, also of one that comes without its repetitions. neighbours: whether
+    neighbouring slices help; series: whether the frames of a series do. correlated: what its texture was found from,
+    None for white noise.
     """
 
     level: NoiseLevel
     trend: Trend
     faults: tuple[str, ...]
-    loudest: float = 0.0
+    alone: NoiseLevel
     repeated: bool = False
     neighbours: bool = False
     series: bool = False
     on_components: bool = False
+    correlated: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,37 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
     of_series = noise_of_series(slices, frames) if series else None
     looked = of_series or look(first, again)
     level = level_of(looked)
-    alone = look(slices) if looked.pure else looked
-    loudest = level_of(alone).loudest if looked.pure else level.loudest
+    one = look(slices) if looked.pure else looked
+    alone = level_of(one) if looked.pure else level
     faults = tuple(finding.message for finding in check_noise(first, level, looked))
-    trend = trend_of(alone, level, looked if looked.pure else None)
+    trend = trend_of(one, level, looked if looked.pure else None)
     neighbours = neighbours_help(slices[: len(slices) // frames])
     of_its_kind = as_its_kind(level, trend)
-    return Diagnosis(of_its_kind, trend, faults, loudest, again is not None, neighbours, series, of_series is not None)
+    correlated = differences_of(evened(looked, level.variation)) if level.reach else None
+    on_components = of_series is not None
+    return Diagnosis(
+        of_its_kind, trend, faults, alone, again is not None, neighbours, series, on_components, correlated
+    )
+
+
+def with_shared_textures(found: Sequence[Diagnosis], kinds: Sequence[Hashable]) -> list[Diagnosis]:
+    """The same, where scans of a kind have correlated noise whose texture they may well share: with that of all.
+
+    kinds: alike for scans of one matrix from machines of one sort. Each level is made what it is with that texture.
+    """
+    shared = list(found)
+    groups: dict[Hashable, list[int]] = {}
+    for number, (one, kind) in enumerate(zip(found, kinds, strict=True)):
+        if one.correlated is not None:
+            groups.setdefault(kind, []).append(number)
+    for numbers in groups.values():
+        levels = [found[number].level for number in numbers]
+        measured = [found[number].correlated for number in numbers]
+        texture, alike = shared_texture(measured, [level.reach for level in levels])  # type: ignore[arg-type]
+        for number, level, follows in zip(numbers, levels, alike, strict=True):
+            if follows:
+                shared[number] = replace(found[number], level=with_texture(level, texture))
+    return shared
 
 
 def as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diagnosis:
@@ -96,14 +124,15 @@ def as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diag
 def with_sigma(found: Diagnosis, sigma: float) -> Diagnosis:
     """Where it is known how strong the noise is (in each channel, if Rician), but not how far correlated."""
     if found.trend.kind == "rician":
-        return replace(found, level=rician_level(sigma, found.level), loudest=sigma)
-    return replace(found, level=replace(found.level, knots=(0.0,), sigma=(sigma,), skewness=()), loudest=sigma)
+        return replace(found, level=rician_level(sigma, found.level), alone=constant_level(sigma))
+    level = replace(found.level, knots=(0.0,), sigma=(sigma,), skewness=())
+    return replace(found, level=level, alone=constant_level(sigma))
 
 
 def with_counts(found: Diagnosis, counts: float, brightest: float) -> Diagnosis:
     """Where it is known to be counting noise, so many `counts` to a unit, but not how far correlated."""
     level = replace(counting_level(counts, brightest), reach=found.level.reach, texture=found.level.texture)
-    return replace(found, level=level, loudest=level.loudest, trend=Trend("poisson", lam=counts))
+    return replace(found, level=level, alone=level, trend=Trend("poisson", lam=counts))
 
 
 def choose(found: Sequence[Diagnosis]) -> Choice:
@@ -138,6 +167,8 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
     if len(uneven) > len(found) / 2:
         low, high = (float(np.median(end)) for end in zip(*((one.low, one.high) for one in uneven), strict=True))
         noise += f" It varies over the image: {low:.2g} to {high:.2g} times as strong."
+    if sum(one.trend.counted for one in found) > len(found) / 2:
+        noise += " The values are whole counts, so that its level is known exactly."
     if any(one.on_components for one in found):
         noise += " It was measured on the components of a series that hold nothing else."
     elif any(one.repeated for one in found):

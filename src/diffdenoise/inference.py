@@ -151,12 +151,13 @@ def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     config, rule = model.config, model.normalisation
     own = measure_range(pixels)
     if config.sigma is not None:
-        return Domain.of(*rule.apply(own, config.sigma), constant_level(config.sigma), even=False)
+        level = constant_level(config.sigma)
+        return Domain.of(*rule.apply(own, level), level, even=False)
     if config.counts is not None:
         level = counting_level(config.counts, sum(own))
-        return Domain.of(*rule.apply(own, level.loudest), level, even=False)
+        return Domain.of(*rule.apply(own, level), level, even=False)
     if not _measures_noise(model):
-        return Domain.of(*rule.apply(own, 0.0), constant_level(0.0), config.stabilise)
+        return Domain.of(*rule.apply(own, constant_level(0.0)), constant_level(0.0), config.stabilise)
     looked = look(pixels)
     level = alone = level_of(looked)
     if config.stabilise or config.has_teacher:
@@ -164,7 +165,7 @@ def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
         repeated = repetitions(np.split(pixels, frames))
         pure = of_series or (look(*repeated) if repeated else looked)
         level = level_of(pure, (config.blind_spot.patch or 1) // 2)
-    return Domain.of(*rule.apply(own, alone.loudest), level, config.stabilise)
+    return Domain.of(*rule.apply(own, alone), level, config.stabilise)
 
 
 def _measures_noise(model: Model) -> bool:

@@ -83,12 +83,9 @@ def load_model(path: Path) -> Model:
 
 def _described(header: dict[str, Any]) -> Model:
     """What the header says, without networks. Raises whatever a header that is not ours may lead to."""
-    normalisation, chain = Normalisation(**header["normalisation"]), ChainTarget(**header["chain"])
-    if normalisation.mode not in ("noise", "scan", "fixed") or chain.kind not in ("image", "residual"):
-        raise ValueError(f"unknown kinds: {normalisation.mode}, {chain.kind}")
-    scales = [normalisation.scale, normalisation.least, normalisation.most, chain.scale]
-    if not all(map(math.isfinite, [normalisation.offset, *scales])) or min(scales) <= 0:
-        raise ValueError(f"offset {normalisation.offset} and scales {scales}")
+    normalisation, chain = Normalisation.of_dict(header["normalisation"]), ChainTarget(**header["chain"])
+    if chain.kind not in ("image", "residual") or not (math.isfinite(chain.scale) and chain.scale > 0):
+        raise ValueError(f"unknown kind {chain.kind}, or scale {chain.scale}")
     strength = float(header.get("strength", 1.0))
     if not 0 <= strength <= 1:
         raise ValueError(f"strength {strength}")

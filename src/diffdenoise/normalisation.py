@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
+
+from diffdenoise.noise.estimate import NoiseLevel
+
+Mode = Literal["noise", "scan", "fixed"]
 
 LOW, HIGH = 0.5, 99.5  # percentiles that become 0 and 1
 MOST_PIXELS = 2_000_000
 SLACK = 1.5  # a scan may be scaled by so much more or less than any training scan, before its noise is disbelieved
+ALIKE = 1.25  # times as strong, or as weak; of a single slice even the median over brightnesses is off by a tenth
+KNOTS = 24  # brightnesses at which the noise of the training scans is kept
 
 
 @dataclass(frozen=True)
@@ -20,20 +27,48 @@ class Normalisation:
     mode: "noise" brings each scan's noise to the same strength, so that a network need not find it out, by a scale of
     `scale` sigma, though not to less than `least` or more than `most` times the scan's own range. "scan" takes that
     range. "fixed" uses the numbers of the training scans for all, so that equal values stay equal (HU, 8-bit grey).
+
+    knots, sigma: the noise of the training scans at brightnesses, in their own unit, if they have one in common. A scan
+    that is as noisy as they at each brightness, as far as can be told, is of that unit, and takes their numbers, offset
+    and unit: what a single slice shows of its noise is off by more.
     """
 
-    mode: Literal["noise", "scan", "fixed"]
+    mode: Mode
     offset: float = 0.0
     scale: float = 1.0
     least: float = 1.0
     most: float = 1.0
+    unit: float = 1.0
+    knots: tuple[float, ...] = ()
+    sigma: tuple[float, ...] = ()
 
-    def apply(self, own: tuple[float, float], sigma: float) -> tuple[float, float]:
-        """(offset, scale > 0) for a scan, in its units; own: its range (see `measure_range`); sigma: of its noise."""
+    @classmethod
+    def of_dict(cls, stored: dict[str, Any]) -> Normalisation:
+        """What `dataclasses.asdict` made of one, also by way of JSON. Raises ValueError where it makes no sense."""
+        curve = {name: tuple(map(float, stored.get(name, ()))) for name in ("knots", "sigma")}
+        rule = cls(**{**stored, **curve})
+        scales = [rule.scale, rule.least, rule.most, rule.unit, *rule.sigma]
+        if rule.mode not in get_args(Mode) or not all(map(math.isfinite, [rule.offset, *scales, *rule.knots])):
+            raise ValueError(f"normalisation {rule.mode} with offset {rule.offset} and scales {scales}")
+        if min(scales) <= 0 or len(rule.knots) != len(rule.sigma) or list(rule.knots) != sorted(rule.knots):
+            raise ValueError(f"normalisation with scales {scales} at {rule.knots}")
+        return rule
+
+    def apply(self, own: tuple[float, float], noise: NoiseLevel) -> tuple[float, float]:
+        """(offset, scale > 0) for a scan, in its units; own: its range (see `measure_range`)."""
         if self.mode == "fixed":
             return self.offset, self.scale
+        if self.is_alike(noise):
+            return self.offset, self.unit
         offset, scale = own
-        return offset, scale if self.mode == "scan" else scale * self._share(sigma / scale)
+        return offset, scale if self.mode == "scan" else scale * self._share(noise.loudest / scale)
+
+    def is_alike(self, noise: NoiseLevel) -> bool:
+        """Whether noise is as strong as that of the training scans, in the unit that these have in common."""
+        if not self.knots:
+            return False
+        times = float(np.median(np.array(noise.sigma) / np.interp(noise.knots, self.knots, self.sigma)))
+        return 1 / ALIKE < times < ALIKE
 
     def _share(self, noise: float) -> float:
         return min(max(self.scale * noise, self.least), self.most)
@@ -53,9 +88,7 @@ def measure_range(pixels: np.ndarray) -> tuple[float, float]:
     return float(low), float(high - low) if high > low else 1.0
 
 
-def fit_normalisation(
-    ranges: Sequence[tuple[float, float]], sigmas: Sequence[float], mode: Literal["noise", "scan", "fixed"]
-) -> Normalisation:
+def fit_normalisation(ranges: Sequence[tuple[float, float]], noises: Sequence[NoiseLevel], mode: Mode) -> Normalisation:
     """The rule for scans with these ranges (see `measure_range`) and noise; both in each scan's own units.
 
     The median over them becomes [0, 1]: of the ranges, for "fixed"; of the ranges in units of the noise, for "noise".
@@ -63,12 +96,29 @@ def fit_normalisation(
     if mode == "fixed":
         offset, scale = np.median(ranges, axis=0)
         return Normalisation("fixed", float(offset), float(scale))
-    noisy = [(scale, sigma) for (_, scale), sigma in zip(ranges, sigmas, strict=True) if sigma > 0]
+    noisy = [(own, noise) for own, noise in zip(ranges, noises, strict=True) if noise.loudest > 0]
     if mode == "scan" or not noisy:
         return Normalisation("scan")
-    unit = float(np.median([scale / sigma for scale, sigma in noisy]))
-    shares = [unit * sigma / scale for scale, sigma in noisy]
-    return Normalisation("noise", scale=unit, least=min(shares) / SLACK, most=max(shares) * SLACK)
+    unit = float(np.median([scale / noise.loudest for (_, scale), noise in noisy]))
+    shares = [unit * noise.loudest / scale for (_, scale), noise in noisy]
+    alone = Normalisation("noise", scale=unit, least=min(shares) / SLACK, most=max(shares) * SLACK)
+    knots, sigma = _in_common([noise for _, noise in noisy])
+    rule = replace(alone, knots=knots, sigma=sigma)
+    alike = [alone.apply(own, noise) for own, noise in noisy if rule.is_alike(noise)]
+    if not alike:
+        return alone
+    offset, scale = np.median(alike, axis=0)
+    return replace(rule, offset=float(offset), unit=float(scale))
+
+
+def _in_common(noises: Sequence[NoiseLevel]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Brightnesses, and the median there of the noise of those scans that are as dark and as bright."""
+    ends = [(noise.knots[0], noise.knots[-1]) for noise in noises]
+    knots = np.linspace(min(low for low, _ in ends), max(high for _, high in ends), KNOTS)
+    curves = [np.interp(knots, noise.knots, noise.sigma, left=np.nan, right=np.nan) for noise in noises]
+    known = [bool((curve > 0).any()) for curve in np.transpose(curves)]
+    sigma = [np.median(curve[curve > 0]) for curve in np.transpose(curves)[known]]
+    return tuple(map(float, knots[known])), tuple(map(float, sigma))
 
 
 def normalise(pixels: np.ndarray, offset: float, scale: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from diffdenoise.config import Config
-from diffdenoise.diagnosis import Choice, Diagnosis, as_given, choose, diagnose, settle, told
+from diffdenoise.diagnosis import Choice, Diagnosis, as_given, choose, diagnose, settle, told, with_shared_textures
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
 from diffdenoise.noise.estimate import NoiseLevel
@@ -29,7 +29,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 6  # of what is kept in a run folder
+REVISION = 7  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
@@ -90,7 +90,7 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
         log.warning("%s", mixture)
     settled = settle(config, choice)
     store = SliceStore(to, index["frames"])
-    rule, of_each = Normalisation(**index["normalisation"]), (index["scales"], index["repeated"])
+    rule, of_each = Normalisation.of_dict(index["normalisation"]), (index["scales"], index["repeated"])
     helped = [found and bool(settled.student.series) for found in index["series"]]
     series = [
         components_of(array[:, 0], frames) if wanted else None
@@ -112,18 +112,19 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
         path.unlink()
     ranges, units, frames, modalities, skipped = _read(sources, folder, progress)
     paths = scans_of(folder)
-    measured = _diagnoses([np.load(path, mmap_mode="r")[:, 0] for path in paths], frames, progress)
+    scans = [np.load(path, mmap_mode="r")[:, 0] for path in paths]
+    kinds = [(*said, scan.shape[1:]) for said, scan in zip(zip(modalities, units, strict=True), scans, strict=True)]
+    measured = with_shared_textures(_diagnoses(scans, frames, progress), kinds)
     diagnoses = [as_given(config, found, own) for found, own in zip(measured, ranges, strict=True)]
     mode = config.normalisation
     if mode == "auto":
         mode = "fixed" if len(set(units)) == 1 and units[0] != "arbitrary" else "noise"
-    sigmas = [found.loudest for found in diagnoses]
-    rule = fit_normalisation(ranges, sigmas, mode)
+    rule = fit_normalisation(ranges, [found.alone for found in diagnoses], mode)
     choice = choose(diagnoses)
     stabilise = config.stabilise and not config.level_given
     levels, scales = [], []
-    for path, own, sigma, found in zip(paths, ranges, sigmas, diagnoses, strict=True):
-        offset, scale = rule.apply(own, sigma)
+    for path, own, found in zip(paths, ranges, diagnoses, strict=True):
+        offset, scale = rule.apply(own, found.alone)
         domain = Domain.of(offset, scale, found.level, stabilise)
         pixels = np.lib.format.open_memmap(path, mode="r+")
         for image in pixels:  # slice by slice: a scan may be larger than memory
@@ -138,7 +139,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "scales": scales,
             "repeated": [found.repeated for found in diagnoses],
             "series": [found.series for found in diagnoses],
-            "normalisation": vars(rule),
+            "normalisation": asdict(rule),
             "choice": vars(choice),
             "faults": [found.faults for found in diagnoses],
             "mixture": _mixture(units, modalities),

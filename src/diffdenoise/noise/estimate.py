@@ -97,6 +97,13 @@ def constant_level(sigma: float) -> NoiseLevel:
     return NoiseLevel((0.0,), (float(sigma),))
 
 
+def with_texture(level: NoiseLevel, texture: Texture) -> NoiseLevel:
+    """The level of the same differences, were they of noise with another texture."""
+    beyond = level.reach + 1
+    factor = level.texture.shown(beyond, beyond) / texture.shown(beyond, beyond)
+    return replace(level, texture=texture, sigma=tuple(sigma * factor for sigma in level.sigma))
+
+
 def estimate_noise(
     slices: np.ndarray, reach: int | None = None, bins: int = 12, again: np.ndarray | None = None
 ) -> NoiseLevel:

@@ -18,8 +18,9 @@ along one diagonal as along the other, as all of these do.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, reduce
 from itertools import product
 from typing import Any, Literal
 
@@ -49,6 +50,8 @@ DARK = 2.0  # sigma; below it Rician noise has another texture
 EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "ramp": 0.15}  # errors in the mean a less simple shape must gain
 GRAINS = (0.0, 0.02, 0.06)  # shares of white noise that are tried
 OF_GRAIN = 0.15  # errors in the mean that it must gain
+SHARED = 0.35  # errors in the mean by which a texture may fit an image less well than its own, to pass for it
+ANOTHER = 1.0  # the same; an image that it fits so badly, or worse, is of another kind
 
 Profile = tuple[Literal["smoothed", "band"], float]
 
@@ -127,19 +130,33 @@ def texture_of(looked: Looked, reach: int) -> Texture:
 
     reach: over so many pixels it is correlated (see `reach`), and hardly beyond.
     """
+    measured = differences_of(looked)
+    return WHITE if measured is None else _candidates()[0][int(_costs(measured, reach).argmin())]
+
+
+def shared_texture(measured: Sequence[np.ndarray], reaches: Sequence[int]) -> tuple[Texture, list[bool]]:
+    """The texture that fits several images best, and which of them it fits nearly as well as their own.
+
+    measured: `differences_of` each; reaches: of each. What images show by chance averages out; what anatomy adds does
+    not, and so what a less simple shape must gain falls with their root alone. Images of another kind count little.
+    """
+    reach, root = int(np.median(reaches)), len(measured) ** 0.5
+    worse = (_over_best(_costs(one, reach, 1 / root)).clip(max=ANOTHER) for one in measured)
+    together = int(reduce(np.add, worse).argmin())
+    own = (_over_best(_costs(one, of_one)) for one, of_one in zip(measured, reaches, strict=True))
+    return _candidates()[0][together], [bool(over[together] <= SHARED) for over in own]
+
+
+def _over_best(costs: np.ndarray) -> np.ndarray:
+    return costs - costs.min()
+
+
+def differences_of(looked: Looked) -> np.ndarray | None:
+    """V at spacings 1 to LONGEST, fewer in a small image, down and across, in units of the first (spacings, spacings).
+
+    None without any noise.
+    """
     last = min(LONGEST, min(looked.x.shape[1:]) // 4)
-    measured = _measured(looked, last)
-    if measured is None:
-        return WHITE
-    textures, shown, extra = _candidates()
-    cost = _misfit(measured, shown[:, :last, :last].reshape(len(shown), -1), last) + extra
-    beyond = min(reach, LONGEST - 1)
-    cost[shown[:, beyond, beyond] < (BEYOND if reach < LONGEST_REACH else BEYOND_ALL)] = np.inf
-    return textures[int(cost.argmin())]
-
-
-def _measured(looked: Looked, last: int) -> np.ndarray | None:
-    """V at spacings 1 to `last` down and across, (last^2,), in units of the first; None without any noise."""
     brightness, variances = variances_at_spacings(looked, last)
     if not len(variances) or variances[:, 0].max() == 0:
         return None
@@ -147,7 +164,16 @@ def _measured(looked: Looked, last: int) -> np.ndarray | None:
     floor = rician_sigma(looked.alone or looked)
     bright = loud & (brightness > DARK * floor) if floor else loud
     variances = variances[bright if bright.any() else loud]
-    return np.quantile(variances / variances[:, :1], OF_BINS, axis=0)
+    return np.quantile(variances / variances[:, :1], OF_BINS, axis=0).reshape(last, last)
+
+
+def _costs(measured: np.ndarray, reach: int, share: float = 1.0) -> np.ndarray:
+    """Of each candidate: its misfit and a share of what it must gain, in errors; infinite where it reaches further."""
+    _, shown, extra = _candidates()
+    last, beyond = len(measured), min(reach, LONGEST - 1)
+    costs = _misfit(measured.ravel(), shown[:, :last, :last].reshape(len(shown), -1), last) + share * extra
+    costs[shown[:, beyond, beyond] < (BEYOND if reach < LONGEST_REACH else BEYOND_ALL)] = np.inf
+    return costs
 
 
 def _misfit(measured: np.ndarray, shown: np.ndarray, last: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 
+from diffdenoise.noise.counts import counts_to_a_unit
 from diffdenoise.noise.differences import evenly_spaced_sigmas
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.looked import Looked, look
@@ -45,7 +46,7 @@ class Trend:
 
     sigma: the constant part (rician: of each channel); lam: counts per unit of brightness; looks: of multiplicative
     noise; offset: the brightness without signal; misfit: median relative deviation of the measured levels from the
-    curve, 0.1 or less in a good fit.
+    curve, 0.1 or less in a good fit. counted: lam is exact, for the values are whole counts (see `counts`).
     """
 
     kind: Kind
@@ -54,6 +55,7 @@ class Trend:
     looks: float = 0.0
     offset: float = 0.0
     misfit: float = 0.0
+    counted: bool = False
 
     def skewness(self, brightness: np.ndarray) -> np.ndarray:
         """Of the noise at these brightnesses, as its kind has it; 0 where the kind is symmetric or unknown."""
@@ -84,11 +86,14 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
     found = [flat for flat in found if flat.sigma > 0]
     if len(found) < FEWEST_BINS:
         return Trend("unknown", sigma=level.typical)
-    brightness, sigmas, counts = (np.array(part, dtype=np.float64) for part in zip(*found, strict=True))
+    brightness, sigmas, places = (np.array(part, dtype=np.float64) for part in zip(*found, strict=True))
     sigmas /= level.texture.shown(level.reach + 1, level.reach + 1)
-    errors = 0.03 + 1.2 / np.sqrt(counts)
+    errors = 0.03 + 1.2 / np.sqrt(places)
     offset = float(brightness.min()) if looked.x.min() < 0 else 0.0
     cost, best = _best(brightness, sigmas, errors, offset)
+    counts = counts_to_a_unit(looked.x, brightness, sigmas) if best.kind == "poisson" and not level.reach else 0.0
+    if counts:
+        return Trend("poisson", lam=counts, misfit=_misfit(sigmas, np.sqrt(brightness / counts)), counted=True)
     channel = rician_sigma(looked)
     if channel:
         curve = deviation_at(brightness, channel)
@@ -101,9 +106,11 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
 
 
 def as_its_kind(level: NoiseLevel, trend: Trend) -> NoiseLevel:
-    """The level with the skewness that its kind of noise has, and for Rician noise that fits well with its curve."""
+    """The level with the skewness of its kind; that kind's own curve for whole counts, and Rician noise that fits."""
     if trend.kind == "rician" and trend.misfit < GOOD_FIT:
         return rician_level(trend.sigma, level)
+    if trend.counted:
+        return replace(counting_level(trend.lam, level.knots[-1]), variation=level.variation)
     skewness = trend.skewness(np.array(level.knots))
     return replace(level, skewness=tuple(map(float, skewness))) if skewness.any() else level
 
