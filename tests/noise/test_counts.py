@@ -47,8 +47,9 @@ def test_the_level_of_whole_counts_is_exact_also_on_grain_and_anatomy(counts: fl
     trend = classify_noise(noisy, level)
     assert trend.counted
     assert trend.lam == pytest.approx(counts, rel=1e-5)
-    brightness = np.linspace(0.05, 1, 20)
-    assert as_its_kind(level, trend).variance(brightness) == pytest.approx(brightness / counts, rel=0.02)
+    exact, brightness = as_its_kind(level, trend), np.linspace(0, 4 * level.knots[-1], 20)
+    assert exact.variance(brightness) == pytest.approx(brightness / counts, rel=1e-5)
+    assert exact.typical == pytest.approx(level.typical, rel=0.2)
     smoothed = (noisy[:, 1:] + noisy[:, :-1]) / 2  # half counts, of half the noise
     assert not classify_noise(smoothed, estimate_noise(smoothed)).counted
 

@@ -110,7 +110,7 @@ def as_its_kind(level: NoiseLevel, trend: Trend) -> NoiseLevel:
     if trend.kind == "rician" and trend.misfit < GOOD_FIT:
         return rician_level(trend.sigma, level)
     if trend.counted:
-        return replace(counting_level(trend.lam, level.knots[-1]), variation=level.variation)
+        return counted_level(trend.lam, level)
     skewness = trend.skewness(np.array(level.knots))
     return replace(level, skewness=tuple(map(float, skewness))) if skewness.any() else level
 
@@ -124,7 +124,18 @@ def rician_level(sigma: float, level: NoiseLevel) -> NoiseLevel:
 
 def counting_level(counts: float, brightest: float) -> NoiseLevel:
     """That of counting noise, `counts` to a unit of brightness, up to four times the `brightest` of an image."""
-    brightness = max(brightest, 1 / counts) * np.linspace(0, 2, POINTS) ** 2
+    return _counting(counts, max(brightest, 1 / counts) * np.linspace(0, 2, POINTS) ** 2)
+
+
+def counted_level(counts: float, level: NoiseLevel) -> NoiseLevel:
+    """The same with the brightnesses of a measured level, each of which is as frequent, and up to four times those."""
+    finer = np.interp(np.linspace(0, 1, POINTS), np.linspace(0, 1, len(level.knots)), level.knots)
+    return replace(
+        _counting(counts, np.unique([0.0, *finer, *(finer[-1] * np.arange(2, 5))])), variation=level.variation
+    )
+
+
+def _counting(counts: float, brightness: np.ndarray) -> NoiseLevel:
     tables = brightness, np.sqrt(brightness / counts), Trend("poisson", lam=counts).skewness(brightness)
     knots, sigma, skewness = (tuple(map(float, table)) for table in tables)
     return NoiseLevel(knots, sigma, skewness=skewness)
