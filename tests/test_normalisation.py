@@ -63,7 +63,7 @@ def test_scans_without_noise_take_their_own_range() -> None:
     assert rule_for([(0, 10), (2, 30)], [0, 0], "noise").apply((2, 30), constant_level(0)) == (2, 30)
 
 
-@given(st.lists(st.floats(0.91, 1.11), min_size=1, max_size=7), st.floats(0.05, 20), st.floats(-100, 100))
+@given(st.lists(st.floats(0.95, 1.05), min_size=1, max_size=7), st.floats(0.05, 20), st.floats(-100, 100))
 def test_scans_as_noisy_as_one_another_share_a_unit_however_their_level_was_measured(
     errors: list[float], counts: float, offset: float
 ) -> None:
@@ -79,6 +79,14 @@ def test_scans_as_noisy_as_one_another_share_a_unit_however_their_level_was_meas
     assert rule.apply((0, 5), one_outlier) == (rule.offset, rule.unit)
     louder = of(brightness, 2 * max(errors))
     assert rule.apply((0, 5), louder)[0] == 0
+
+
+@pytest.mark.parametrize(("times", "alike"), [(1.0, True), (1.08, True), (1.2, False), (0.8, False)])
+def test_correlated_noise_is_believed_to_be_alike_where_white_noise_is_not(times: float, alike: bool) -> None:
+    """For it is not measured as well."""
+    rule = rule_for([(0, 10)], [1], "noise")
+    assert rule.is_alike(constant_level(times)) == alike
+    assert rule.is_alike(replace(constant_level(times), reach=2)) == (times > 0.8)
 
 
 def test_scans_of_other_units_are_scaled_each_by_its_noise() -> None:

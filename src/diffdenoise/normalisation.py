@@ -16,7 +16,9 @@ Mode = Literal["noise", "scan", "fixed"]
 LOW, HIGH = 0.5, 99.5  # percentiles that become 0 and 1
 MOST_PIXELS = 2_000_000
 SLACK = 1.5  # a scan may be scaled by so much more or less than any training scan, before its noise is disbelieved
-ALIKE = 1.25  # times as strong, or as weak; of a single slice even the median over brightnesses is off by a tenth
+# Times as strong, or as weak: so far off is the median over brightnesses of a single slice, if its noise is correlated
+# or white.
+ALIKE, ALIKE_WHITE = 1.25, 1.12
 KNOTS = 24  # brightnesses at which the noise of the training scans is kept
 
 
@@ -68,7 +70,8 @@ class Normalisation:
         if not self.knots:
             return False
         times = float(np.median(np.array(noise.sigma) / np.interp(noise.knots, self.knots, self.sigma)))
-        return 1 / ALIKE < times < ALIKE
+        most = ALIKE if noise.reach else ALIKE_WHITE
+        return 1 / most < times < most
 
     def _share(self, noise: float) -> float:
         return min(max(self.scale * noise, self.least), self.most)
