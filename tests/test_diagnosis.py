@@ -94,9 +94,10 @@ def test_neighbours_are_seen_where_they_help_in_most_scans_and_nothing_else_is_s
 
 def test_series_are_seen_where_one_scan_is_one_and_then_no_neighbours() -> None:
     still = found(constant_level(1), "gaussian", neighbours=True)
-    choice = choose([still, still, replace(still, series=True)])
+    choice = choose([still, still, replace(still, series=24)])
     settled = settle(make_config("fast"), choice).student
-    assert (settled.series, settled.neighbours) == (True, 0)
+    assert (settled.series, settled.together, settled.neighbours) == (True, 48, 0)
+    assert settle(make_config("fast", {"student": {"together": 9}}), choice).student.together == 9
     assert "student.series" in told(make_config("fast"), choice)[-1]
     assert settle(make_config("fast", {"student": {"series": False}}), choice).student.series is False
     assert settle(make_config("fast"), choose([still])).student.series is False
@@ -110,7 +111,7 @@ def test_the_noise_of_a_series_is_measured_on_the_components_that_hold_nothing_e
     series = gaussian(torch.from_numpy(weighted), 0.04, torch.Generator().manual_seed(0)).numpy()
     diagnosed = diagnose(series, np.split(series, 12), 12)
     assert diagnosed.on_components
-    assert diagnosed.series
+    assert diagnosed.series == 12
     assert diagnosed.level.typical == pytest.approx(0.04, rel=0.03)
     assert "on the components of a series" in choose([diagnosed]).noise
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,8 +83,8 @@ class KeepsWhatIsStrong(nn.Module):
         return x if x.square().mean() > 0.05 else torch.zeros_like(x)
 
 
-def series_model(student: nn.Module, series: bool) -> Model:
-    config = make_config("fast", {"student": {"series": series, "neighbours": 0}, "sigma": 0.1})
+def series_model(student: nn.Module, series: bool, **settings: Any) -> Model:
+    config = make_config("fast", {"student": {"series": series, "neighbours": 0, **settings}, "sigma": 0.1})
     return Model(config, Normalisation("fixed"), ChainTarget("image"), None, (Round(None, student),))
 
 
@@ -102,6 +103,20 @@ def test_of_a_series_the_components_are_denoised_and_the_frames_come_back() -> N
     np.testing.assert_allclose(untouched, noisy, atol=1e-5)
     told_no = denoise_slices(series_model(KeepsWhatIsStrong(), False), noisy, frames=9).pixels
     np.testing.assert_array_equal(told_no, noisy)
+
+
+def test_a_series_that_is_much_longer_than_those_of_the_fit_is_denoised_in_parts() -> None:
+    _, noisy = series_of(10)
+
+    def denoise(pixels: np.ndarray, frames: int, **settings: Any) -> np.ndarray:
+        return denoise_slices(series_model(KeepsWhatIsStrong(), True, **settings), pixels, frames=frames).pixels
+
+    halves = np.concatenate([denoise(half, 5) for half in np.split(noisy, 2)])
+    for together in (5, 7, 9):
+        np.testing.assert_allclose(denoise(noisy, 10, together=together), halves, atol=1e-5)
+    for together in (0, 10, 99):
+        np.testing.assert_array_equal(denoise(noisy, 10, together=together), denoise(noisy, 10))
+    assert np.abs(denoise(noisy, 10) - halves).max() > 0.01
 
 
 def test_frames_that_do_not_help_one_another_are_denoised_as_they_are() -> None:

@@ -103,9 +103,10 @@ class StudentSettings(StageSettings):
     is nothing to sample from. recorruption: its alpha. neighbours: so many slices on each side are seen, too, where
     there is no teacher; None: one, if the scans are volumes whose slices look alike and have noise of their own, and no
     series. series: where a scan is a series of frames that look alike and have noise of their own, its principal
-    components are denoised, if there is no teacher; None: if a scan of the fit is one. start: the weights before the
-    first step, random or those that ship with this package, of the preset fast's network, which learned from synthetic
-    images.
+    components are denoised, if there is no teacher; None: if a scan of the fit is one. together: of a series at most so
+    many frames, longer ones in parts; 0: all; None: twice as many as the longest that was fitted on, whose components
+    are as bright as what the student has met. start: the weights before the first step, random or those that ship with
+    this package, of the preset fast's network, which learned from synthetic images.
     """
 
     network: Literal["nafnet", "drunet"] = "nafnet"
@@ -118,6 +119,7 @@ class StudentSettings(StageSettings):
     recorruption: float = Field(default=0.2, gt=0)
     neighbours: int | None = Field(default=0, ge=0)
     series: bool | None = False
+    together: int | None = Field(default=None, ge=0)
     start: Literal["random", "synthetic"] = "random"
 
     @model_validator(mode="after")

@@ -77,7 +77,9 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
 def _neighbours(found: Diagnosis) -> str:
     if not found.neighbours:
         return "do not help"
-    return "help: alike, and each with noise of its own" + "; the frames help more, and are seen instead" * found.series
+    return "help: alike, and each with noise of its own" + "; the frames help more, and are seen instead" * bool(
+        found.series
+    )
 
 
 def _frames(found: Diagnosis) -> str:

@@ -38,8 +38,8 @@ class Diagnosis:
     repeated: the same object was imaged again, and the level measured on the differences, unless it was on_components:
     on those components of a series that hold noise alone. alone: as the scan alone shows it, before it was made that of
     its kind: so it can be measured of any scan, also of one that comes without its repetitions. neighbours: whether
-    neighbouring slices help; series: whether the frames of a series do. correlated: what its texture was found from,
-    None for white noise.
+    neighbouring slices help; series: so many frames of a series do, 0 if they do not. correlated: what its texture was
+    found from, None for white noise.
     """
 
     level: NoiseLevel
@@ -48,7 +48,7 @@ class Diagnosis:
     alone: NoiseLevel
     repeated: bool = False
     neighbours: bool = False
-    series: bool = False
+    series: int = 0
     on_components: bool = False
     correlated: np.ndarray | None = field(default=None, repr=False)
 
@@ -59,7 +59,7 @@ class Choice:
 
     noise: the noise in a sentence; why: a sentence for each setting, by its name; floor: whether the noise lifts the
     dark, as Rician noise does; neighbours: so many slices on each side are worth to be seen; series: so are the other
-    frames of a series.
+    frames of a series, of so many at most.
     """
 
     patch: int
@@ -68,7 +68,7 @@ class Choice:
     why: dict[str, str]
     floor: bool = False
     neighbours: int = 0
-    series: bool = False
+    series: int = 0
 
 
 def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int = 1) -> Diagnosis:
@@ -76,7 +76,7 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
 
     stacks: images of the same shape that may be repetitions, in order. frames: so many volumes are in the slices.
     """
-    series = frames_help(slices, frames)
+    series = frames if frames_help(slices, frames) else 0
     first, again = repetitions(stacks) or (slices, None)
     of_series = noise_of_series(slices, frames) if series else None
     looked = of_series or look(first, again)
@@ -139,7 +139,7 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
     """For scans with these diagnoses: what most of them have counts."""
     kind = Counter(one.trend.kind for one in found).most_common(1)[0][0]
     reach = int(np.median([one.level.reach for one in found]))
-    series = any(one.series for one in found)
+    series = max(one.series for one in found)
     neighbours = not series and sum(one.neighbours for one in found) > len(found) / 2
     patch = 2 * reach + 1
     loss: Loss = "l1" if kind == "gaussian" else "l2"
@@ -198,7 +198,7 @@ def settle(config: Config, choice: Choice) -> Config:
     network = FOR_LARGER_PATCHES.get(spot.network, spot.network) if patch > 1 else spot.network
     floor = ("remove" if choice.floor else "keep") if config.noise_floor == "auto" else config.noise_floor
     blind_spot = {**spot.model_dump(), "patch": patch, "loss": loss, "network": network}
-    seen = {"neighbours": choice.neighbours, "series": choice.series}
+    seen = {"neighbours": choice.neighbours, "series": bool(choice.series), "together": 2 * choice.series}
     left_open = {name for name in seen if getattr(config.student, name) is None}
     decided = {name: 0 if config.has_teacher else seen[name] for name in left_open}
     student = {**config.student.model_dump(), **decided}

@@ -21,7 +21,7 @@ from diffdenoise.noise.rician import inverse_of, rician_sigma
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
-from diffdenoise.series import Components, components_of, noise_of_series
+from diffdenoise.series import Components, components_of_parts, noise_of_series
 from diffdenoise.symmetry import over_symmetries
 from diffdenoise.tiling import tiled
 from diffdenoise.training.student import offsets
@@ -124,7 +124,7 @@ def series_of_scan(model: Model, domain: Domain, pixels: np.ndarray, frames: int
     They are where the model was fitted so, and the frames of the scan help one another, too.
     """
     helped = model.config.student.series and frames_help(pixels, frames)
-    return components_of(pixels, frames, domain.into) if helped else None
+    return components_of_parts(pixels, frames, model.config.student.together, domain.into) if helped else None
 
 
 def seen_by_student(

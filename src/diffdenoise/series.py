@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import block_diag
 from scipy.ndimage import gaussian_filter
 
 from diffdenoise.noise.looked import MOST_PIXELS as LOOKED_AT
@@ -36,7 +37,10 @@ SIGNAL = 1.01  # times the largest eigenvalue of noise; from there on a componen
 
 @dataclass(frozen=True)
 class Components:
-    """rows: (frames, frames), orthonormal, float32, by falling eigenvalue; signal: so many of the first hold some."""
+    """rows: (frames, frames), orthonormal, float32, by falling eigenvalue (of each part, if it was made in parts).
+
+    signal: so many hold some, the first ones.
+    """
 
     rows: np.ndarray
     signal: int
@@ -84,6 +88,20 @@ def components_of(
     rows = vectors.T[::-1] * np.where(vectors.sum(0)[::-1] < 0, -1.0, 1.0)[:, None]  # the anatomy as bright as it is
     loudest = SIGNAL * _of_noise(values) * _edge(count, len(looked_at) * images[0].size)
     return Components(rows.astype(np.float32), max(1, int((values > loudest).sum())))
+
+
+def components_of_parts(
+    images: np.ndarray, count: int, most: int | None, into: Callable[[np.ndarray], np.ndarray] = lambda frames: frames
+) -> Components:
+    """The components of equal parts of a series, each of at most so many frames in a row; all at once if most is 0.
+
+    The first component of T frames is sqrt(T) times as bright as a frame: of many more than a network has learned from,
+    it is brighter than all that it knows. images, count, into: as for `components_of`.
+    """
+    places, parts = len(images) // count, np.array_split(np.arange(count), -(-count // (most or count)))
+    volumes = [images[part[0] * places : (part[-1] + 1) * places] for part in parts]
+    found = [components_of(part, len(part) // places, into) for part in volumes]
+    return Components(block_diag(*(one.rows for one in found)), sum(one.signal for one in found))
 
 
 def noise_of_series(images: np.ndarray, count: int) -> Looked | None:
