@@ -51,6 +51,7 @@ EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "ramp": 0.15}  # errors i
 GRAINS = (0.0, 0.02, 0.06)  # shares of white noise that are tried
 OF_GRAIN = 0.15  # errors in the mean that it must gain
 SHARED = 0.35  # errors in the mean by which a texture may fit an image less well than its own, to pass for it
+MOST_ASKED = 64  # images, of many; more tell nothing new
 ANOTHER = 1.0  # the same; an image that it fits so badly, or worse, is of another kind
 
 Profile = tuple[Literal["smoothed", "band"], float]
@@ -140,8 +141,9 @@ def shared_texture(measured: Sequence[np.ndarray], reaches: Sequence[int]) -> tu
     measured: `differences_of` each; reaches: of each. What images show by chance averages out; what anatomy adds does
     not, and so what a less simple shape must gain falls with their root alone. Images of another kind count little.
     """
-    reach, root = int(np.median(reaches)), len(measured) ** 0.5
-    worse = (_over_best(_costs(one, reach, 1 / root)).clip(max=ANOTHER) for one in measured)
+    asked = measured[:: -(-len(measured) // MOST_ASKED)]
+    reach, share = int(np.median(reaches)), len(asked) ** -0.5
+    worse = (_over_best(_costs(one, reach, share)).clip(max=ANOTHER) for one in asked)
     together = int(reduce(np.add, worse).argmin())
     own = (_over_best(_costs(one, of_one)) for one, of_one in zip(measured, reaches, strict=True))
     return _candidates()[0][together], [bool(over[together] <= SHARED) for over in own]
