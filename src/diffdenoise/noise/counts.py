@@ -15,7 +15,7 @@ import numpy as np
 MOST_COUNTS = 2**20  # to a pixel; of more, single precision does not tell whether they are whole
 FEWEST_VALUES = 8  # different ones; of fewer, anything may be whole
 ROUNDING = 0.01  # of a step
-LEAST, MOST = 0.8, 1.5  # of what is measured over s b, the median; grain of radiographs makes 1.0 to 1.46 of 200 counts
+LEAST, MOST = 0.9, 1.5  # of what is measured over s b, the median; grain of radiographs makes 1.0 to 1.46 of 200 counts
 
 
 def step_of(values: np.ndarray) -> float:
