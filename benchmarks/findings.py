@@ -79,11 +79,12 @@ def _start(table: Table) -> str:
 
 
 def _grain(table: Table) -> str:
-    told = _ahead(table, POISSON, "supervised-start", "ours-told")
+    gap, told = (_ahead(table, POISSON, "supervised-start", name) for name in ("ours", "ours-told"))
     return (
         "Radiographs have a grain of their own: it is in the reference, counts as noise where noise is measured, and "
-        "is taken out. Where the noise is told (`--counts`) the grain stays, and the gap is "
-        f"{told:.2f} dB on counting noise."
+        "is taken out. Not so where the values are whole counts, whose noise is known exactly (docs/method.md, section "
+        f"9), as with this counting noise: there the gap is {gap:.2f} dB, and {told:.2f} dB where the noise is told "
+        "(`--counts`)."
     )
 
 
