@@ -9,9 +9,10 @@ polynomials, the noise is m times as strong as its brightness says,
 0 on the mean over what is measured.
 It is fitted to what the flattest places of each of four brightnesses show in 8 x 8 cells, together with a factor for
 each brightness; all slices of a scan as one. Anatomy that passes for noise can only add, so what is far above the map
-counts less than what is below. The degree, 0 (no map), 2, 4 or 6, is chosen by Schwarz' criterion, with the scatter around
-the map for the error. From an image alone a map is believed only where the noise reaches a pixel far or less and the
-scatter is small: where differences over more pixels are needed, or no place is flat (echo-planar heads), anatomy shows.
+counts less than what is below. The degree, 0 (no map), 2, 4 or 6, is chosen by Schwarz' criterion, with the scatter
+around the map for the error. From an image alone a map is believed only where the noise reaches a pixel far or less and
+the scatter is small: where differences over more pixels are needed, or no place is flat (echo-planar heads), anatomy
+shows.
 """
 
 from __future__ import annotations
