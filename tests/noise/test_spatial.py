@@ -58,21 +58,6 @@ def test_a_map_is_found_on_anatomy_that_is_dark_where_noise_is_weak(seed: int) -
     assert np.square(off(before, HUMP, clean)[head]).mean() ** 0.5 > 0.15
 
 
-class Hill(Variation):
-    """No polynomial: three times as strong in the middle as in the corners."""
-
-    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        return (0.6 + 1.2 * np.exp(-(rows[..., :, None] ** 2 + columns[..., None, :] ** 2) / 0.4)).astype(np.float32)
-
-
-def test_the_middle_of_a_hill_is_as_high_as_it_is() -> None:
-    clean = np.concatenate([mni_slices(45, 6, 5), mni_slices(75, 6, 5)])
-    found = off(estimate_noise(noisy(Hill(), clean)), Hill(), clean)
-    rows, columns = (slice(side * 3 // 7, side * 4 // 7) for side in clean.shape[1:])
-    assert abs(found[:, rows, columns].mean()) < 0.05
-    assert np.square(found[clean > 0.1]).mean() ** 0.5 < 0.06
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_no_map_is_found_where_noise_is_alike(seed: int) -> None:
     clean = mni_slices(60, 6, 10)

@@ -9,10 +9,9 @@ polynomials, the noise is m times as strong as its brightness says,
 0 on the mean over what is measured.
 It is fitted to what the flattest places of each of four brightnesses show in 8 x 8 cells, together with a factor for
 each brightness; all slices of a scan as one. Anatomy that passes for noise can only add, so what is far above the map
-counts less than what is below. The degree, 0 (no map), 2, 4 or 6, is chosen by Schwarz' criterion, with the scatter
-around the map for the error. From an image alone a map is believed only where the noise reaches a pixel far or less and
-the scatter is small: where differences over more pixels are needed, or no place is flat (echo-planar heads), anatomy
-shows.
+counts less than what is below. The degree, 0 (no map), 2 or 4, is chosen by Schwarz' criterion, with the scatter around
+the map for the error. From an image alone a map is believed only where the noise reaches a pixel far or less and the
+scatter is small: where differences over more pixels are needed, or no place is flat (echo-planar heads), anatomy shows.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from numpy.polynomial.legendre import legvander
 from diffdenoise.noise.differences import MEDIAN_OF_NORMAL, deviation_of, places_of
 from diffdenoise.noise.looked import CELLS, Looked, centres
 
-DEGREES = (0, 2, 4, 6)
+DEGREES = (0, 2, 4)
 SHARE, FEWEST = 0.3, 50  # of a group's places, the flattest; fewer places say nothing
 BINS, WIDE = 4, 8  # of brightness; of the image, down and across
-FEWEST_GROUPS, GROUPS_PER_TERM = 24, 1.5
+FEWEST_GROUPS = 24
 FAINT = 0.25  # of the loudest: where the brightness lets expect less, there is no noise
 SYSTEMATIC = 0.03  # relative error of a group, beside that of chance
 ABOVE, BELOW = 1.5, 4.0  # errors; a group further above (below) the map counts in proportion, not by the square
@@ -113,11 +112,10 @@ def variation_of(looked: Looked, spacing: int, expected: Callable[[np.ndarray], 
     groups = _measured(looked, spacing, expected)
     if len(groups.log) < FEWEST_GROUPS:
         return EVEN
-    degrees = [degree for degree in DEGREES if GROUPS_PER_TERM * len(_orders(degree)[0]) <= len(groups.log)]
-    fits = [_fit(groups, degree) for degree in degrees]
+    fits = [_fit(groups, degree) for degree in DEGREES]
     error = groups.errors * max(1.0, _scatter((groups.log - fits[-1].shown) / groups.errors))
     price = [_cost((groups.log - fit.shown) / error) + len(fit.a) * np.log(len(error)) for fit in fits]
-    degree, fit = degrees[int(np.argmin(price))], fits[int(np.argmin(price))]
+    degree, fit = DEGREES[int(np.argmin(price))], fits[int(np.argmin(price))]
     if degree == 0 or fit.log_m.std() < LEAST or not (looked.pure or _is_clear(groups, fits[0], fit)):
         return EVEN
     table = np.zeros((degree + 1, degree + 1))
