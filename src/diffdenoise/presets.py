@@ -106,6 +106,7 @@ PAPER = Config(
         learns_from="teacher",  # [P]
         neighbours=0,  # [P] single slices
         series=False,  # [P] as above
+        together=0,  # [P] as above
         loss="l1",  # [P]
         network="nafnet",  # [P]
         width=32,  # [O] at the size of its own paper
