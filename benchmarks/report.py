@@ -57,8 +57,8 @@ largest mean error in eight bins of brightness, in units of 1/255. Intervals are
 95 %, bootstrapped over patients (or, where one subject is all there is, over slices or repetitions).
 
 **Two days.** The default (*diffdenoise*) was measured anew on 2026-11-26, the peers and bounds before, when the machine
-did more in the same time: on the later day the supervised network from our start, run again on colin27 gaussian-25, fell
-short of its row of the table by more than the default did of its former one. So the tables make the default look a
+did more in the same time: on the later day the supervised network from our start, run again on colin27 gaussian-25,
+fell short of its row of the table by more than the default did of its former one. So the tables make the default look a
 little worse beside them than it is (docs/method.md, section 12, in which unit it sees a scan).
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
