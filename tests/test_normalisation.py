@@ -63,7 +63,7 @@ def test_scans_without_noise_take_their_own_range() -> None:
     assert rule_for([(0, 10), (2, 30)], [0, 0], "noise").apply((2, 30), constant_level(0)) == (2, 30)
 
 
-@given(st.lists(st.floats(0.95, 1.05), min_size=1, max_size=7), st.floats(0.05, 20), st.floats(-100, 100))
+@given(st.lists(st.floats(0.95, 1.05), min_size=1, max_size=7), st.floats(0.2, 20), st.floats(-100, 100))
 def test_scans_as_noisy_as_one_another_share_a_unit_however_their_level_was_measured(
     errors: list[float], counts: float, offset: float
 ) -> None:

@@ -45,9 +45,9 @@ before as now. The level follows: within 6 % at 25/255 where the texture is foun
 anatomy.
 
 Six single slices show more together than each alone: at 25/255 the spectrum is 0.112 off on the mean instead of 0.137,
-nearer in 24 of 30 cases and further in 4 (soft back-projection on Colin27, which all six then take for smoothing); at
-6/255, where anatomy is what misleads, and that does not average out, 0.157 instead of 0.164, nearer in 17, further in
-10."""
+nearer in 24 of 30 cases and further in 4, most so with soft back-projection on Colin27, which all six then take for
+smoothing; at 6/255, where anatomy is what misleads, and that does not average out, 0.157 instead of 0.164, nearer in
+17, further in 10."""
 BLOCK = 64  # pixels; of the true spectrum's periodograms
 SIGMAS = (6, 25)
 SLICES = 6  # of each set, at most

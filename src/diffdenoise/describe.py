@@ -77,9 +77,8 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
 def _neighbours(found: Diagnosis) -> str:
     if not found.neighbours:
         return "do not help"
-    return "help: alike, and each with noise of its own" + "; the frames help more, and are seen instead" * bool(
-        found.series
-    )
+    instead = "; the frames help more, and are seen instead" if found.series else ""
+    return f"help: alike, and each with noise of its own{instead}"
 
 
 def _frames(found: Diagnosis) -> str:
