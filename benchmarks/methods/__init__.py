@@ -94,11 +94,11 @@ METHODS: dict[str, Method] = {
     "bm3d-true": classical("BM3D, noise told", "bm3d_told", "noise"),
     "n2v": Method("Noise2Void, own schedule", "noise2void:noise2void", "self-supervised"),
     "n2v-falling": Method("Noise2Void, falling rate", "noise2void:falling", "self-supervised"),
-    "ne2ne": Method("Neighbor2Neighbor", "learned:neighbor2neighbor", "self-supervised"),
-    "r2r": Method("R2R / GR2R", "learned:r2r", "self-supervised"),
-    "sure": Method("SURE", "learned:sure", "self-supervised"),
-    "unsure": Method("UNSURE", "learned:unsure", "self-supervised", core=False),
-    "n2self": Method("Noise2Self", "learned:noise2self", "self-supervised", core=False),
+    "ne2ne": Method("Neighbor2Neighbor", "learned:neighbor2neighbor", "self-supervised", revision=2),
+    "r2r": Method("R2R / GR2R", "learned:r2r", "self-supervised", revision=2),
+    "sure": Method("SURE", "learned:sure", "self-supervised", revision=2),
+    "unsure": Method("UNSURE", "learned:unsure", "self-supervised", core=False, revision=2),
+    "n2self": Method("Noise2Self", "learned:noise2self", "self-supervised", core=False, revision=2),
     "zsn2n": Method("ZS-N2N", "zero_shot:zs_n2n", "self-supervised", "each image", core=False),
     "puca": Method("PUCA alone", "ours:puca", "self-supervised", core=False),
     "laine": Method("Laine with posterior", "ours:laine", "self-supervised", core=False),
@@ -108,14 +108,19 @@ METHODS: dict[str, Method] = {
     ),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours", revision=2),
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False),
-    "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False, revision=2),
-    "alone": Method("diffdenoise, preset fast", "ours:alone", "ours", core=False),  # on a CPU that is the default
-    "ours": Method("diffdenoise", "ours:default", "ours", revision=7),
-    "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False),
-    "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, revision=3),
-    "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean"),
+    "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False, revision=3),
+    "alone": Method(
+        "diffdenoise, preset fast", "ours:alone", "ours", core=False, revision=2
+    ),  # on a CPU that is the default
+    "once": Method("diffdenoise, one pass", "ours:once", "ours", core=False),
+    "ours": Method("diffdenoise", "ours:default", "ours", revision=8),
+    "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False, revision=2),
+    "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, revision=4),
+    "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean", revision=2),
     "supervised-start": Method(
-        "supervised, from our start", "learned:supervised_started", "bound", told="clean", core=False
+        "supervised, from our start", "learned:supervised_started", "bound", told="clean", core=False, revision=2
     ),
-    "supervised-long": Method("supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False),
+    "supervised-long": Method(
+        "supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False, revision=2
+    ),
 }

@@ -26,13 +26,18 @@ from diffdenoise.training.stage import train
 
 def default(given: Given) -> Denoise:
     """What `diffdenoise fit --budget` and `diffdenoise denoise` do; where single slices come, without neighbours."""
+    return _preset(given, None, "auto", {"student": {"neighbours": 0}} if given.single else {})
+
+
+def once(given: Given) -> Denoise:
+    """The same with `--sampler student`: one pass over each slice."""
     return _preset(given, None, "student", {"student": {"neighbours": 0}} if given.single else {})
 
 
 def series(given: Given) -> Denoise:
     """The default where the scans come as the frames of one scan."""
     require_series(given.train)
-    denoise = _preset(replace(given, train=[np.stack(given.train)]), None, "student")
+    denoise = _preset(replace(given, train=[np.stack(given.train)]), None, "auto")
     return lambda scans: list(denoise([np.stack(scans)])[0])
 
 
@@ -42,23 +47,23 @@ def told(given: Given) -> Denoise:
     if noise is None or noise.kind == "gamma":
         raise NotApplicableError(f"the strength of {noise.kind if noise else 'unknown'} noise cannot be told")
     alone = {"student": {"neighbours": 0}} if given.single else {}
-    return _preset(given, None, "student", {**alone, "counts" if noise.kind == "poisson" else "sigma": noise.strength})
+    return _preset(given, None, "auto", {**alone, "counts" if noise.kind == "poisson" else "sigma": noise.strength})
 
 
 def scratch(given: Given) -> Denoise:
     """The same from random weights, with the learning rate that those need."""
     random = {"start": "random", "learning_rate": FROM_RANDOM}
-    return _preset(given, None, "student", {"student": random | ({"neighbours": 0} if given.single else {})})
+    return _preset(given, None, "auto", {"student": random | ({"neighbours": 0} if given.single else {})})
 
 
 def ensemble(given: Given) -> Denoise:
-    """The same with `--sampler ensemble`."""
+    """The same with `--sampler ensemble`: eight passes, however long they take."""
     return _preset(given, None, "ensemble", {"student": {"neighbours": 0}} if given.single else {})
 
 
 def alone(given: Given) -> Denoise:
     """The preset `fast`, which is the default on a CPU, on any device."""
-    return _preset(given, "fast", "student", {"student": {"neighbours": 0}} if given.single else {})
+    return _preset(given, "fast", "auto", {"student": {"neighbours": 0}} if given.single else {})
 
 
 def three_stages(given: Given) -> Denoise:

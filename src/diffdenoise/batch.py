@@ -13,7 +13,7 @@ from diffdenoise import __version__
 from diffdenoise.config import require_teacher
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError, is_memory_error, reason_of
-from diffdenoise.inference import Sampler, weakened
+from diffdenoise.inference import Sampler, chosen, weakened
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans import sidecar
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, result_path, write_scan
@@ -33,7 +33,7 @@ class Wanted:
     strength: in (0, 1], how much of the removed noise is removed indeed; ConfigError for any other.
     """
 
-    sampler: Sampler = "student"
+    sampler: Sampler = "auto"
     seed: int = 0
     spread: bool = False
     removed: bool = False
@@ -198,7 +198,7 @@ def _of_map(wanted: Wanted, quantity: str) -> dict[str, Any]:
 def _settings(denoiser: Denoiser, wanted: Wanted) -> dict[str, Any]:
     """Everything besides the model that decides the pixels."""
     config = denoiser.model.config
-    settings: dict[str, Any] = {"sampler": wanted.sampler, "preset": config.preset}
+    settings: dict[str, Any] = {"sampler": chosen(denoiser.model, wanted.sampler), "preset": config.preset}
     if config.noise_floor == "remove":
         settings["noise_floor"] = "removed"
     if wanted.strength != 1:  # full strength goes unsaid: earlier results stay up to date, and keep their UIDs

@@ -50,10 +50,11 @@ ConfigFile = Annotated[
     Path | None, Parameter(name="--config", help="TOML file with settings that replace the preset's.")
 ]
 SamplerChoice = Annotated[
-    Literal["student", "ensemble", "srds"],
+    Literal["auto", "student", "ensemble", "srds"],
     Parameter(
         help="student: one fast pass. ensemble: the mean of its passes over the eight ways to turn and mirror a slice; "
-        "eight times slower, and a little better. srds: sample symmetric pairs and fuse; slow."
+        "slower, and a little better. auto: ensemble where the fit found that it takes little time beside the "
+        "training, else student. srds: sample symmetric pairs and fuse; slow."
     ),
 ]
 Spread = Annotated[bool, Parameter(negative=(), help="Also write the spread of the sampled pairs; not the error.")]
@@ -74,7 +75,7 @@ def run(
     budget: Budget = None,
     sigma: Sigma = None,
     counts: Counts = None,
-    sampler: SamplerChoice = "student",
+    sampler: SamplerChoice = "auto",
     uncertainty: Uncertainty = False,
     spread: Spread = False,
     removed: Removed = False,
@@ -127,7 +128,7 @@ def denoise(
     *,
     model: Annotated[Path, Parameter(help="Model file, run folder, or output folder of `diffdenoise run`.")],
     output: Out,
-    sampler: SamplerChoice = "student",
+    sampler: SamplerChoice = "auto",
     uncertainty: Uncertainty = False,
     spread: Spread = False,
     removed: Removed = False,

@@ -105,8 +105,10 @@ class StudentSettings(StageSettings):
     series. series: where a scan is a series of frames that look alike and have noise of their own, its principal
     components are denoised, if there is no teacher; None: if a scan of the fit is one. together: of a series at most so
     many frames, longer ones in parts; 0: all; None: twice as many as the longest that was fitted on, whose components
-    are as bright as what the student has met. start: the weights before the first step, random or those that ship with
-    this package, of the preset fast's network, which learned from synthetic images.
+    are as bright as what the student has met. ensemble: a result is the mean of the student's passes over the eight
+    symmetries of a slice; None: where that takes little time beside the training. start: the weights before the first
+    step, random or those that ship with this package, of the preset fast's network, which learned from synthetic
+    images.
     """
 
     network: Literal["nafnet", "drunet"] = "nafnet"
@@ -120,6 +122,7 @@ class StudentSettings(StageSettings):
     neighbours: int | None = Field(default=0, ge=0)
     series: bool | None = False
     together: int | None = Field(default=None, ge=0)
+    ensemble: bool | None = False
     start: Literal["random", "synthetic"] = "random"
 
     @model_validator(mode="after")

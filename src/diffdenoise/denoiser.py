@@ -81,13 +81,13 @@ class Denoiser:
         return cls(done.model, device, done.skipped)
 
     def denoise(
-        self, image: np.ndarray | Scan, *, sampler: Sampler = "student", seed: int = 0, strength: float = 1.0
+        self, image: np.ndarray | Scan, *, sampler: Sampler = "auto", seed: int = 0, strength: float = 1.0
     ) -> Any:
         """The denoised image: array in, array out, Scan in, Scan out; same shape, units and (for arrays) dtype.
 
         Integer arrays are rounded and saturated. sampler "student" is one forward pass; "ensemble" the mean of eight,
-        of the slice turned and mirrored; "srds" samples and fuses. strength: the share of the removed noise, in (0, 1],
-        that is removed indeed.
+        of the slice turned and mirrored; "auto" the one of them that the fit decided for; "srds" samples and fuses.
+        strength: the share of the removed noise, in (0, 1], that is removed indeed.
         """
         if isinstance(image, Scan):
             whole = self.denoise_slices(image.pixels, sampler, seed, frames=image.frames)
@@ -100,7 +100,7 @@ class Denoiser:
     def denoise_slices(
         self,
         pixels: np.ndarray,
-        sampler: Sampler = "student",
+        sampler: Sampler = "auto",
         seed: int = 0,
         progress: Progress = lambda what, done, total: None,
         frames: int = 1,

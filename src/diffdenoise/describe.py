@@ -113,6 +113,7 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         ),
         "sees": "each slice, and those above and below it" if config["student"]["neighbours"] else "each slice alone",
         **({"of a series": "its principal components"} if config["student"]["series"] else {}),
+        "passes": "eight, over the turns of a slice; their mean" if config["student"]["ensemble"] else "one",
         "makes": f"{header.get('strength', 1.0):.0%} of the student's correction",
         "floor of the noise": {"remove": "taken off"}.get(config["noise_floor"], "left as it is"),
         **(of_teacher if taught else {}),

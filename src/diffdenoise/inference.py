@@ -26,7 +26,7 @@ from diffdenoise.symmetry import over_symmetries
 from diffdenoise.tiling import tiled
 from diffdenoise.training.student import offsets
 
-Sampler = Literal["student", "ensemble", "srds"]
+Sampler = Literal["auto", "student", "ensemble", "srds"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Denoised:
 def denoise_slices(
     model: Model,
     pixels: np.ndarray,
-    sampler: Sampler = "student",
+    sampler: Sampler = "auto",
     seed: int = 0,
     device: str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -54,8 +54,9 @@ def denoise_slices(
 ) -> Denoised:
     """Denoise one scan, float (slices, rows, columns) in its own units.
 
-    sampler: "student" is one pass; "ensemble" the mean of its passes over the eight symmetries of each slice; "srds"
-    samples and fuses, and alone gives a spread. frames: so many volumes of the same places, one after the other.
+    sampler: "student" is one pass; "ensemble" the mean of its passes over the eight symmetries of each slice; "auto"
+    the one of these two that the model says; "srds" samples and fuses, and alone gives a spread. frames: so many
+    volumes of the same places, one after the other.
 
     Of the student's correction as much is made as the model's strength says. A student that sees neighbouring slices is
     given them where there are some, and the slice itself where not; one that sees series is given their components
@@ -67,7 +68,8 @@ def denoise_slices(
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None, untouched=True)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
-    student = partial(over_symmetries, model.student) if sampler == "ensemble" else model.student
+    one_pass = chosen(model, sampler) != "ensemble"
+    student = model.student if one_pass else partial(over_symmetries, model.student)
     series = series_of_scan(model, domain, pixels, frames)
     places = len(pixels) // frames
     for place in range(places):
@@ -95,6 +97,13 @@ def denoise_slices(
     for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
         signal[index] = np.maximum(inverse(result[index]), image.min())
     return weakened(Denoised(signal, spread, magnitude=result), pixels, model.strength)
+
+
+def chosen(model: Model, sampler: Sampler) -> Sampler:
+    """What "auto" stands for with this model; any other sampler as it is."""
+    if sampler != "auto":
+        return sampler
+    return "ensemble" if model.config.student.ensemble else "student"
 
 
 def weakened(result: Denoised, noisy: np.ndarray, strength: float) -> Denoised:

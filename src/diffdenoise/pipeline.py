@@ -37,6 +37,7 @@ from diffdenoise.probe import probes
 from diffdenoise.rounds import feed_back, image_seed, predict_blind
 from diffdenoise.run_folder import MODEL, PLAN, cached, key_of, locked, make_run_folder, write_json
 from diffdenoise.scans.atomic import atomic_file
+from diffdenoise.symmetry import takes_little
 from diffdenoise.teacher import Teacher, choose_slices
 from diffdenoise.training.blind_spot import BlindSpotStage, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
@@ -88,7 +89,7 @@ def fit(
         seconds = probes(slices.config, slices.seen, slices.levels, device)
         planner = Planner(folder / PLAN, key, budget, seconds, slices.count, started)
         made = _train if slices.config.has_teacher else _train_alone
-        model = made(_Run(slices, folder, device, progress, planner), slices.config).to("cpu")
+        model = _settled(made(_Run(slices, folder, device, progress, planner), slices.config), slices).to("cpu")
         _keep_earlier(folder / MODEL, model)
         save_model(model, folder / MODEL)
 
@@ -97,6 +98,19 @@ def fit(
             shutil.rmtree(folder / "model", ignore_errors=True)
         made = cached(folder / "model", key, make)
         return Fit(load_model(folder / MODEL), _skipped(made))
+
+
+def _settled(model: Model, slices: Slices) -> Model:
+    """The model, where its config leaves that open with the ensemble decided, by how much there was of training."""
+    student = model.config.student
+    if student.ensemble is not None:
+        return model
+    pixels = sum(count * rows * columns for count, _, rows, columns in slices.store.shapes)
+    pays = takes_little(pixels, student.steps * student.batch * student.crop**2)
+    if pays:
+        log.info("Results are the mean over eight turns of a slice, for it takes little time beside this training.")
+    changed = {"student": student.model_copy(update={"ensemble": pays})}
+    return replace(model, config=model.config.model_copy(update=changed))
 
 
 def _keep_earlier(path: Path, model: Model) -> None:

@@ -37,6 +37,7 @@ FAST = Config(
         learns_from="recorrupted",
         neighbours=None,
         series=None,
+        ensemble=None,
         start="synthetic",
     ),
 )
@@ -107,6 +108,7 @@ PAPER = Config(
         neighbours=0,  # [P] single slices
         series=False,  # [P] as above
         together=0,  # [P] as above
+        ensemble=False,  # [P] one pass
         loss="l1",  # [P]
         network="nafnet",  # [P]
         width=32,  # [O] at the size of its own paper

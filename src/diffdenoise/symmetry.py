@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 SYMMETRIES = 8
+BACK_AND_FORTH = 3  # passes that a step of training is worth: forward, and twice as much back
+LITTLE = 0.25  # of the time of the training
 
 
 def turned(x: Tensor, turn: int) -> Tensor:
@@ -24,3 +26,12 @@ def turned_back(x: Tensor, turn: int) -> Tensor:
 def over_symmetries(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Mean of what a function of images makes of all eight, each turned back (self-ensemble, Timofte et al. 2016)."""
     return torch.stack([turned_back(function(turned(x, turn)), turn) for turn in range(SYMMETRIES)]).mean(0)
+
+
+def takes_little(pixels: int, trained: int) -> bool:
+    """Whether the ensemble of so many pixels takes little beside a training on so many: those of all its crops.
+
+    Counted, not timed, so that it depends on no machine: a further quarter of the time is well spent. Spent on the
+    training it gains a fifth of what the ensemble does (docs/method.md, section 12).
+    """
+    return (SYMMETRIES - 1) * pixels <= LITTLE * BACK_AND_FORTH * trained
