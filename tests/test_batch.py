@@ -48,6 +48,17 @@ def test_a_wrong_brightness_is_told_and_a_floor_that_was_taken_off_is_not_one(
     assert ("noise_floor" in sidecar["settings"]) == (floor == "remove")
 
 
+def test_the_record_says_how_often_a_slice_was_seen(smoke_model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "scan.npy", noisy_disks(slices=1))
+    found, _ = find([tmp_path / "scan.npy"])
+    for ensemble, said in ((True, "ensemble"), (False, "student")):
+        config = make_config("smoke", {"student": {"ensemble": ensemble}})
+        denoiser = Denoiser(replace(load_model(smoke_model), config=config), "cpu")
+        out = tmp_path / said
+        denoise_scans(denoiser, found, out, Wanted(), lambda what, done, total: None)
+        assert json.loads((out / "scan.npy.json").read_text())["settings"]["sampler"] == said
+
+
 def test_what_many_results_have_is_told_once_with_their_number(
     smoke_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -189,6 +189,17 @@ def test_a_student_without_a_teacher(tmp_path: Path) -> None:
     assert set(json.loads((tmp_path / "plan.json").read_text())["decisions"]) == {"student 1"}
 
 
+@pytest.mark.parametrize(("slices", "ensemble", "expected"), [(1, None, True), (2, None, False), (2, True, True)])
+def test_the_ensemble_is_decided_by_how_much_training_there_was(
+    tmp_path: Path, slices: int, ensemble: bool | None, expected: bool
+) -> None:
+    """20 steps of 2 crops of 32 x 32 pixels are enough for one slice of 64 x 64."""
+    alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "ensemble": ensemble}})
+    scan = Source("disks", lambda: Scan(noisy_disks(slices=slices, rows=64, columns=64), "disks", "npy"))
+    fit([scan], alone, tmp_path, "cpu")
+    assert load_model(tmp_path / "model.safetensors").config.student.ensemble is expected
+
+
 def test_slices_with_noise_of_their_own_help_each_other(tmp_path: Path) -> None:
     """The same disks in every slice, each with noise of its own."""
     clean = np.repeat(noisy_disks(slices=1, sigma=0), 16, axis=0)

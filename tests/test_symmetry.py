@@ -1,7 +1,9 @@
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from diffdenoise.symmetry import SYMMETRIES, over_symmetries, turned, turned_back
+from diffdenoise.symmetry import SYMMETRIES, over_symmetries, takes_little, turned, turned_back
 
 X = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
 
@@ -22,3 +24,9 @@ def test_the_mean_itself_treats_all_sides_alike() -> None:
     mean: Tensor = over_symmetries(shifted, X)
     for turn in range(SYMMETRIES):
         torch.testing.assert_close(over_symmetries(shifted, turned(X, turn)), turned(mean, turn))
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**12))
+def test_the_seven_further_passes_are_to_take_a_quarter_of_a_training_at_most(pixels: int, trained: int) -> None:
+    back_and_forth = 3 * trained  # a training step: one pass, and twice its work back
+    assert takes_little(pixels, trained) == (4 * 7 * pixels <= back_and_forth)

@@ -31,7 +31,7 @@ def over_symmetries(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def takes_little(pixels: int, trained: int) -> bool:
     """Whether the ensemble of so many pixels takes little beside a training on so many: those of all its crops.
 
-    Counted, not timed, so that it depends on no machine: a further quarter of the time is well spent. Spent on the
-    training it gains a fifth of what the ensemble does (docs/method.md, section 12).
+    Counted, not timed, so that it depends on no machine. A quarter of the time that the training took gains more here
+    than there (docs/method.md, section 12).
     """
     return (SYMMETRIES - 1) * pixels <= LITTLE * BACK_AND_FORTH * trained
