@@ -182,6 +182,18 @@ def test_run_then_info_evaluate_and_clean(scans: Path, tmp_path: Path, capsys: p
     assert run(capsys, "denoise", scans, "--model", out, "-o", tmp_path / "again")[0] == 0
 
 
+def test_a_seed_in_the_settings_counts_unless_another_is_given(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text("seed = 7")
+    for number, (arguments, seed) in enumerate((([], 7), (["--seed", "3"], 3), (["--seed", "0"], 0))):
+        to = tmp_path / f"run {number}"
+        fit = ("fit", scans, "-o", to, "--preset", "smoke", "--device", "cpu", "--config", settings, *arguments)
+        assert run(capsys, *fit)[0] == 0
+        assert f"smoke, seed {seed}" in run(capsys, "info", to)[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

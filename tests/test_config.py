@@ -32,6 +32,9 @@ def test_overrides_replace_single_settings() -> None:
         ({"diffusion": 3}, "diffusion"),
         ({"rounds": 2, "student": {"learns_from": "recorrupted"}}, "rounds"),
         ({"student": {"start": "synthetic", "width": 32}}, "weights to start from"),
+        ({"student": {"encoder": [1, 1, 1]}}, "equally many levels"),
+        ({"teacher": {"steps": 2000}}, "teacher.steps 2000 is more"),
+        ({"diffusion": {"network": "improved_ddpm", "widths": [48]}}, "multiples of 32"),
     ],
 )
 def test_a_wrong_setting_is_named(overrides: dict, named: str) -> None:
@@ -58,3 +61,8 @@ def test_the_paper_preset_keeps_the_published_pipeline() -> None:
     assert (paper.diffusion.leak, paper.diffusion.target, paper.diffusion.prediction) == ("open", "image", "eps")
     assert not paper.teacher.fuse
     assert paper.teacher.steps == 10
+
+
+def test_fast_has_no_teacher_to_learn_from() -> None:
+    with pytest.raises(ConfigError, match="preset cpu"):
+        make_config("fast", {"student": {"learns_from": "teacher"}})

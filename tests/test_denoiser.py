@@ -53,6 +53,19 @@ def test_noise_that_floats_would_lose_is_not_looked_for_in_vain(denoiser: Denois
     assert not np.array_equal(denoiser.denoise(1e3 + noisy), 1e3 + noisy)
 
 
+@pytest.mark.parametrize("strength", [0, -1, 2, float("nan")])
+def test_a_strength_that_is_no_share_is_refused(denoiser: Denoiser, strength: float) -> None:
+    with pytest.raises(ConfigError, match="strength"):
+        denoiser.denoise(noisy_disks(slices=1), strength=strength)
+    with pytest.raises(ConfigError, match="strength"):
+        denoiser.uncertainty(noisy_disks(slices=1), strength=strength)
+
+
+def test_a_teacher_to_learn_from_chooses_a_preset_that_has_one() -> None:
+    assert choose_config(None, "cpu", {"student": {"learns_from": "teacher"}}).preset == "cpu"
+    assert choose_config(None, "cpu", {"student": {"learns_from": "recorrupted"}}).preset == "fast"
+
+
 def test_a_weaker_strength_leaves_that_share_in(denoiser: Denoiser) -> None:
     noisy = noisy_disks(slices=1)
     full, half = denoiser.denoise(noisy), denoiser.denoise(noisy, strength=0.5)

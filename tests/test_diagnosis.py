@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from diffdenoise.diagnosis import Choice, Diagnosis, choose, diagnose, settle, told, with_shared_textures, with_sigma
+from diffdenoise.diagnosis import (
+    Choice,
+    Diagnosis,
+    choose,
+    diagnose,
+    settle,
+    told,
+    with_counts,
+    with_shared_textures,
+    with_sigma,
+)
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.models import correlated, gaussian, poisson, rician
 from diffdenoise.noise.spatial import Variation
@@ -104,6 +114,15 @@ def test_series_are_seen_where_one_scan_is_one_and_then_no_neighbours() -> None:
     assert settle(make_config("cpu"), choice).student.series is False
 
 
+def test_whoever_wants_no_series_gets_neighbours_where_they_help() -> None:
+    frames = replace(found(constant_level(1), "gaussian", neighbours=True), series=24)
+    alone, together = make_config("fast", {"student": {"series": False}}), make_config("fast")
+    choice = choose([frames])
+    assert [settle(config, choice).student.neighbours for config in (alone, together)] == [1, 0]
+    assert "slices above and below" in " ".join(told(alone, choice))
+    assert "slices above and below" not in " ".join(told(together, choice))
+
+
 def test_the_noise_of_a_series_is_measured_on_the_components_that_hold_nothing_else() -> None:
     anatomy, random = mni_slices(60, 4, 8), np.random.default_rng(0)
     texture = 0.04 * random.standard_normal(anatomy.shape).astype(np.float32)  # that comes and goes: no noise
@@ -159,7 +178,7 @@ def test_from_the_scan_to_the_choice(noise: str, kind: str, patch: int) -> None:
 
 def test_a_clipped_background_is_told() -> None:
     noisy = gaussian(torch.from_numpy(mni_slices(60, 6, 10)), 0.1, torch.Generator().manual_seed(0)).numpy()
-    assert any("clipped" in fault for fault in diagnose(np.clip(noisy, 0, 1)).faults)
+    assert "clipped" in [fault.fault for fault in diagnose(np.clip(noisy, 0, 1)).faults]
 
 
 def test_scans_of_a_kind_share_a_texture_where_it_fits_each() -> None:
@@ -187,3 +206,47 @@ def test_whole_counts_are_told() -> None:
     choice = choose([diagnose(counted)])
     assert "whole counts" in choice.noise
     assert "whole counts" not in choose([diagnose(counted + 0.1 * counted**0.5)]).noise
+
+
+def test_few_whole_counts_are_neither_clipped_nor_without_noise() -> None:
+    """Scintigraphy: less than one count to a pixel beside the body, and nearly every other one of them zero."""
+    body = 12 * mni_slices(60, 4, 10) + 0.8
+    counted = diagnose(np.random.default_rng(0).poisson(body).astype(np.float32))
+    assert counted.trend.counted
+    assert counted.faults == ()
+
+
+def test_whole_counts_are_as_noisy_everywhere_as_their_brightness_says() -> None:
+    """What varies over the image beside it, here as if the counts were thinned towards the rim, is the object's."""
+    counted = np.random.default_rng(0).poisson(200 * mni_slices(60, 4, 10)).astype(np.float32)
+    assert diagnose(counted).level.variation.is_even
+
+
+def test_a_level_that_was_given_is_not_said_to_be_measured() -> None:
+    counted = diagnose(np.random.default_rng(0).poisson(200 * mni_slices(60, 4, 10)).astype(np.float32))
+    assert "known exactly" in choose([counted]).noise
+    for given_ in (with_sigma(replace(counted, repeated=True), 20), with_counts(counted, 1, 200)):
+        said = choose([given_]).noise
+        assert "as given" in said
+        assert not any(words in said for words in ("known exactly", "measured", "stronger where"))
+
+
+def test_of_counts_that_were_given_the_level_is_told_of_the_brightness_that_is_there() -> None:
+    clean = 200 * mni_slices(60, 4, 10)
+    counted = np.random.default_rng(0).poisson(clean).astype(np.float32)
+    measured = diagnose(counted + np.float32(0.5))  # not recognised by their values alone, were they not given
+    typical = with_counts(measured, 1, float(clean.max())).level.typical
+    assert typical == pytest.approx(np.sqrt(np.median(measured.alone.knots)), rel=0.1)
+
+
+def test_with_a_shared_texture_a_level_from_the_dark_background_stays() -> None:
+    clean, generator = torch.from_numpy(mni_slices(40, 4, 8)), torch.Generator().manual_seed(0)
+    texture = Texture(radial=(0.3, 2.0, 0.0))
+    scans = [(image + 0.1 * draw(tuple(image.shape), texture, generator)).numpy()[None] for image in clean]
+    measured = [diagnose(scan) for scan in scans]
+    dark = [replace(one, trend=Trend("rician", sigma=0.1, misfit=0.05)) for one in measured]
+    for alone, stays in ((measured, False), (dark, True)):
+        together = with_shared_textures(alone, ["MR"] * 4)
+        changed = [n for n in range(4) if alone[n].level.texture != together[n].level.texture]
+        assert changed
+        assert all((alone[n].level.sigma == together[n].level.sigma) == stays for n in changed)

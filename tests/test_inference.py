@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.errors import ConfigError
 from diffdenoise.inference import Denoised, Sampler, denoise_slices, domain_of, weakened
 from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model
@@ -38,9 +39,15 @@ def test_the_networks_own_tiles_change_nothing(model: Model, network: str) -> No
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("sampler", ["student", "srds"])
+@pytest.mark.parametrize("sampler", ["student", "ensemble", "srds"])
 def test_slices_do_not_depend_on_their_neighbours_or_order(model: Model, sampler: Sampler) -> None:
-    assert not np.array_equal(denoise_slices(model, noisy_disks(), sampler).pixels, noisy_disks())
+    config = model.config.model_copy(update={"sigma": 0.05})
+    fixed = replace(model, config=config, normalisation=Normalisation("fixed", 0.1, 0.9))
+    pixels, order = noisy_disks(slices=3), [2, 0, 1]
+    together = denoise_slices(fixed, pixels, sampler).pixels
+    assert not np.array_equal(together, pixels)
+    np.testing.assert_allclose(denoise_slices(fixed, pixels[order], sampler).pixels, together[order], atol=1e-5)
+    np.testing.assert_allclose(denoise_slices(fixed, pixels[1:2], sampler).pixels, together[1:2], atol=1e-5)
 
 
 def test_where_nothing_asks_for_the_noise_none_is_not_taken_for_found(model: Model) -> None:
@@ -183,6 +190,11 @@ def test_auto_is_what_the_model_says(model: Model, ensemble: bool) -> None:
     one, eight = (denoise_slices(decided, pixels, sampler).pixels for sampler in ("student", "ensemble"))
     assert not np.array_equal(one, eight)
     np.testing.assert_array_equal(denoise_slices(decided, pixels).pixels, eight if ensemble else one)
+
+
+def test_a_sampler_that_there_is_not_is_named(model: Model) -> None:
+    with pytest.raises(ConfigError, match=r"no sampler 'magic'.*ensemble"):
+        denoise_slices(model, noisy_disks(slices=1), "magic")  # type: ignore[arg-type]
 
 
 class Above(nn.Module):

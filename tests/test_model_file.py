@@ -48,6 +48,9 @@ def test_a_model_of_before_there_was_a_strength_has_all_of_it(smoke_model: Path,
 
     old = rewritten(smoke_model, tmp_path / "old.safetensors", before)
     assert load_model(old).strength == 1
+    assert load_model(old).fingerprint() == read_header(old)["fingerprint"] != read_header(smoke_model)["fingerprint"]
+    again = save_model(load_model(old), tmp_path / "again.safetensors")
+    assert load_model(again).fingerprint() == read_header(again)["fingerprint"]
     half = save_model(replace(load_model(old), strength=0.5), tmp_path / "half.safetensors")
     assert load_model(half).strength == 0.5
     assert read_header(half)["fingerprint"] != read_header(smoke_model)["fingerprint"]

@@ -200,6 +200,23 @@ def test_the_ensemble_is_decided_by_how_much_training_there_was(
     assert load_model(tmp_path / "model.safetensors").config.student.ensemble is expected
 
 
+def test_how_a_student_is_used_makes_no_training_of_its_own(tmp_path: Path) -> None:
+    alone, written = {"learns_from": "recorrupted"}, []
+    for ensemble in (False, True):
+        config = make_config("smoke", {"student": {**alone, "ensemble": ensemble}})
+        assert fit([source()], config, tmp_path, "cpu").model.config.student.ensemble is ensemble
+        written.append((tmp_path / "student" / "weights.safetensors").stat().st_mtime_ns)
+    assert written[0] == written[1]
+
+
+def test_other_slices_of_the_teacher_make_another_diffusion(tmp_path: Path) -> None:
+    weights = []
+    for slices in (1, 2):
+        fit([source()], make_config("smoke", {"teacher": {"slices": slices}}), tmp_path, "cpu")
+        weights.append((tmp_path / "diffusion" / "weights.safetensors").read_bytes())
+    assert weights[0] != weights[1]
+
+
 def test_slices_with_noise_of_their_own_help_each_other(tmp_path: Path) -> None:
     """The same disks in every slice, each with noise of its own."""
     clean = np.repeat(noisy_disks(slices=1, sigma=0), 16, axis=0)

@@ -70,6 +70,17 @@ def test_a_scale_is_common_to_scans_of_one_unit_alone(tmp_path: Path, units: lis
     assert prepare(sources, make_config("smoke"), tmp_path, lambda *_: None).normalisation.mode == mode
 
 
+def test_a_fault_that_many_scans_have_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each with figures of its own in the words for it."""
+    caplog.set_level("WARNING", logger="diffdenoise")
+    clean, generator = torch.from_numpy(mni_slices(40, 2, 10)), torch.Generator().manual_seed(0)
+    quiet = [gaussian(clean, 0.0002 * strength, generator).numpy() for strength in (1, 2, 3)]
+    prepared(tmp_path, *(Scan(pixels, "a", "npy") for pixels in quiet))
+    told = [record.getMessage() for record in caplog.records if "next to no noise" in record.getMessage()]
+    assert len(told) == 1
+    assert "3 of 3 scans" in told[0]
+
+
 @pytest.mark.parametrize(
     ("kinds", "said"),
     [

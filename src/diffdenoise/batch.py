@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdenoise import __version__
-from diffdenoise.config import require_teacher
+from diffdenoise.config import require_strength, require_teacher
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError, is_memory_error, reason_of
 from diffdenoise.inference import Sampler, chosen, weakened
@@ -43,8 +43,7 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.uncertainty and self.sampler == "srds":
             raise ConfigError("The map of uncertainty is that of the student's result; of samples, take the spread.")
-        if not 0 < self.strength <= 1:
-            raise ConfigError(f"strength is more than 0 and at most 1, not {self.strength:g}.")
+        require_strength(self.strength)
 
     @property
     def sampled(self) -> bool:
@@ -184,7 +183,8 @@ def _denoise_one(
         assert pixels is not None
         paths.append(write_scan(scan.with_pixels(pixels), out, provenance))
     for quantity in set(MAPS).difference(wanted.quantities):
-        old, same = result_path(item, out, quantity), replace(provenances[0], quantity=quantity)
+        settings = provenances[0].settings | _of_map(wanted, quantity)
+        old, same = result_path(item, out, quantity), replace(provenances[0], quantity=quantity, settings=settings)
         if old.exists() and sidecar.load(old) and not is_done(item, out, same):
             noticed.earlier[quantity].append(old)
     return paths

@@ -44,6 +44,7 @@ Counts = Annotated[
     float | None,
     Parameter(help="Counting noise, so many counts to a unit of the scans: 1 for images of counts. Estimated if not."),
 ]
+FitSeed = Annotated[int | None, Parameter(name="--seed", help="Seed of everything random; 0 if not given.")]
 Seed = Annotated[int, Parameter(help="Seed of everything random.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
 ConfigFile = Annotated[
@@ -80,7 +81,7 @@ def run(
     spread: Spread = False,
     removed: Removed = False,
     strength: Strength = 1.0,
-    seed: Seed = 0,
+    seed: FitSeed = None,
     device: Device = "auto",
     config: ConfigFile = None,
 ) -> int:
@@ -91,7 +92,7 @@ def run(
     import_all()
     from diffdenoise.batch import Wanted, blocked
 
-    wanted = Wanted(sampler, seed, spread, removed, uncertainty, strength)
+    wanted = Wanted(sampler, seed or 0, spread, removed, uncertainty, strength)
     found, errors = _find(scans, output)
     if problems := blocked(found, output, wanted):
         return _report(problems)
@@ -110,7 +111,7 @@ def fit(
     budget: Budget = None,
     sigma: Sigma = None,
     counts: Counts = None,
-    seed: Seed = 0,
+    seed: FitSeed = None,
     device: Device = "auto",
     config: ConfigFile = None,
 ) -> int:
@@ -197,7 +198,7 @@ def demo(
     ] = 25.0,
     preset: Preset = None,
     budget: Budget = None,
-    seed: Seed = 0,
+    seed: FitSeed = None,
     device: Device = "auto",
     config: ConfigFile = None,
 ) -> int:
@@ -328,7 +329,7 @@ def _fit(
     preset: str | None,
     budget: str | None,
     level: dict[str, float | None],
-    seed: int,
+    seed: int | None,
     device: str,
     config: Path | None,
     sampled: bool = False,

@@ -80,6 +80,12 @@ class DiffusionSettings(StageSettings):
     target: Literal["image", "residual"] = "residual"
     ema: float | None = Field(default=None, gt=0, lt=1)
 
+    @model_validator(mode="after")
+    def _possible(self) -> DiffusionSettings:
+        if self.network == "improved_ddpm" and any(width % 32 for width in self.widths):
+            raise ValueError(f'"improved_ddpm" needs widths that are multiples of 32, not {self.widths}')
+        return self
+
 
 class TeacherSettings(Settings):
     """The image the student learns from: SRDS with `steps` DDIM steps and `pairs` symmetric pairs, then fusion.
@@ -127,6 +133,8 @@ class StudentSettings(StageSettings):
 
     @model_validator(mode="after")
     def _possible(self) -> StudentSettings:
+        if len(self.encoder) != len(self.decoder):
+            raise ValueError(f"encoder {self.encoder} and decoder {self.decoder} need equally many levels")
         if self.neighbours and self.learns_from == "teacher":
             raise ValueError('neighbours are seen with learns_from = "recorrupted" alone; set neighbours = 0')
         if self.series and self.learns_from == "teacher":
@@ -177,7 +185,15 @@ class Config(Settings):
             raise ValueError("sigma and counts both say how strong the noise is; give one of them")
         if self.rounds > 1 and not self.has_teacher:
             raise ValueError('rounds repeat the teacher; with learns_from = "recorrupted" there is none')
+        if self.teacher.steps > self.diffusion.timesteps:
+            raise ValueError(f"teacher.steps {self.teacher.steps} is more than diffusion.timesteps has")
         return self
+
+
+def require_strength(strength: float) -> None:
+    """Raises ConfigError unless it is a share of the removed noise, above 0 and at most 1."""
+    if not 0 < strength <= 1:
+        raise ConfigError(f"strength is more than 0 and at most 1, not {strength:g}.")
 
 
 def require_teacher(config: Config) -> None:

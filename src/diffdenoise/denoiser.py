@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from diffdenoise.budget import parse_budget
-from diffdenoise.config import Config
+from diffdenoise.config import Config, require_strength
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError, LeftAlone, ScanError
 from diffdenoise.inference import Denoised, Sampler, denoise_slices, weakened
@@ -89,6 +89,7 @@ class Denoiser:
         of the slice turned and mirrored; "auto" the one of them that the fit decided for; "srds" samples and fuses.
         strength: the share of the removed noise, in (0, 1], that is removed indeed.
         """
+        require_strength(strength)
         if isinstance(image, Scan):
             whole = self.denoise_slices(image.pixels, sampler, seed, frames=image.frames)
             return image.with_pixels(weakened(whole, image.pixels, strength).pixels)
@@ -124,6 +125,7 @@ class Denoiser:
         image: as for `denoise`; the map has its shape and units. strength: the share of the removed noise that is
         removed indeed. What the map knows and what not: `diffdenoise.uncertainty`.
         """
+        require_strength(strength)
         whole = image.pixels if isinstance(image, Scan) else np.asarray(image)
         frames = image.frames if isinstance(image, Scan) else math.prod(whole.shape[:-3])
         told = partial(progress, "Measuring uncertainty")
@@ -154,6 +156,8 @@ def choose_config(
     """
     given = {key: value for key, value in settings.items() if value is not None}
     of_teacher = sorted(OF_TEACHER.intersection(overrides or {}))
+    if _learns_from(overrides) == "teacher":
+        of_teacher.append("student.learns_from")
     chosen = "gpu" if device == "cuda" else "cpu" if sampled or of_teacher else "fast"
     config = make_config(preset or chosen, {**(overrides or {}), **given})
     if of_teacher and not config.has_teacher:
@@ -161,6 +165,11 @@ def choose_config(
             f"{', '.join(of_teacher)}: does nothing, for with preset {config.preset} there is no teacher."
         )
     return config
+
+
+def _learns_from(overrides: dict[str, Any] | None) -> Any:
+    student = (overrides or {}).get("student")
+    return student.get("learns_from") if isinstance(student, dict) else None
 
 
 def sources_of(found: Sequence[Found]) -> list[Source]:

@@ -53,7 +53,7 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
     found = diagnose(scan.pixels, np.split(scan.pixels, scan.frames), scan.frames)
     level, trend = found.level, found.trend
     slices, rows, columns = scan.pixels.shape
-    weak, strong = min(level.sigma), max(level.sigma)
+    there = np.sqrt(level.variance(np.array(found.alone.knots)))  # at brightnesses that the scan has
     said, *reasons = told(PRESETS["cpu"], choose([found]))
     facts = {
         "format": scan.format.replace("_", " "),
@@ -62,7 +62,7 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         + (f", {scan.frames} volumes of {slices // scan.frames}" if scan.frames > 1 else ""),
         "range": f"{scan.pixels.min():g} to {scan.pixels.max():g}",
         "units": scan.units + (" (equal numbers mean the same in every scan)" if scan.units != "arbitrary" else ""),
-        "noise level": f"{level.typical:.3g} ({weak:.3g} to {strong:.3g} over brightness)",
+        "noise level": f"{level.typical:.3g} ({there.min():.3g} to {there.max():.3g} over brightness)",
         "noise kind": trend.kind,
         "noise texture": str(level.texture),
         "noise over the image": str(level.variation),
@@ -71,7 +71,7 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         **({"frames": _frames(found)} if scan.frames > 1 else {}),
         "with three stages": "\n".join(reasons),
     }
-    return {**facts, "warning": "\n".join(found.faults)} if found.faults else facts
+    return {**facts, "warning": "\n".join(fault.message for fault in found.faults)} if found.faults else facts
 
 
 def _neighbours(found: Diagnosis) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 
 from diffdenoise.config import BlindNetwork, Config, Loss
 from diffdenoise.noise.across import frames_help, neighbours_help
-from diffdenoise.noise.assumptions import check_noise
+from diffdenoise.noise.assumptions import Finding, check_noise
 from diffdenoise.noise.estimate import NoiseLevel, constant_level, level_of, with_texture
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.spatial import evened
 from diffdenoise.noise.texture import differences_of, shared_texture
-from diffdenoise.noise.trend import Kind, Trend, as_its_kind, counting_level, rician_level, trend_of
+from diffdenoise.noise.trend import Kind, Trend, as_its_kind, counted_level, counting_level, rician_level, trend_of
 from diffdenoise.series import noise_of_series
 
 # For a larger patch than one pixel, the paper changes PUCA for LG-BPN.
@@ -33,24 +33,25 @@ IN_WORDS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Level and trend in the scan's own units; faults: assumptions that do not hold, one message each.
+    """Level and trend in the scan's own units; faults: assumptions that do not hold.
 
     repeated: the same object was imaged again, and the level measured on the differences, unless it was on_components:
     on those components of a series that hold noise alone. alone: as the scan alone shows it, before it was made that of
     its kind: so it can be measured of any scan, also of one that comes without its repetitions. neighbours: whether
     neighbouring slices help; series: so many frames of a series do, 0 if they do not. correlated: what its texture was
-    found from, None for white noise.
+    found from, None for white noise. given: whether the level is the user's.
     """
 
     level: NoiseLevel
     trend: Trend
-    faults: tuple[str, ...]
+    faults: tuple[Finding, ...]
     alone: NoiseLevel
     repeated: bool = False
     neighbours: bool = False
     series: int = 0
     on_components: bool = False
     correlated: np.ndarray | None = field(default=None, repr=False)
+    given: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
     level = level_of(looked)
     one = look(slices) if looked.pure else looked
     alone = level_of(one) if looked.pure else level
-    faults = tuple(finding.message for finding in check_noise(first, level, looked))
     trend = trend_of(one, level, looked if looked.pure else None)
+    faults = tuple(check_noise(first, level, looked, trend.counted))
     neighbours = neighbours_help(slices[: len(slices) // frames])
     of_its_kind = as_its_kind(level, trend)
     correlated = differences_of(evened(looked, level.variation)) if level.reach else None
@@ -97,7 +98,8 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
 def with_shared_textures(found: Sequence[Diagnosis], kinds: Sequence[Hashable]) -> list[Diagnosis]:
     """The same, where scans of a kind have correlated noise whose texture they may well share: with that of all.
 
-    kinds: alike for scans of one matrix from machines of one sort. Each level is made what it is with that texture.
+    kinds: alike for scans of one matrix from machines of one sort. Each level is made what it is with that texture, but
+    for one that was measured on a dark background, which does not depend on it.
     """
     shared = list(found)
     groups: dict[Hashable, list[int]] = {}
@@ -110,7 +112,9 @@ def with_shared_textures(found: Sequence[Diagnosis], kinds: Sequence[Hashable]) 
         texture, alike = shared_texture(measured, [level.reach for level in levels])  # type: ignore[arg-type]
         for number, level, follows in zip(numbers, levels, alike, strict=True):
             if follows:
-                shared[number] = replace(found[number], level=with_texture(level, texture))
+                dark = found[number].trend.is_rician
+                with_it = replace(level, texture=texture) if dark else with_texture(level, texture)
+                shared[number] = replace(found[number], level=with_it)
     return shared
 
 
@@ -124,15 +128,17 @@ def as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diag
 def with_sigma(found: Diagnosis, sigma: float) -> Diagnosis:
     """Where it is known how strong the noise is (in each channel, if Rician), but not how far correlated."""
     if found.trend.kind == "rician":
-        return replace(found, level=rician_level(sigma, found.level), alone=constant_level(sigma))
+        return replace(found, level=rician_level(sigma, found.level), alone=constant_level(sigma), given=True)
     level = replace(found.level, knots=(0.0,), sigma=(sigma,), skewness=())
-    return replace(found, level=level, alone=constant_level(sigma))
+    return replace(found, level=level, alone=constant_level(sigma), given=True)
 
 
 def with_counts(found: Diagnosis, counts: float, brightest: float) -> Diagnosis:
     """Where it is known to be counting noise, so many `counts` to a unit, but not how far correlated."""
-    level = replace(counting_level(counts, brightest), reach=found.level.reach, texture=found.level.texture)
-    return replace(found, level=level, alone=level, trend=Trend("poisson", lam=counts))
+    alone, own = counting_level(counts, brightest), found.level
+    curve = counted_level(counts, own) if own.knots[-1] > 0 else alone
+    level = replace(curve, reach=own.reach, texture=own.texture)
+    return replace(found, level=level, alone=alone, trend=Trend("poisson", lam=counts), given=True)
 
 
 def choose(found: Sequence[Diagnosis]) -> Choice:
@@ -140,7 +146,7 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
     kind = Counter(one.trend.kind for one in found).most_common(1)[0][0]
     reach = int(np.median([one.level.reach for one in found]))
     series = max(one.series for one in found)
-    neighbours = not series and sum(one.neighbours for one in found) > len(found) / 2
+    neighbours = sum(one.neighbours for one in found) > len(found) / 2
     patch = 2 * reach + 1
     loss: Loss = "l1" if kind == "gaussian" else "l2"
     pixels = f"correlated over {reach} pixel{'s' * (reach > 1)}" if reach else "independent between pixels"
@@ -160,20 +166,30 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
         why["stabilise"] = "Its level is not evened out: where we measured that, it gained nothing."
     weakest, strongest = (f"{end([one.level.typical for one in found]):.3g}" for end in (min, max))
     strength = weakest if weakest == strongest else f"{weakest} to {strongest}"
-    noise = f"The noise has a standard deviation of {strength}. It looks {pixels}, and {IN_WORDS[kind]}."
+    if all(one.given for one in found):
+        noise = f"The noise has, as given, a standard deviation of {strength}. It looks {pixels}."
+    else:
+        noise = f"The noise has a standard deviation of {strength}. It looks {pixels}, and {IN_WORDS[kind]}."
+        noise += _how_measured(found)
     if kind == "rician":
         why["noise_floor"] = "What the noise adds to dark places, its floor, is taken off the result."
+    return Choice(patch, loss, noise, why, kind == "rician", int(neighbours), series)
+
+
+def _how_measured(found: Sequence[Diagnosis]) -> str:
+    """Further sentences about noise that was measured: where it is how strong, and on what."""
+    said = ""
     uneven = [one.level.variation for one in found if not one.level.variation.is_even]
     if len(uneven) > len(found) / 2:
         low, high = (float(np.median(end)) for end in zip(*((one.low, one.high) for one in uneven), strict=True))
-        noise += f" It varies over the image: {low:.2g} to {high:.2g} times as strong."
+        said += f" It varies over the image: {low:.2g} to {high:.2g} times as strong."
     if sum(one.trend.counted for one in found) > len(found) / 2:
-        noise += " The values are whole counts, so that its level is known exactly."
+        said += " The values are whole counts, so that its level is known exactly."
     if any(one.on_components for one in found):
-        noise += " It was measured on the components of a series that hold nothing else."
+        said += " It was measured on the components of a series that hold nothing else."
     elif any(one.repeated for one in found):
-        noise += " It was measured where the same object was imaged again, on the differences."
-    return Choice(patch, loss, noise, why, kind == "rician", int(neighbours), series)
+        said += " It was measured where the same object was imaged again, on the differences."
+    return said
 
 
 def told(config: Config, choice: Choice) -> list[str]:
@@ -184,11 +200,16 @@ def told(config: Config, choice: Choice) -> list[str]:
         "blind_spot.loss": spot.loss is None and config.has_teacher,
         "stabilise": not config.stabilise,
         "noise_floor": config.noise_floor == "auto",
-        "student.neighbours": config.student.neighbours is None,
+        "student.neighbours": config.student.neighbours is None and not _sees_series(config, choice),
         "student.series": config.student.series is None,
     }
     reasons = (f"{why[:-1]} (setting {name})." for name, why in choice.why.items() if left_open[name])
     return [choice.noise, *reasons]
+
+
+def _sees_series(config: Config, choice: Choice) -> bool:
+    """Whether frames are seen together; then neighbours are not, for with both less is gained (docs/method.md, 12)."""
+    return choice.series > 0 and config.student.series is not False
 
 
 def settle(config: Config, choice: Choice) -> Config:
@@ -198,7 +219,8 @@ def settle(config: Config, choice: Choice) -> Config:
     network = FOR_LARGER_PATCHES.get(spot.network, spot.network) if patch > 1 else spot.network
     floor = ("remove" if choice.floor else "keep") if config.noise_floor == "auto" else config.noise_floor
     blind_spot = {**spot.model_dump(), "patch": patch, "loss": loss, "network": network}
-    seen = {"neighbours": choice.neighbours, "series": bool(choice.series), "together": 2 * choice.series}
+    neighbours = 0 if _sees_series(config, choice) else choice.neighbours
+    seen = {"neighbours": neighbours, "series": bool(choice.series), "together": 2 * choice.series}
     left_open = {name for name in seen if getattr(config.student, name) is None}
     decided = {name: 0 if config.has_teacher else seen[name] for name in left_open}
     student = {**config.student.model_dump(), **decided}

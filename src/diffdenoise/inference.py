@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffdenoise.domain import Domain
+from diffdenoise.errors import ConfigError
 from diffdenoise.model import Model
 from diffdenoise.noise.across import frames_help
 from diffdenoise.noise.estimate import constant_level, level_of
@@ -62,14 +63,14 @@ def denoise_slices(
     given them where there are some, and the slice itself where not; one that sees series is given their components
     (`diffdenoise.series`). Each slice of the result stays within the range of its own noisy pixels.
     """
+    sampler = chosen(model, sampler)
     constant = pixels.min() == pixels.max()  # and so without a range to normalise by
     domain = None if constant else domain_of(model, pixels, frames)
     if domain is None or (_measures_noise(model) and max(domain.level.sigma) <= 0):  # detail to lose, no noise to take
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None, untouched=True)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
-    one_pass = chosen(model, sampler) != "ensemble"
-    student = model.student if one_pass else partial(over_symmetries, model.student)
+    student = partial(over_symmetries, model.student) if sampler == "ensemble" else model.student
     series = series_of_scan(model, domain, pixels, frames)
     places = len(pixels) // frames
     for place in range(places):
@@ -100,7 +101,9 @@ def denoise_slices(
 
 
 def chosen(model: Model, sampler: Sampler) -> Sampler:
-    """What "auto" stands for with this model; any other sampler as it is."""
+    """What "auto" stands for with this model; any other sampler as it is. Raises ConfigError for what is none."""
+    if sampler not in get_args(Sampler):
+        raise ConfigError(f"There is no sampler {sampler!r}. Choose one of: {', '.join(get_args(Sampler))}.")
     if sampler != "auto":
         return sampler
     return "ensemble" if model.config.student.ensemble else "student"

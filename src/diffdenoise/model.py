@@ -35,7 +35,8 @@ class Model:
     """The trained networks and what is needed to apply them; the last round's student is the one users run.
 
     blind_spot: None where the student has no teacher. strength: the share of the student's correction that is made.
-    history: what the training was (steps, seconds, device, number of slices); nothing that names a patient or a file.
+    history: what the training was (device, precision, number of scans and slices); nothing that names a patient or a
+    file. stored: the fingerprint that its file gives it, if it came from one.
     """
 
     config: Config
@@ -45,6 +46,7 @@ class Model:
     rounds: tuple[Round, ...]
     history: dict[str, Any] = field(default_factory=dict)
     strength: float = 1.0
+    stored: str = field(default="", init=False, compare=False)  # not taken over by `replace`, which makes another model
 
     @property
     def student(self) -> nn.Module:
@@ -82,8 +84,12 @@ class Model:
         }
 
     def fingerprint(self) -> str:
-        """Hash of weights and of what decides a result; two models that denoise alike have the same."""
-        return fingerprint_of(self.weights(), self.description())
+        """Hash of weights and of what decides a result; two models that denoise alike have the same.
+
+        Of a file of an earlier version it stays what it was, though there may be settings now that it does not name:
+        results, and images in archives, are known by it.
+        """
+        return self.stored or fingerprint_of(self.weights(), self.description())
 
     def to(self, device: str) -> Model:
         """Move the networks; returns self."""

@@ -105,8 +105,10 @@ def _settled(model: Model, slices: Slices) -> Model:
     student = model.config.student
     if student.ensemble is not None:
         return model
-    pixels = sum(count * rows * columns for count, _, rows, columns in slices.store.shapes)
-    pays = takes_little(pixels, student.steps * student.batch * student.crop**2)
+    shapes = slices.store.shapes
+    pixels = sum(count * rows * columns for count, _, rows, columns in shapes)
+    crop = min(student.crop, *(min(shape[-2:]) for shape in shapes if is_usable(shape)))  # at least
+    pays = takes_little(pixels, student.steps * student.batch * crop**2)
     if pays:
         log.info("Results are the mean over eight turns of a slice, for it takes little time beside this training.")
     changed = {"student": student.model_copy(update={"ensemble": pays})}
@@ -164,7 +166,7 @@ def _train_alone(run: _Run, config: Config) -> Model:
     """The student without a teacher, from the noisy slices themselves."""
     slices = run.slices
     config = run.planner.decide("student", 1, config)
-    key = key_of(slices.key, config.student.model_dump(), config.seed, precision(run.device))
+    key = key_of(slices.key, _trains(config), config.seed, precision(run.device))
     with _seeded(config.seed):
         stage = RecorruptedStage(config.student, slices.seen, slices.levels, config.seed)
     student, config = run.trained(stage, "student", 1, config, key)
@@ -207,7 +209,7 @@ def _train_round(
         conditions = SliceStore(cached(to, key_of(key, config.feedback), fill))
 
     config = run.planner.decide("diffusion", number, config)
-    key = key_of(key, config.feedback, config.diffusion.model_dump())
+    key = key_of(key, config.feedback, config.teacher.slices, config.diffusion.model_dump())
     settings, patch = config.diffusion, config.blind_spot.patch or 1
     with _seeded(seed + 1):
         second = DiffusionStage(settings, conditioner, patch, model.chain, noisy, blind, conditions, seed + 1, chosen)
@@ -220,11 +222,16 @@ def _train_round(
     taught = SliceStore(cached(run.folder / in_round("teacher", number), key, teach))
 
     config = run.planner.decide("student", number, config)
-    key = key_of(key, config.student.model_dump())
+    key = key_of(key, _trains(config))
     with _seeded(seed + 2):
         third = StudentStage(config.student, noisy, taught, chosen, seed + 2)
     student, config = run.trained(third, "student", number, config, key)
     return replace(model, config=config, rounds=(*model.rounds, Round(diffusion, student))), key
+
+
+def _trains(config: Config) -> dict[str, Any]:
+    """The student's settings without those that only its use asks for, later."""
+    return config.student.model_dump(exclude={"ensemble", "together"})
 
 
 def _typical(slices: Slices) -> float:

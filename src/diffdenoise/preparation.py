@@ -18,7 +18,6 @@ from diffdenoise.diagnosis import Choice, Diagnosis, as_given, choose, diagnose,
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
 from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.noise.repetition import candidates
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
 from diffdenoise.run_folder import cached, key_of, write_json
 from diffdenoise.scans.scan import Scan
@@ -29,7 +28,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 7  # of what is kept in a run folder
+REVISION = 8  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
@@ -99,22 +98,26 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     return Slices(key, store, levels, rule, settled, index["skipped"], *of_each, series)
 
 
-def _tell(sentences: list[str], faults: list[list[str]]) -> None:
-    """Say what was found and decided; each fault once, with the number of scans that have it."""
+def _tell(sentences: list[str], faults: list[dict[str, str]]) -> None:
+    """Say what was found and decided; each fault once, in the words for one scan, and how many have it.
+
+    faults: of each scan, by name.
+    """
     for sentence in sentences:
         log.info("%s", sentence)
-    for message, count in Counter(fault for of_scan in faults for fault in of_scan).items():
-        log.warning("%s%s", message, f" ({count} of {len(faults)} scans)" if len(faults) > 1 else "")
+    for name, count in Counter(name for of_scan in faults for name in of_scan).items():
+        message = next(of_scan[name] for of_scan in faults if name in of_scan)
+        others = f" (This one, and {count} of {len(faults)} scans in all.)" if count > 1 else ""
+        log.warning("%s%s", message, others or f" ({count} of {len(faults)} scans)" * (len(faults) > 1))
 
 
 def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> None:
     for path in scans_of(folder):  # of a time before an interruption, when perhaps more could be read
         path.unlink()
     ranges, units, frames, modalities, skipped = _read(sources, folder, progress)
-    paths = scans_of(folder)
-    scans = [np.load(path, mmap_mode="r")[:, 0] for path in paths]
-    kinds = [(*said, scan.shape[1:]) for said, scan in zip(zip(modalities, units, strict=True), scans, strict=True)]
-    measured = with_shared_textures(_diagnoses(scans, frames, progress), kinds)
+    store = SliceStore(folder, frames)
+    kinds = [(*said, *shape[2:]) for *said, shape in zip(modalities, units, store.shapes, strict=True)]
+    measured = with_shared_textures(_diagnoses(store, progress), kinds)
     diagnoses = [as_given(config, found, own) for found, own in zip(measured, ranges, strict=True)]
     mode = config.normalisation
     if mode == "auto":
@@ -123,7 +126,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
     choice = choose(diagnoses)
     stabilise = config.stabilise and not config.level_given
     levels, scales = [], []
-    for path, own, found in zip(paths, ranges, diagnoses, strict=True):
+    for path, own, found in zip(scans_of(folder), ranges, diagnoses, strict=True):
         offset, scale = rule.apply(own, found.alone)
         domain = Domain.of(offset, scale, found.level, stabilise)
         pixels = np.lib.format.open_memmap(path, mode="r+")
@@ -141,7 +144,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "series": [found.series for found in diagnoses],
             "normalisation": asdict(rule),
             "choice": vars(choice),
-            "faults": [found.faults for found in diagnoses],
+            "faults": [{fault.fault: fault.message for fault in found.faults} for found in diagnoses],
             "mixture": _mixture(units, modalities),
             "skipped": skipped,
         },
@@ -189,11 +192,17 @@ def _mixture(units: Sequence[str], modalities: Sequence[str]) -> str | None:
     )
 
 
-def _diagnoses(scans: list[np.ndarray], frames: list[int], progress: Progress) -> list[Diagnosis]:
-    volumes = [np.split(scan, count) for scan, count in zip(scans, frames, strict=True)]
-    found = []
+def _diagnoses(store: SliceStore, progress: Progress) -> list[Diagnosis]:
+    def volumes(number: int) -> list[np.ndarray]:
+        return np.split(store.arrays[number][:, 0], store.frames[number]) if 0 <= number < count else []
+
+    def one(number: int) -> Diagnosis:
+        may_repeat = [*volumes(number - 1)[-1:], *volumes(number), *volumes(number + 1)[:1]]
+        return diagnose(store.arrays[number][:, 0], may_repeat, store.frames[number])
+
+    found, count = [], len(store.arrays)
     with ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1)) as pool:  # NumPy's sorting lets others run
-        for one in pool.map(diagnose, scans, candidates(volumes), frames):
-            found.append(one)
-            progress(MEASURING, len(found), len(scans))
+        for diagnosis in pool.map(one, range(count)):
+            found.append(diagnosis)
+            progress(MEASURING, len(found), count)
     return found

@@ -135,6 +135,8 @@ def make_config(preset: str = "cpu", overrides: dict[str, Any] | None = None) ->
         raise ConfigError(f"There is no preset {preset!r}. Choose one of: {', '.join(PRESETS)}.")
     config = config_from(_merge(PRESETS[preset].model_dump(), overrides or {}))
     _require_start(config)
+    if config.has_teacher and preset == FAST.preset:
+        raise ConfigError("student.learns_from: the preset fast trains no teacher to learn from. Take the preset cpu.")
     return config
 
 

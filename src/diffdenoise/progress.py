@@ -32,7 +32,7 @@ def show_progress() -> Iterator[Progress]:
         def update(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)  # type: ignore[arg-type]
+            bars.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
             if what.startswith(" ") and done == total:  # one scan of many: make room for the next
                 bars.remove_task(tasks.pop(what))  # type: ignore[arg-type]
 

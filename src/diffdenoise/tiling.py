@@ -17,7 +17,8 @@ def tiled(
     """function(*images) for images (N, C, H, W) of one size, computed in overlapping tiles where they are large.
 
     A network that sees no further than the halo gives the same result as on the whole image, if tiles begin where its
-    grid of phases and strides does: at multiples of `alignment`, to which tile and halo are rounded up.
+    grid of phases and strides does: at multiples of `alignment`, to which tile and halo are rounded up. (Local means
+    of a NAFNet that was trained on large crops see further, a little.)
     """
     tile, halo = (-(-size // alignment) * alignment for size in (tile, halo))
     height, width = images[0].shape[-2:]

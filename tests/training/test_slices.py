@@ -62,6 +62,18 @@ def test_slices_are_memory_mapped(tmp_path: Path) -> None:
     assert torch.equal(store.slice(0, 1), torch.arange(256.0, 512.0).reshape(1, 16, 16))
 
 
+def test_a_store_may_have_more_scans_than_a_process_may_open(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    store_of(tmp_path, *(400 * [(1, 16, 16)]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    try:
+        stores = [SliceStore(tmp_path) for _ in range(2)]
+        assert all(store.slice(number, 0).shape == (1, 16, 16) for store in stores for number in range(400))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_a_store_is_filled_and_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     shapes, chosen, made = [(3, 1, 4, 5), (2, 1, 6, 7)], [[0, 2], [1]], []
 

@@ -34,7 +34,7 @@ class SimplifiedChannelAttention(nn.Module):
 
     Trained on crops, the mean of a whole image would be another statistic than the one it learned, so outside
     training the mean is taken over a window of 1.5 crops around each pixel (Chu et al., TLC, ECCV 2022). That also
-    makes the result independent of tiling.
+    makes the result hardly depend on tiles.
 
     phases: consecutive equal parts of the batch that share one mean, for an image that was cut into phases
     (`patch_blind.to_phases`); 1 lets every element of the batch have its own.

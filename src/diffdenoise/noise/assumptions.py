@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 
 from diffdenoise.noise.estimate import LONGEST_REACH, NoiseLevel, level_of
-from diffdenoise.noise.looked import MOST_PIXELS, Looked, look
+from diffdenoise.noise.looked import MOST_PIXELS, Looked, look, some_of
 from diffdenoise.noise.reach import reach_of
 from diffdenoise.normalisation import measure_range
 
-NOISE_FREE = 0.003  # of the bulk range: weaker noise nobody sees
+NOISE_FREE = 0.003  # of the bulk range: weaker noise is hardly seen where all of that is shown
 OF_A_STEP = 0.5  # of the quantisation step: weaker noise was rounded away
 ANATOMY = 3.0  # times that weakest noise; a level up to this may be anatomy where the finest differences show none
 NEAR = 9  # pixels; side of the square around a pixel
@@ -29,14 +29,17 @@ class Finding:
     message: str
 
 
-def check_noise(slices: np.ndarray, level: NoiseLevel, looked: Looked | None = None) -> list[Finding]:
+def check_noise(
+    slices: np.ndarray, level: NoiseLevel, looked: Looked | None = None, counted: bool = False
+) -> list[Finding]:
     """What is wrong with the noise of (slices, rows, columns); level: as estimated from them, in the same units.
 
-    looked: what was looked at of them for the level, where it is at hand.
+    looked: what was looked at of them for the level, where it is at hand. counted: the values are whole counts, whose
+    many zeros and coarse steps are no fault.
     """
     looked = looked or look(slices)
     _, scale = measure_range(slices)
-    limit = max(NOISE_FREE * scale, OF_A_STEP * _step(slices))
+    limit = max(NOISE_FREE * scale, 0.0 if counted else OF_A_STEP * _step(slices))
     # The finest differences see least anatomy. In a scan without noise that is all the level, further out, sees.
     finest = level_of(looked, reach=0).typical if level.reach else level.typical
     if level.typical < limit or (finest < limit and level.typical < ANATOMY * limit):
@@ -44,6 +47,8 @@ def check_noise(slices: np.ndarray, level: NoiseLevel, looked: Looked | None = N
     findings = []
     if level.reach == LONGEST_REACH and reach_of(looked) > LONGEST_REACH:
         findings.append(Finding("correlated_far", _correlated_far()))
+    if counted:
+        return findings
     clipped = _clipped_share(slices, max(level.typical / 2, 1.01 * _step(slices)))
     if clipped > FEWEST_CLIPPED:
         findings.append(Finding("clipped", _clipped(clipped, float(slices.min()))))
@@ -54,7 +59,7 @@ def _noise_free(finest: float, level: float, limit: float) -> str:
     found = f"{level:.3g}" if finest >= 0.99 * level else f"{finest:.3g} where it is smoothest, {level:.3g} over all"
     return (
         f"There may be next to no noise: {found}; less than {limit:.3g} (0.3 % of the range of values, or half a grey "
-        "level) nobody sees. Denoising could take away more detail than noise: look at --removed, or use it as it is."
+        "level) is hardly seen. Denoising could take away more detail than noise: look at --removed, or use it so."
     )
 
 
@@ -85,7 +90,7 @@ def _clipped_share(slices: np.ndarray, width: float) -> float:
     """Share of the pixels that are clipped noise: at the minimum among others, more than within `width` above."""
     from scipy.ndimage import uniform_filter
 
-    slices = slices[:: max(1, round(slices.size / MOST_PIXELS))]
+    slices = slices[some_of(len(slices), slices.size)]
     minimum = slices.min()
     lowest = slices == minimum
     around = uniform_filter(lowest.astype(np.float32), (1, NEAR, NEAR))

@@ -59,7 +59,10 @@ def flat_sigmas(looked: Looked, spacing: int, bins: int, quiet: bool = False) ->
 
 
 def evenly_spaced_sigmas(looked: Looked, spacing: int, bins: int) -> list[Flat]:
-    """As `flat_sigmas`, in bins of the same width in brightness; those with too few places are left out."""
+    """As `flat_sigmas`, in bins of the same width in brightness; those with too few places are left out.
+
+    At the flattest places of repetitions as well.
+    """
     places = places_of(looked, spacing)
     if not places[0].size:
         return []

@@ -16,7 +16,7 @@ import numpy as np
 
 from diffdenoise.noise.differences import flat_sigmas
 from diffdenoise.noise.looked import Looked, look
-from diffdenoise.noise.reach import FAINT, LONGEST_REACH, estimate_reach, reach_of
+from diffdenoise.noise.reach import FAINT, LONGEST_REACH, reach_of
 from diffdenoise.noise.spatial import EVEN, Variation, evened, variation_of
 from diffdenoise.noise.texture import WHITE, Texture, texture_of
 
@@ -25,18 +25,18 @@ __all__ = [
     "NoiseLevel",
     "constant_level",
     "estimate_noise",
-    "estimate_reach",
     "level_by_brightness",
     "level_of",
 ]
 
+BINS = 12  # of brightness
 PASSES = 2  # of the level by brightness and its variation over the image, each given the other
 STANDS_OUT = 1.03  # over the rising or falling curve; more, beyond chance, is anatomy
 
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """Standard deviation `sigma` at each brightness `knots` (rising), in the images' unit; linear in between.
+    """Standard deviation `sigma` at each brightness `knots` (rising), in the images' unit; linear in its square.
 
     reach: the noise is correlated over so many pixels, 0 for white noise; texture: how. skewness: at each knot; none
     given is none at all. variation: over the image, beyond that with brightness.
@@ -104,37 +104,35 @@ def with_texture(level: NoiseLevel, texture: Texture) -> NoiseLevel:
     return replace(level, texture=texture, sigma=tuple(sigma * factor for sigma in level.sigma))
 
 
-def estimate_noise(
-    slices: np.ndarray, reach: int | None = None, bins: int = 12, again: np.ndarray | None = None
-) -> NoiseLevel:
+def estimate_noise(slices: np.ndarray, reach: int | None = None, again: np.ndarray | None = None) -> NoiseLevel:
     """Noise level of (slices, rows, columns); reach: of its correlation in pixels, None to estimate that, too.
 
     again: a repetition (see `repetition`), which frees the estimate of the anatomy.
     Places without any variation (a background set to a constant) carry no noise and do not count; sigma is 0 if
     nothing else is left. Images of few grey levels are fine: the levels' width counts as part of the noise.
     """
-    return level_of(look(slices, again), reach, bins)
+    return level_of(look(slices, again), reach)
 
 
-def level_of(looked: Looked, reach: int | None = None, bins: int = 12) -> NoiseLevel:
+def level_of(looked: Looked, reach: int | None = None) -> NoiseLevel:
     """As `estimate_noise`, of what is looked at."""
-    level = level_by_brightness(looked, reach, bins)
+    level = level_by_brightness(looked, reach)
     for _ in range(PASSES):
         spacing = level.reach + 1
         shown = level.texture.shown(spacing, spacing)
         variation = variation_of(looked, spacing, lambda brightness: shown * np.sqrt(level.variance(brightness)))  # noqa: B023
         if variation.is_even:
             break
-        level = replace(level_by_brightness(evened(looked, variation), level.reach, bins), variation=variation)
+        level = replace(level_by_brightness(evened(looked, variation), level.reach), variation=variation)
     return level
 
 
-def level_by_brightness(looked: Looked, reach: int | None = None, bins: int = 12) -> NoiseLevel:
+def level_by_brightness(looked: Looked, reach: int | None = None) -> NoiseLevel:
     """The level of noise that is taken to vary with brightness alone."""
     if reach is None:
         reach = min(LONGEST_REACH, reach_of(looked))
     # Correlated noise makes the rings themselves uncertain: there the flattest places alone are the better choice.
-    bins_found = flat_sigmas(looked, reach + 1, bins, quiet=reach == 0)
+    bins_found = flat_sigmas(looked, reach + 1, BINS, quiet=reach == 0)
     if not bins_found:
         return constant_level(0.0)
     sigmas = np.array([flat.sigma for flat in bins_found])

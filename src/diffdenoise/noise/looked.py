@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-MOST_PIXELS = 1_000_000  # looked at, in evenly spread slices
-TILE = 512  # pixels; side of the parts that a slice larger than that is cut into
+MOST_PIXELS = 1_000_000  # looked at, in slices from everywhere
+TILE = 256  # pixels; side of the parts that a slice larger than that is cut into
 SMOOTHING = 2.0  # pixels; of the brightness that sorts the places into bins
 CONSTANT = 5  # pixels; a square of this side without any variation is a mask, not noise
 CELLS = 48  # down and across the image; the place of a pixel is known as well as that
@@ -62,6 +62,11 @@ def centres(count: int) -> np.ndarray:
     return (2 * np.arange(count) + 1) / count - 1
 
 
+def _middle(side: int, length: int) -> slice:
+    start = (side - length) // 2
+    return slice(start, start + length)
+
+
 def _spread(slices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """About MOST_PIXELS of the slices, evenly spread; slices that are larger than that alone are cut into tiles.
 
@@ -71,11 +76,23 @@ def _spread(slices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if slices[0].size > MOST_PIXELS:
         slices = slices[:: -(-len(slices) // 4)]
         count, down, across = (length // part for length, part in zip(slices.shape, (1, TILE, TILE), strict=True))
-        whole = slices[:, : down * TILE, : across * TILE].reshape(count, down, TILE, across, TILE)
+        inner = [_middle(side, part * TILE) for side, part in zip(slices.shape[1:], (down, across), strict=True)]
+        whole = slices[:, inner[0], inner[1]].reshape(count, down, TILE, across, TILE)
         if whole.size:
             slices = whole.swapaxes(2, 3).reshape(-1, TILE, TILE)
-            rows = np.tile(rows[0, : down * TILE].reshape(down, 1, TILE), (count, across, 1)).reshape(-1, TILE)
-            columns = np.tile(columns[0, : across * TILE].reshape(1, across, TILE), (count, down, 1)).reshape(-1, TILE)
-    step = max(1, round(slices.size / MOST_PIXELS))
-    here = [np.broadcast_to(axis, (len(slices), axis.shape[-1]))[::step] for axis in (rows, columns)]
-    return slices[::step], here[0], here[1]
+            rows = np.tile(rows[0, inner[0]].reshape(down, 1, TILE), (count, across, 1)).reshape(-1, TILE)
+            columns = np.tile(columns[0, inner[1]].reshape(1, across, TILE), (count, down, 1)).reshape(-1, TILE)
+    some = some_of(len(slices), slices.size)
+    here = [np.broadcast_to(axis, (len(slices), axis.shape[-1]))[some] for axis in (rows, columns)]
+    return slices[some], here[0], here[1]
+
+
+def some_of(count: int, size: int) -> np.ndarray:
+    """Numbers of those to look at of so many slices that have `size` pixels: about MOST_PIXELS' worth, rising.
+
+    By chance one of each few that follow one another, always the same ones: every k-th of them could be the same
+    corner of each slice, or the same place of each frame.
+    """
+    few = max(1, round(size / MOST_PIXELS))
+    starts = np.arange(0, count, few)
+    return np.minimum(starts + np.random.default_rng(0).integers(few, size=len(starts)), count - 1)

@@ -7,10 +7,8 @@ not at every brightness.
 
 from __future__ import annotations
 
-import numpy as np
-
 from diffdenoise.noise.differences import flat_sigmas
-from diffdenoise.noise.looked import Looked, look
+from diffdenoise.noise.looked import Looked
 
 LONGEST_REACH = 4  # pixels; beyond it a hidden patch would leave too little to predict from
 BINS = 4  # of brightness
@@ -18,17 +16,12 @@ FAINT = 0.25  # of the loudest bin: less is no noise
 STILL_RISING = 1.1  # sigma at the next spacing over sigma at this one
 
 
-def estimate_reach(slices: np.ndarray) -> int:
-    """Over how many pixels the noise of (slices, rows, columns) is correlated, 0 to LONGEST_REACH.
+def reach_of(looked: Looked) -> int:
+    """Over how many pixels noise is correlated, 0 to LONGEST_REACH; one more if sigma goes on rising beyond that.
 
     The least over the brightness bins: anatomy makes sigma rise in some of them, correlated noise in all. Bins with
     next to no noise (a masked background) have no say.
     """
-    return min(LONGEST_REACH, reach_of(look(slices)))
-
-
-def reach_of(looked: Looked) -> int:
-    """As `estimate_reach`, but LONGEST_REACH + 1 if sigma goes on rising to the last spacing."""
     last = min(LONGEST_REACH + 2, min(looked.x.shape[1:]) // 4)
     sigmas = lambda spacing: [flat.sigma for flat in flat_sigmas(looked, spacing, BINS)]  # noqa: E731
     here = sigmas(1) if last > 0 else []

@@ -39,12 +39,6 @@ def repetitions(stacks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray] |
     return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
 
 
-def candidates(scans: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
-    """What may repeat each of several scans, given as their volumes: those, the one before and the one after."""
-    around = [[], *([volumes[-1]] for volumes in scans[:-1])], [*([volumes[0]] for volumes in scans[1:]), []]
-    return [[*before, *own, *after] for before, own, after in zip(around[0], scans, around[1], strict=True)]
-
-
 def is_repetition(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two stacks (slices, rows, columns) show the same object, each with noise of its own."""
     if min(a.shape[1:]) < 2 * BLOCK or np.array_equal(a, b):

@@ -57,6 +57,11 @@ class Trend:
     misfit: float = 0.0
     counted: bool = False
 
+    @property
+    def is_rician(self) -> bool:
+        """Whether the measured levels follow the curve of Rician noise so well that it takes their place."""
+        return self.kind == "rician" and self.misfit < GOOD_FIT
+
     def skewness(self, brightness: np.ndarray) -> np.ndarray:
         """Of the noise at these brightnesses, as its kind has it; 0 where the kind is symmetric or unknown."""
         signal = np.maximum(np.asarray(brightness, np.float64) - self.offset, 0)
@@ -107,7 +112,7 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
 
 def as_its_kind(level: NoiseLevel, trend: Trend) -> NoiseLevel:
     """The level with the skewness of its kind; that kind's own curve for whole counts, and Rician noise that fits."""
-    if trend.kind == "rician" and trend.misfit < GOOD_FIT:
+    if trend.is_rician:
         return rician_level(trend.sigma, level)
     if trend.counted:
         return counted_level(trend.lam, level)
@@ -128,11 +133,12 @@ def counting_level(counts: float, brightest: float) -> NoiseLevel:
 
 
 def counted_level(counts: float, level: NoiseLevel) -> NoiseLevel:
-    """The same with the brightnesses of a measured level, each of which is as frequent, and up to four times those."""
+    """The same with the brightnesses of a measured level, each of which is as frequent, and up to four times those.
+
+    Without its map: what varies over the image beyond brightness is not counting noise.
+    """
     finer = np.interp(np.linspace(0, 1, POINTS), np.linspace(0, 1, len(level.knots)), level.knots)
-    return replace(
-        _counting(counts, np.unique([0.0, *finer, *(finer[-1] * np.arange(2, 5))])), variation=level.variation
-    )
+    return _counting(counts, np.unique([0.0, *finer, *(finer[-1] * np.arange(2, 5))]))
 
 
 def _counting(counts: float, brightness: np.ndarray) -> NoiseLevel:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from diffdenoise.errors import ConfigError
 from diffdenoise.scans.atomic import atomic_file
 
 SMALLEST_CROP = 16
+MOST_OPEN = 64  # files of a store at a time: scans may be more than a process may open
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,21 @@ class Box:
     turn: int
 
 
+class Mapped(Sequence[np.ndarray]):
+    """Arrays in .npy files, each mapped into memory when it is asked for, and few at a time."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+        self._opened = lru_cache(MOST_OPEN)(lambda number: np.load(paths[number], mmap_mode="r"))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: Any) -> Any:
+        """The array of this number; IndexError beyond the last."""
+        return self._opened(number)
+
+
 class SliceStore:
     """Reads a folder of scans; `shapes` are (slices, channels, rows, columns) per scan.
 
@@ -40,7 +58,7 @@ class SliceStore:
 
     def __init__(self, folder: Path, frames: list[int] | None = None) -> None:
         self.folder = folder
-        self.arrays = [np.load(path, mmap_mode="r") for path in scans_of(folder)]
+        self.arrays = Mapped(scans_of(folder))
         self.shapes = [array.shape for array in self.arrays]
         self.frames = frames or [1] * len(self.shapes)
 

@@ -10,6 +10,7 @@ from diffdenoise.networks.drunet import DRUNet
 from diffdenoise.networks.nafnet import NAFNet
 from diffdenoise.training.slices import SliceStore, draw_boxes
 from diffdenoise.training.stage import Stage, pixel_loss
+from diffdenoise.training.start import load_start
 
 
 def make_student(settings: StudentSettings) -> nn.Module:
@@ -32,6 +33,8 @@ class StudentStage(Stage):
         self, settings: StudentSettings, noisy: SliceStore, teacher: SliceStore, chosen: list[list[int]], seed: int
     ) -> None:
         super().__init__(make_student(settings), settings, seed)
+        if settings.start == "synthetic":
+            load_start(self.network)
         self.noisy, self.teacher, self.chosen = noisy, teacher, chosen
 
     def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
