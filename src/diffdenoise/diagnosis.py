@@ -16,7 +16,7 @@ from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.spatial import evened
 from diffdenoise.noise.texture import differences_of, shared_texture
-from diffdenoise.noise.trend import Kind, Trend, as_its_kind, counted_level, counting_level, rician_level, trend_of
+from diffdenoise.noise.trend import Kind, Trend, as_its_kind, counting_level, rician_level, trend_of
 from diffdenoise.series import noise_of_series
 
 # For a larger patch than one pixel, the paper changes PUCA for LG-BPN.
@@ -135,10 +135,8 @@ def with_sigma(found: Diagnosis, sigma: float) -> Diagnosis:
 
 def with_counts(found: Diagnosis, counts: float, brightest: float) -> Diagnosis:
     """Where it is known to be counting noise, so many `counts` to a unit, but not how far correlated."""
-    alone, own = counting_level(counts, brightest), found.level
-    curve = counted_level(counts, own) if own.knots[-1] > 0 else alone
-    level = replace(curve, reach=own.reach, texture=own.texture)
-    return replace(found, level=level, alone=alone, trend=Trend("poisson", lam=counts), given=True)
+    level = replace(counting_level(counts, brightest), reach=found.level.reach, texture=found.level.texture)
+    return replace(found, level=level, alone=level, trend=Trend("poisson", lam=counts), given=True)
 
 
 def choose(found: Sequence[Diagnosis]) -> Choice:

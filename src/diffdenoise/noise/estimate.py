@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from diffdenoise.noise.background import background_of
 from diffdenoise.noise.differences import flat_sigmas
 from diffdenoise.noise.looked import Looked, look
 from diffdenoise.noise.reach import FAINT, LONGEST_REACH, reach_of
+from diffdenoise.noise.rician import deviation_at
 from diffdenoise.noise.spatial import EVEN, Variation, evened, variation_of
 from diffdenoise.noise.texture import WHITE, Texture, texture_of
 
@@ -124,7 +126,11 @@ def level_of(looked: Looked, reach: int | None = None) -> NoiseLevel:
         if variation.is_even:
             break
         level = replace(level_by_brightness(evened(looked, variation), level.reach), variation=variation)
-    return level
+    known = background_of(looked) if reach is None and level.variation.is_even else None
+    if known is None or not (known.reach or level.reach):  # of white noise the differences tell as much
+        return level
+    sigma = tuple(map(float, deviation_at(np.array(level.knots), known.sigma)))
+    return NoiseLevel(level.knots, sigma, known.reach, known.texture)
 
 
 def level_by_brightness(looked: Looked, reach: int | None = None) -> NoiseLevel:

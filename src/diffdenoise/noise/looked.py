@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,8 @@ class Looked:
 
     rows, columns: where they are in their image, -1 to 1, (slices, rows) and (slices, columns). alone: where x is a
     difference of repetitions, noise and no anatomy, the first of these. over: what differences of the pixels are
-    divided by, their noise being so many times as strong as elsewhere. places: kept by `differences`, by spacing.
+    divided by, their noise being so many times as strong as elsewhere. places: kept by `differences`, by spacing; kept:
+    by others, by name.
     """
 
     x: np.ndarray
@@ -30,6 +32,7 @@ class Looked:
     alone: Looked | None = None
     over: np.ndarray | None = None
     places: dict[int, tuple[np.ndarray, ...]] = field(default_factory=dict, init=False, repr=False)
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def pure(self) -> bool:

@@ -22,6 +22,7 @@ from diffdenoise.noise.looked import MOST_PIXELS, Looked
 RAYLEIGH_RATIO, RAYLEIGH_SKEWNESS = (1.7, 2.1), (0.4, 0.9)  # accepted around 1.91 and 0.63
 DARK = 0.2  # share of the pixels, the darkest; their median is the background's brightness
 FEWEST_DARK = 500  # pixels
+WIDE = 8.0  # pixels; over which the brightness of a background is taken first
 STRONGEST = 20.0  # sigma; signals of the tables; the noise of a stronger one is Gaussian
 POINTS = 401
 NEAR_FLOOR = 0.3  # of the floor; estimates so near to it are taken for empty places, to see how far off they are
@@ -106,16 +107,46 @@ def inverse_of(estimates: np.ndarray, sigma: float) -> Callable[[np.ndarray], np
 
 def rician_sigma(looked: Looked) -> float:
     """Sigma of each channel, where it is looked at as 1 times as strong, if the background is Rayleigh, else 0."""
+    empty = empty_places(looked)
+    if empty is None:
+        return 0.0
+    return float(np.sqrt(np.mean(np.square(_as_strong(looked, looked.x)[empty], dtype=np.float64)) / 2))
+
+
+def empty_places(looked: Looked) -> np.ndarray | None:
+    """Where what is looked at is an empty background, (slices, rows, columns), if that is Rayleigh; None if not.
+
+    Places are as bright as the dark ones around: on the mean over many pixels, for that of correlated noise varies; or,
+    where the background is too small for that, over few.
+    """
+    from scipy.ndimage import gaussian_filter
+
     if looked.x.min() < 0 or not looked.alive.any():
-        return 0.0
-    over = 1 if looked.over is None else looked.over[looked.alive]
-    brightness, x = looked.brightness[looked.alive] / over, looked.x[looked.alive] / over
-    middle = np.quantile(brightness, DARK / 2)
-    dark = x[np.abs(brightness / max(middle, 1e-30) - 1) < 0.3]
+        return None
+    x = _as_strong(looked, looked.x)
+    for brightness in (gaussian_filter(looked.x, (0, WIDE, WIDE)), looked.brightness):
+        around = _as_strong(looked, brightness)
+        middle = np.quantile(around[looked.alive], DARK / 2)
+        dark = looked.alive & (np.abs(around / max(middle, 1e-30) - 1) < 0.3)
+        if _is_rayleigh(x[dark]):
+            return dark
+    return None
+
+
+def _as_strong(looked: Looked, values: np.ndarray) -> np.ndarray:
+    """Divided by how many times as strong as elsewhere the noise is taken to be."""
+    return values if looked.over is None else values / looked.over
+
+
+def _is_rayleigh(dark: np.ndarray) -> bool:
     if dark.size < FEWEST_DARK or dark.std() == 0:
-        return 0.0
+        return False
     ratio, skewness = dark.mean() / dark.std(), np.mean((dark - dark.mean()) ** 3) / dark.std() ** 3
-    looks_rayleigh = all(
-        low < value < high for value, (low, high) in ((ratio, RAYLEIGH_RATIO), (skewness, RAYLEIGH_SKEWNESS))
-    )
-    return float(np.sqrt(np.mean(np.square(dark, dtype=np.float64)) / 2)) if looks_rayleigh else 0.0
+    return all(low < value < high for value, (low, high) in ((ratio, RAYLEIGH_RATIO), (skewness, RAYLEIGH_SKEWNESS)))
+
+
+def magnitude_correlation(rho: np.ndarray) -> np.ndarray:
+    """Of the magnitudes in an empty background, where the noise of each channel correlates by rho; same shape."""
+    from scipy.special import hyp2f1
+
+    return np.pi / 4 * (hyp2f1(-0.5, -0.5, 1, np.square(rho)) - 1) / (1 - np.pi / 4)

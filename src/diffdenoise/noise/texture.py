@@ -33,7 +33,7 @@ from diffdenoise.noise.differences import variances_at_spacings
 from diffdenoise.noise.looked import Looked
 from diffdenoise.noise.models import unit_kernel
 from diffdenoise.noise.reach import LONGEST_REACH
-from diffdenoise.noise.rician import rician_sigma
+from diffdenoise.noise.rician import magnitude_correlation, rician_sigma
 
 LONGEST = 6  # pixels; spacing that is looked at
 GRID = 64  # frequencies each way, on which the shapes are compared
@@ -135,6 +135,26 @@ def texture_of(looked: Looked, reach: int) -> Texture:
     return WHITE if measured is None else _candidates()[0][int(_costs(measured, reach).argmin())]
 
 
+def texture_of_background(correlated: np.ndarray, measured: np.ndarray | None) -> Texture:
+    """The texture of the noise in each channel whose magnitudes correlate so in an empty background.
+
+    correlated: at distances 0 to LONGEST, (down, across). There is no anatomy there to be kept away from; but of which
+    sign a correlation is the magnitudes do not tell. measured: `differences_of` the anatomy, which do.
+    """
+    textures, _, shown, extra = _candidates()
+    off = np.abs(_of_magnitudes() - correlated).reshape(len(textures), -1).mean(1) / ERROR
+    if measured is not None:
+        last = len(measured)
+        off = off + _misfit(measured.ravel(), shown[:, :last, :last].reshape(len(shown), -1), last)
+    return textures[int((off + extra).argmin())]
+
+
+@cache
+def _of_magnitudes() -> np.ndarray:
+    """How the magnitudes correlate in an empty background, of each candidate."""
+    return magnitude_correlation(_candidates()[1]).astype(np.float32)
+
+
 def shared_texture(measured: Sequence[np.ndarray], reaches: Sequence[int]) -> tuple[Texture, list[bool]]:
     """The texture that fits several images best, and which of them it fits nearly as well as their own.
 
@@ -171,7 +191,7 @@ def differences_of(looked: Looked) -> np.ndarray | None:
 
 def _costs(measured: np.ndarray, reach: int, share: float = 1.0) -> np.ndarray:
     """Of each candidate: its misfit and a share of what it must gain, in errors; infinite where it reaches further."""
-    _, shown, extra = _candidates()
+    _, _, shown, extra = _candidates()
     last, beyond = len(measured), min(reach, LONGEST - 1)
     costs = _misfit(measured.ravel(), shown[:, :last, :last].reshape(len(shown), -1), last) + share * extra
     costs[shown[:, beyond, beyond] < (BEYOND if reach < LONGEST_REACH else BEYOND_ALL)] = np.inf
@@ -189,13 +209,13 @@ def _misfit(measured: np.ndarray, shown: np.ndarray, last: int) -> np.ndarray:
 
 
 @cache
-def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray]:
-    """Textures, V of each at spacings 1 to LONGEST (texture, down, across), and what each must gain."""
+def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray, np.ndarray]:
+    """Textures; of each the correlation at distances 0 to LONGEST, V at spacings 1 to LONGEST, what it must gain."""
     profiles: list[Profile] = [("smoothed", float(width)) for width in (0.0, *np.geomspace(0.25, 3, 60))]
     profiles += [("band", float(share)) for share in np.arange(0.2, 1, 0.02)]
     textures = [Texture(down, across) for down, across in product(profiles, repeat=2)]
     lines = np.stack([_along_axis(profile) for profile in profiles])
-    shown = np.einsum("ah,bg->abhg", 1 - lines[:, 1:], 1 - lines[:, 1:]).reshape(-1, LONGEST, LONGEST)
+    rho = np.einsum("ah,bg->abhg", lines, lines).reshape(-1, LONGEST + 1, LONGEST + 1)
     extra = [_extra(texture) for texture in textures]
     cuts = [(float(cut),) for cut in np.arange(0.1, 0.6, 0.01)]
     ramps = [
@@ -203,11 +223,13 @@ def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray]:
         for cut, steepness, floor in product(np.geomspace(0.15, 0.8, 50), (1.5, 2, 4), (0.0, 0.03, 0.1))
     ]
     round_ = [Texture(radial=values) for values in (*cuts, *ramps)]
-    shown = np.concatenate([shown, [_shown_by(correlation(texture)) for texture in round_]])
+    rho = np.concatenate([rho, [correlation(texture) for texture in round_]])
     textures, extra = [*textures, *round_], [*extra, *map(_extra, round_)]
     grainy = [replace(texture, grain=grain) for grain in GRAINS for texture in textures]
-    mixed = np.concatenate([(1 - grain) * shown + grain for grain in GRAINS])
-    return grainy, mixed, np.concatenate([np.array(extra) + OF_GRAIN * (grain > 0) for grain in GRAINS])
+    mixed = np.concatenate([(1 - grain) * rho for grain in GRAINS])
+    mixed[:, 0, 0] = 1
+    gains = np.concatenate([np.array(extra) + OF_GRAIN * (grain > 0) for grain in GRAINS])
+    return grainy, mixed, _shown_by(mixed), gains
 
 
 def _extra(texture: Texture) -> float:
@@ -262,5 +284,5 @@ def correlation(texture: Texture) -> np.ndarray:
 
 
 def _shown_by(rho: np.ndarray) -> np.ndarray:
-    """V at spacings 1 to LONGEST, (down, across)."""
-    return 1 - rho[1:, :1] - rho[:1, 1:] + rho[1:, 1:]
+    """V at spacings 1 to LONGEST, (..., down, across)."""
+    return 1 - rho[..., 1:, :1] - rho[..., :1, 1:] + rho[..., 1:, 1:]

@@ -19,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 
+from diffdenoise.noise.background import background_of
 from diffdenoise.noise.counts import counts_to_a_unit
 from diffdenoise.noise.differences import evenly_spaced_sigmas
 from diffdenoise.noise.estimate import NoiseLevel
@@ -85,6 +86,9 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
     On these the curve over brightness is free of the anatomy. A dark background shows itself in the image alone. The
     level's bins hold as many pixels each, most of them background; here they are measured anew, each as wide.
     """
+    known = background_of(looked) if level.variation.is_even and differences is None else None
+    if known is not None and (known.reach or level.reach):
+        return Trend("rician", sigma=known.sigma)
     looked = evened(looked, level.variation)
     curve_of = evened(differences, level.variation) if differences else looked
     found = evenly_spaced_sigmas(curve_of, level.reach + 1, BINS)
@@ -128,8 +132,11 @@ def rician_level(sigma: float, level: NoiseLevel) -> NoiseLevel:
 
 
 def counting_level(counts: float, brightest: float) -> NoiseLevel:
-    """That of counting noise, `counts` to a unit of brightness, up to four times the `brightest` of an image."""
-    return _counting(counts, max(brightest, 1 / counts) * np.linspace(0, 2, POINTS) ** 2)
+    """That of counting noise, `counts` to a unit of brightness, up to four times the `brightest` of an image.
+
+    Half of the brightnesses are below half of that, so that `typical` is what may be typical of it.
+    """
+    return _counting(counts, 4 * max(brightest, 1 / counts) * np.linspace(0, 1, POINTS) ** 3)
 
 
 def counted_level(counts: float, level: NoiseLevel) -> NoiseLevel:
