@@ -47,7 +47,9 @@ stages* the preset `cpu`: blind-spot network, diffusion and student.
 Methods that are a loss (Neighbor2Neighbor, R2R, SURE, UNSURE, Noise2Self) and the supervised bound all train
 this project's student network, with its crops and its optimiser, so that only the loss differs; Noise2Void is
 CAREamics as it comes, and once more with a learning rate that has fallen when the time is up. The bound is trained on
-clean images of the other patients.
+clean images of the other patients. They all denoise as this project's default does: by the mean over eight turns of a
+slice, where that takes little beside the training (docs/method.md, section 12); not so on radiographs and at 3 T,
+which are too many pixels for three minutes.
 
 **What is measured.** PSNR and SSIM inside the head or body (Otsu's mask of the reference), data range 1, SSIM with a
 uniform 7x7 window; *fastMRI* has the whole image and the maximum of the reference scan as range. *Noise kept* is the
@@ -56,10 +58,9 @@ the contrast kept of inserted dots, lines and disks of 1 to 9 pixels that no tra
 largest mean error in eight bins of brightness, in units of 1/255. Intervals are
 95 %, bootstrapped over patients (or, where one subject is all there is, over slices or repetitions).
 
-**Two days.** The default (*diffdenoise*) was measured anew on 2026-11-26, the peers and bounds before, when the machine
-did more in the same time: on the later day the supervised network from our start, run again on colin27 gaussian-25,
-fell short of its row of the table by more than the default did of its former one. So the tables make the default look a
-little worse beside them than it is (docs/method.md, section 12, in which unit it sees a scan).
+**Two days.** The default (*diffdenoise*) and *supervised, from our start* were measured on 2026-11-27, for each task
+one after the other. The rows marked ° are older: by one pass over each slice, so that the default is a little further
+ahead of them here than their methods are behind, and on a day when the machine did more in the same time.
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
 puca laine scratch`), are rows that would make of a few hours of `make bench` most of a day. Still to come:

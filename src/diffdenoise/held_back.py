@@ -5,7 +5,7 @@ f(a) - a that brings a nearest to b is
 
     s = <f(a) - a, b - a> / |f(a) - a|^2
 
-It is 1 for f(a) = E[x | a], the best there is, however noisy b is, and whatever has moved: neither knows a's noise.
+It is 1 on the mean for f(a) = E[x | a], the best there is, however noisy b is, for that noise does not know a's.
 Detail that f takes for noise is in b as well and makes s less. The level by which the student learned cannot show that,
 for it was measured on differences between a and b, where all that moved passes for noise. Of a series f is shown all
 but b.
