@@ -59,8 +59,8 @@ largest mean error in eight bins of brightness, in units of 1/255. Intervals are
 95 %, bootstrapped over patients (or, where one subject is all there is, over slices or repetitions).
 
 **Two days.** The default (*diffdenoise*) and *supervised, from our start* were measured on 2026-11-27, for each task
-one after the other. The rows marked ° are older: by one pass over each slice, so that the default is a little further
-ahead of them here than their methods are behind, and on a day when the machine did more in the same time.
+one after the other. The rows marked ° are older: those of other methods are by one pass over each slice, so that the
+default is a little less far ahead of those methods than it seems here.
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
 puca laine scratch`), are rows that would make of a few hours of `make bench` most of a day. Still to come:

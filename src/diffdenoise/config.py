@@ -134,7 +134,9 @@ class StudentSettings(StageSettings):
     @model_validator(mode="after")
     def _possible(self) -> StudentSettings:
         if len(self.encoder) != len(self.decoder):
-            raise ValueError(f"encoder {self.encoder} and decoder {self.decoder} need equally many levels")
+            raise ValueError(
+                f"encoder and decoder need equally many levels, not {len(self.encoder)} and {len(self.decoder)}"
+            )
         if self.neighbours and self.learns_from == "teacher":
             raise ValueError('neighbours are seen with learns_from = "recorrupted" alone; set neighbours = 0')
         if self.series and self.learns_from == "teacher":

@@ -141,6 +141,7 @@ def _as_strong(looked: Looked, values: np.ndarray) -> np.ndarray:
 def _is_rayleigh(dark: np.ndarray) -> bool:
     if dark.size < FEWEST_DARK or dark.std() == 0:
         return False
+    dark = dark.astype(np.float64)  # cubes of large numbers are beyond single precision
     ratio, skewness = dark.mean() / dark.std(), np.mean((dark - dark.mean()) ** 3) / dark.std() ** 3
     return all(low < value < high for value, (low, high) in ((ratio, RAYLEIGH_RATIO), (skewness, RAYLEIGH_SKEWNESS)))
 
