@@ -1,6 +1,5 @@
 import time
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -18,4 +17,4 @@ class _Slow(_Nothing):
 def test_a_step_takes_as_long_as_most_do_and_the_loop_around_it() -> None:
     loop = loop_seconds("cpu")
     assert loop > 0
-    assert seconds_per_step(_Slow(), "cpu", seconds=1) == pytest.approx(0.03 + loop, rel=0.4)
+    assert 0.03 <= seconds_per_step(_Slow(), "cpu", seconds=1) - loop < 0.1

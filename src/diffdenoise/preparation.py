@@ -99,7 +99,7 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
 
 
 def _tell(sentences: list[str], faults: list[dict[str, str]]) -> None:
-    """Say what was found and decided; each fault once, in the words for one scan, and how many have it.
+    """Say what was found and decided; each fault once, in the words for the first scan that has it, and how many do.
 
     faults: of each scan, by name.
     """
@@ -107,8 +107,7 @@ def _tell(sentences: list[str], faults: list[dict[str, str]]) -> None:
         log.info("%s", sentence)
     for name, count in Counter(name for of_scan in faults for name in of_scan).items():
         message = next(of_scan[name] for of_scan in faults if name in of_scan)
-        others = f" (This one, and {count} of {len(faults)} scans in all.)" if count > 1 else ""
-        log.warning("%s%s", message, others or f" ({count} of {len(faults)} scans)" * (len(faults) > 1))
+        log.warning("%s%s", message, f" ({count} of {len(faults)} scans)" if len(faults) > 1 else "")
 
 
 def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> None:
