@@ -260,7 +260,7 @@ def _n2v(budgets: dict[str, Table]) -> str:
     found = []
     for name in ("cpu-20s", MAIN, "cpu-960s"):
         record = _record(budgets.get(name, {}), task, "n2v")
-        dark = 255 * float(np.mean([image["bias"][0] for image in record["images"]]))
+        dark = 255 * float(np.nanmean(np.array([image["bias"][0] for image in record["images"]], float)))
         value = np.mean(list(by_patient(record, "psnr_foreground").values()))
         found.append(f"{value:.2f} dB after {record['train_seconds']:.0f} s (the dark off by {dark:+.0f}/255)")
     gains = [_ahead(budgets.get(MAIN, {}), one, "n2v-falling", "n2v") for one in WHITE]

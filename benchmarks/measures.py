@@ -68,13 +68,17 @@ def hfen(image: np.ndarray, reference: np.ndarray, mask: np.ndarray | None = Non
     return float(np.linalg.norm(error) / strength) if strength > LEAST_EDGES * most else None
 
 
-def bias_by_brightness(image: np.ndarray, reference: np.ndarray) -> list[float]:
-    """Mean of image - reference in bins of the reference's brightness, as many pixels each, dark to bright."""
+def bias_by_brightness(image: np.ndarray, reference: np.ndarray) -> list[float | None]:
+    """Mean of image - reference in bins of the reference's brightness, as many pixels each, dark to bright.
+
+    None for a bin that nothing falls in (a reference of few values), so that a bin has the same place in all images.
+    """
     edges = np.quantile(reference, np.linspace(0, 1, BRIGHTNESS_BINS + 1)[1:-1])
     index = np.searchsorted(edges, reference.ravel(), side="right")
     error = (image - reference).ravel()
     counts = np.bincount(index, minlength=BRIGHTNESS_BINS)
-    return [float(s / n) for s, n in zip(np.bincount(index, error, BRIGHTNESS_BINS), counts, strict=True) if n]
+    sums = np.bincount(index, error, BRIGHTNESS_BINS)
+    return [float(s / n) if n else None for s, n in zip(sums, counts, strict=True)]
 
 
 def unbiased_mse(image: np.ndarray, repetitions: np.ndarray, mask: np.ndarray) -> float:

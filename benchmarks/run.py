@@ -22,12 +22,13 @@ from cyclopts import App
 
 from benchmarks.methods import METHODS, Method
 from benchmarks.pictures import write_pictures
+from benchmarks.records import keys_of
 from benchmarks.report import write_report
 from benchmarks.scoring import score
 from benchmarks.tasks import CORE, FULL, PAPER, Protocol, Task, prepared
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError
-from diffdenoise.run_folder import key_of, write_json
+from diffdenoise.run_folder import write_json
 
 SHARED = Path("../shared/data")
 PATIENCE = 6  # times the budget, and GRACE seconds: then a method is stopped
@@ -49,8 +50,12 @@ class Cell:
     @property
     def key(self) -> str:
         """Of all that its figures depend on."""
-        revision = METHODS[self.method].revision_for(self.task.kind)
-        return key_of(self.task.key, self.method, revision, self.seconds, self.device)
+        return self.keys[0]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """This one, and the same in an older spelling."""
+        return keys_of(self.task, self.method, self.seconds, self.device)
 
     def path(self, results: Path) -> Path:
         """Where its figures are kept."""
@@ -192,7 +197,7 @@ def _done(cell: Cell, results: Path) -> bool:
     if not path.exists():
         return False
     record = json.loads(path.read_text())
-    return record["key"] == cell.key and "failed" not in record
+    return record["key"] in cell.keys and "failed" not in record
 
 
 def _told(cell: Cell, method: Method, folder: Path) -> list[str] | None:

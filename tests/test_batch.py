@@ -8,15 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from diffdenoise.batch import Wanted, denoise_scans
+from diffdenoise import batch
+from diffdenoise.batch import Wanted, blocked, denoise_scans
 from diffdenoise.denoiser import Denoiser
-from diffdenoise.errors import ConfigError
+from diffdenoise.errors import ConfigError, ScanError
 from diffdenoise.model import Round
 from diffdenoise.model_file import load_model
 from diffdenoise.noise.models import rician
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import make_config
-from diffdenoise.scans.files import find
+from diffdenoise.scans.files import find, write_scan
+from diffdenoise.scans.scan import Provenance, Scan
 from tests.conftest import noisy_disks
 
 
@@ -121,3 +123,61 @@ def test_only_a_scan_without_noise_is_said_to_have_none(
         denoise_scans(Denoiser(model, "cpu"), found, tmp_path / "out", Wanted(), lambda what, done, total: None)
     np.testing.assert_allclose(np.load(tmp_path / "out" / "scan.npy"), pixels, atol=1e-6)
     assert ("no noise is found" in caplog.text) == flat
+
+
+def test_a_source_that_went_away_stops_neither_the_question_nor_the_others(smoke_model: Path, tmp_path: Path) -> None:
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", noisy_disks(slices=1))
+    found, _ = find([tmp_path])
+    denoiser, out = Denoiser(load_model(smoke_model), "cpu"), tmp_path / "out"
+    denoise_scans(denoiser, found, out, Wanted(), lambda what, done, total: None)
+    (tmp_path / "a.npy").unlink()
+    assert blocked(found, out, Wanted()) == []
+    outcome = denoise_scans(denoiser, found, out, Wanted(), lambda what, done, total: None)
+    assert [Path(error.path).name for error in outcome.failed] == ["a.npy"]
+    assert outcome.unchanged == ["b.npy"]
+
+
+def test_a_target_that_cannot_be_asked_about_is_told_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_disk(*_: object) -> None:
+        raise OSError("input/output error")
+
+    np.save(tmp_path / "a.npy", noisy_disks(slices=1))
+    found, _ = find([tmp_path])
+    monkeypatch.setattr(batch, "check_target", no_disk)
+    with pytest.raises(OSError, match="input/output"):
+        blocked(found, tmp_path / "out", Wanted())
+
+
+def test_what_was_written_counts_though_a_later_map_fails(
+    smoke_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(scan: Scan, out: Path, provenance: Provenance) -> Path:
+        if provenance.quantity == "removed":
+            raise ScanError(scan.name, "cannot be written", "Free some space.")
+        return write_scan(scan, out, provenance)
+
+    np.save(tmp_path / "a.npy", noisy_disks(slices=1))
+    found, _ = find([tmp_path])
+    monkeypatch.setattr(batch, "write_scan", write)
+    denoiser, out = Denoiser(load_model(smoke_model), "cpu"), tmp_path / "out"
+    outcome = denoise_scans(denoiser, found, out, Wanted(removed=True), lambda what, done, total: None)
+    assert outcome.written == [out / "a.npy"]
+    assert len(outcome.failed) == 1
+
+
+@pytest.mark.parametrize(("masked", "floor"), [(True, "remove"), (False, "remove"), (True, "keep")])
+def test_a_floor_that_could_not_be_taken_off_is_told(
+    smoke_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, masked: bool, floor: str
+) -> None:
+    clean = torch.from_numpy(mni_slices(60, 2, 10))
+    noisy = 500 * rician(clean, 0.06, torch.Generator().manual_seed(0)).numpy()
+    np.save(tmp_path / "scan.npy", np.where(clean.numpy() < 0.1, 0, noisy) if masked else noisy)
+    config = make_config("fast", {"noise_floor": floor})
+    model = replace(load_model(smoke_model), rounds=(Round(None, Scaled(1.0)),), config=config)
+    found, _ = find([tmp_path / "scan.npy"])
+    with caplog.at_level(logging.INFO, logger="diffdenoise"):
+        denoise_scans(Denoiser(model, "cpu"), found, tmp_path / "out", Wanted(), lambda what, done, total: None)
+    assert ("floor of the noise is left on" in caplog.text) == (masked and floor == "remove")

@@ -18,7 +18,7 @@ def test_times_people_write(text: str, seconds: float) -> None:
     assert parse_budget(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "10 minutes", "-5m", "0", "m10", "90"])
+@pytest.mark.parametrize("text", ["", "soon", "10 minutes", "-5m", "0", "m10", "90", "9" * 400 + "h"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="budget"):
         parse_budget(text)
@@ -117,6 +117,33 @@ def test_an_interruption_costs_the_stage_its_planned_time(tmp_path: Path, monkey
     again = clock.fit(clock.planner(tmp_path / "plan.json", 300))  # trains again for as long as it was planned
     assert again["blind_spot"] == whole["blind_spot"]
     assert sum(again.values()) <= sum(whole.values())
+
+
+@pytest.mark.parametrize(("budget", "preset", "told"), [(60, "cpu", 1), (60, "smoke", 0), (10_000, "cpu", 0)])
+def test_a_budget_that_leaves_no_room_to_learn_in_is_told_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    budget: int,
+    preset: str,
+    told: int,
+) -> None:
+    clock = Clock(monkeypatch, 0.5, 1.0)
+    planner = clock.planner(tmp_path / "plan.json", budget)
+    clock.now = 40.0  # for preparing
+    with caplog.at_level("WARNING", logger="diffdenoise"):
+        for stage in SHARES:
+            planner.decide(stage, 1, PRESETS[preset])
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == told
+    assert all("far too few" in message and "longer budget" in message for message in messages)
+
+
+@pytest.mark.parametrize("seconds", [0, -5, float("nan"), float("inf")])
+def test_numbers_that_are_no_time_are_refused(seconds: float) -> None:
+    with pytest.raises(ConfigError, match="budget"):
+        parse_budget(seconds)
+    assert parse_budget(1.5) == 1.5
 
 
 def test_without_a_budget_the_config_stays(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ def test_overrides_replace_single_settings() -> None:
         ({"student": {"encoder": [1, 1, 1]}}, "equally many levels"),
         ({"teacher": {"steps": 2000}}, "teacher.steps 2000 is more"),
         ({"diffusion": {"network": "improved_ddpm", "widths": [48]}}, "multiples of 32"),
+        ({"blind_spot": {"pooling": "global"}}, "blind_spot.pooling"),
+        ({"blind_spot": {"network": "puca", "pooling": "max"}}, "blind_spot.pooling"),
     ],
 )
 def test_a_wrong_setting_is_named(overrides: dict, named: str) -> None:
@@ -45,6 +47,37 @@ def test_a_wrong_setting_is_named(overrides: dict, named: str) -> None:
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"smoke.*cpu.*paper"):
         make_config("huge")
+
+
+def test_a_preset_that_the_settings_name_is_the_one_that_is_taken() -> None:
+    assert make_config(None, {"preset": "paper", "seed": 3}) == make_config("paper", {"seed": 3})
+    assert make_config("paper", {"preset": "paper"}) == make_config("paper")
+    assert make_config() == make_config(None, {}) == PRESETS["cpu"]
+    with pytest.raises(ConfigError, match="to be fast, but the settings name 'cpu'"):
+        make_config("fast", {"preset": "cpu"})
+    for unknown in ("huge", 3, ["cpu"]):
+        with pytest.raises(ConfigError, match="no preset"):
+            make_config(None, {"preset": unknown})
+
+
+@pytest.mark.parametrize("level", [{"sigma": 0.1}, {"counts": 200}])
+def test_a_level_that_is_given_is_not_evened_out(level: dict) -> None:
+    with pytest.raises(ConfigError, match="stabilise: evens out the noise as it is measured"):
+        make_config("cpu", {"stabilise": True, **level})
+    old = Config.model_validate({**make_config("cpu", level).model_dump(), "stabilise": True})  # of an old model file
+    assert not old.evens_out
+    assert make_config("cpu", {"stabilise": True}).evens_out
+
+
+def test_pooling_is_stored_only_where_it_is_not_what_it_was_before_it_was_a_setting() -> None:
+    """So that keys of artefacts and fingerprints of models stay what they were."""
+    for mode in ("python", "json"):
+        assert "pooling" not in PRESETS["paper"].model_dump(mode=mode)["blind_spot"]
+        published = make_config("paper", {"blind_spot": {"pooling": "global"}})
+        assert published.model_dump(mode=mode)["blind_spot"]["pooling"] == "global"
+    assert Config.model_validate_json(published.model_dump_json()) == published != PRESETS["paper"]
+    assert PRESETS["paper"].blind_spot.is_blind
+    assert not published.blind_spot.is_blind
 
 
 def test_settings_from_a_toml_file(tmp_path: Path) -> None:

@@ -79,6 +79,14 @@ def test_a_scan_gives_a_scan(denoiser: Denoiser) -> None:
     assert not np.array_equal(result.pixels, scan.pixels)
 
 
+def test_a_narrow_scan_is_not_taken_for_a_colour_picture(denoiser: Denoiser) -> None:
+    narrow = np.resize(noisy_disks(), (6, 30, 3))
+    scan = Scan(narrow, "a.npy", "npy")
+    assert denoiser.uncertainty(scan).shape == denoiser.denoise(scan).pixels.shape == narrow.shape
+    with pytest.raises(ScanError, match="colour"):
+        denoiser.uncertainty(narrow)
+
+
 def test_it_fits_on_paths_as_on_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "noisy.npy", noisy_disks())
     from_path = Denoiser.fit(tmp_path, preset="smoke", device="cpu")
@@ -152,6 +160,21 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_the_preset_follows_hardware_and_wish(device: str, overrides: dict, sampled: bool, preset: str) -> None:
     assert choose_config(None, device, overrides, sampled).preset == preset
     assert choose_config("smoke", device, overrides, sampled).preset == "smoke"
+
+
+def test_the_preset_may_stand_in_the_settings() -> None:
+    assert choose_config(None, "cpu", {"preset": "smoke"}) == choose_config("smoke", "cpu")
+    assert choose_config(None, "cuda", {"preset": "fast"}).student == choose_config("fast", "cpu").student
+    with pytest.raises(ConfigError, match="settings name 'cpu'"):
+        choose_config("fast", "cpu", {"preset": "cpu"})
+    with pytest.raises(ConfigError, match="no preset 'huge'"):
+        choose_config(None, "cpu", {"preset": "huge"})
+
+
+@pytest.mark.parametrize("budget", [0, -1.0, float("nan"), "0s"])
+def test_a_budget_that_is_no_time_is_refused(budget: float | str) -> None:
+    with pytest.raises(ConfigError, match="budget"):
+        Denoiser.fit(noisy_disks(), preset="smoke", budget=budget, device="cpu")
 
 
 def test_settings_of_a_teacher_that_there_is_not_are_refused() -> None:

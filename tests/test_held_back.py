@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,6 +62,13 @@ def test_what_is_left_is_the_best_there_is_unless_the_student_removes_less(
 def test_without_repetitions_nothing_is_held_back(tmp_path: Path) -> None:
     scans = [Scan(imaged(1, seed)[0], str(seed), "npy") for seed in (0, 1)]
     assert share_borne_out(*fitted(tmp_path, scans, Keeps(0.0)), "cpu") == 1
+
+
+def test_a_level_that_is_given_is_not_evened_out_and_so_repetitions_are_still_asked(tmp_path: Path) -> None:
+    scans = [Scan(volume, str(number), "npy") for number, volume in enumerate(imaged(2))]
+    model, slices = fitted(tmp_path, scans, Keeps(0.0))
+    config = slices.config.model_copy(update={"stabilise": True, "sigma": 100 * NOISE})  # none that make_config gives
+    assert share_borne_out(replace(model, config=config), replace(slices, config=config), "cpu") < 0.9
 
 
 def test_it_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -173,6 +173,37 @@ def test_the_floor_of_rician_noise_goes_where_the_fit_has_decided_so(model: Mode
     )
 
 
+@pytest.mark.parametrize("told", [{}, {"sigma": 0.06}])
+def test_signed_values_have_no_floor(model: Model, told: dict) -> None:
+    """Real and imaginary parts, CT: half of what is below their floor would be lost."""
+    config = make_config("fast", {"noise_floor": "remove", **told})
+    through = replace(model, rounds=(Round(None, nn.Identity()),), config=config)
+    noise = np.random.default_rng(0).standard_normal((2, 96, 96)).astype(np.float32)
+    signed = np.linspace(-0.5, 0.5, 96, dtype=np.float32) + 0.06 * noise
+    result = denoise_slices(through, signed)
+    np.testing.assert_allclose(result.pixels, signed, atol=1e-5)
+    assert result.magnitude is None
+
+
+@pytest.mark.parametrize("overrides", [{}, {"sigma": 20.0}, {"counts": 0.5}, {"stabilise": True}])
+def test_a_scan_is_fused_by_the_level_that_its_teacher_was_fused_by(tmp_path: Path, overrides: dict) -> None:
+    """Of its kind: Rician, whose level goes down where it is dark, also where its strength is given."""
+    clean = torch.from_numpy(mni_slices(60, 2, 10))
+    noisy = 500 * rician(clean, 0.04, torch.Generator().manual_seed(0)).numpy()
+    sources = [Source("one", lambda: Scan(noisy, "one", "npy"))]
+    slices = prepare(sources, make_config("smoke", overrides), tmp_path, lambda *_: None)
+    model = Model(slices.config, slices.normalisation, ChainTarget("image"), None, (Round(None, nn.Identity()),))
+    domain = domain_of(model, noisy)
+    (level,) = slices.levels
+    assert (domain.offset, domain.scale) == pytest.approx(slices.scales[0])
+    np.testing.assert_allclose(domain.level.sigma, level.sigma, rtol=1e-6)
+    np.testing.assert_allclose(domain.level.knots, level.knots, rtol=1e-5)
+    assert (domain.level.reach, domain.level.texture) == (level.reach, level.texture)
+    if "counts" not in overrides and "stabilise" not in overrides:
+        assert min(level.sigma) < 0.8 * max(level.sigma)
+    np.testing.assert_allclose(domain.into(noisy)[0], slices.store.arrays[0][0, 0], atol=1e-5)
+
+
 def test_the_ensemble_sees_a_slice_and_the_slice_turned_alike(model: Model) -> None:
     pixels = noisy_disks(slices=2, rows=48, columns=48)
     turned = np.ascontiguousarray(np.rot90(pixels, axes=(1, 2)))

@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffdenoise import normalisation
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
-from diffdenoise.normalisation import Mode, Normalisation, fit_normalisation, measure_range, normalise, restore
+from diffdenoise.normalisation import (
+    Mode,
+    Normalisation,
+    fit_normalisation,
+    measure_range,
+    normalise,
+    restore,
+    some_places,
+)
 
 
 @given(offset=st.floats(-1e4, 1e4), scale=st.floats(1e-2, 1e4), seed=st.integers(0, 99))
@@ -119,3 +128,28 @@ def test_padding_far_below_the_image_does_not_squeeze_it() -> None:
     padded[:, :, :50] = -3024
     plain, with_padding = measure_range(image), measure_range(padded)
     assert with_padding == pytest.approx(plain, rel=0.2)
+
+
+@pytest.mark.parametrize(("slices", "rows", "columns"), [(870, 36, 64), (31, 200, 50)])
+def test_the_range_is_not_that_of_a_few_columns(
+    slices: int, rows: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many columns there are between the pixels that are looked at."""
+    shape = (slices, rows, columns)
+    body = np.random.default_rng(0).uniform(100, 900, shape).astype(np.float32)
+    rim = np.minimum(np.arange(columns), np.arange(columns)[::-1]) < 3
+    pixels = np.where(rim, body / 100, body)
+    low, scale = measure_range(pixels)
+    for apart in (columns // 2, columns, 2 * columns):
+        monkeypatch.setattr(normalisation, "MOST_PIXELS", pixels.size // apart)
+        assert measure_range(pixels) == pytest.approx((low, scale), rel=0.02, abs=2)
+        assert measure_range(pixels) == measure_range(pixels.copy())
+
+
+@given(size=st.integers(1, 5000), most=st.integers(1, 400))
+def test_places_are_spread_over_all_and_no_more_than_twice_as_many_as_wanted(size: int, most: int) -> None:
+    places = np.arange(size)[some_places(size, most)]
+    assert (np.diff(places) > 0).all()
+    assert min(size, most) <= len(places) < 2 * most + 1
+    gaps = np.diff([-1, *places, size])
+    assert gaps.max() <= max(2, 2 * (size // most))

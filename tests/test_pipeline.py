@@ -13,9 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from diffdenoise import pipeline
+from diffdenoise.collaborative import SecondOpinion
 from diffdenoise.errors import ConfigError, ScanError
 from diffdenoise.inference import denoise_slices
 from diffdenoise.model_file import load_model, read_header
+from diffdenoise.networks.blindness import check_blindness
+from diffdenoise.noise.estimate import constant_level
 from diffdenoise.pipeline import fit
 from diffdenoise.preparation import Source
 from diffdenoise.presets import make_config
@@ -173,6 +177,19 @@ def test_the_published_pipeline_runs(tmp_path: Path) -> None:
     assert np.isfinite(np.load(tmp_path / "teacher" / "00000.npy")).all()
 
 
+@pytest.mark.parametrize("pooling", ["parity", "global"])
+def test_pucas_pooling_reaches_the_network_the_model_file_and_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, pooling: str
+) -> None:
+    steps = {stage: {"steps": 2} for stage in ("diffusion", "student")}
+    spot = {"steps": 2, "network": "puca", "widths": (8, 8), "patch": 1, "pooling": pooling}
+    with caplog.at_level("WARNING", logger="diffdenoise"):
+        fit([source()], make_config("smoke", {"blind_spot": spot, **steps}), tmp_path, "cpu")
+    assert caplog.text.count("Fusing puts that noise back") == (pooling == "global")
+    blind_spot = load_model(tmp_path / "model.safetensors").blind_spot
+    assert check_blindness(blind_spot).blind == (pooling == "parity")
+
+
 def test_a_student_without_a_teacher(tmp_path: Path) -> None:
     alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "steps": 150, "learning_rate": 3e-3}})
     model = fit([source()], alone, tmp_path, "cpu").model
@@ -200,11 +217,23 @@ def test_the_ensemble_is_decided_by_how_much_training_there_was(
     assert load_model(tmp_path / "model.safetensors").config.student.ensemble is expected
 
 
+@pytest.mark.parametrize(("slices", "asked", "expected"), [(1, None, True), (4, None, False), (4, True, True)])
+def test_a_second_opinion_is_looked_for_where_it_takes_little_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int, asked: bool | None, expected: bool
+) -> None:
+    second = SecondOpinion(0.5, constant_level(0.1))
+    monkeypatch.setattr(pipeline, "second_opinion_of", lambda *_: second)
+    alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "second_opinion": asked}})
+    scan = Source("disks", lambda: Scan(noisy_disks(slices=slices, rows=64, columns=64), "disks", "npy"))
+    fit([scan], alone, tmp_path, "cpu")
+    assert load_model(tmp_path / "model.safetensors").second_opinion == (second if expected else None)
+
+
 def test_how_a_student_is_used_makes_no_training_of_its_own(tmp_path: Path) -> None:
     alone, written = {"learns_from": "recorrupted"}, []
-    for ensemble in (False, True):
-        config = make_config("smoke", {"student": {**alone, "ensemble": ensemble}})
-        assert fit([source()], config, tmp_path, "cpu").model.config.student.ensemble is ensemble
+    for use in (False, True):
+        config = make_config("smoke", {"student": {**alone, "ensemble": use, "second_opinion": use}})
+        assert fit([source()], config, tmp_path, "cpu").model.config.student.ensemble is use
         written.append((tmp_path / "student" / "weights.safetensors").stat().st_mtime_ns)
     assert written[0] == written[1]
 

@@ -8,6 +8,7 @@ import torch
 from diffdenoise.model import Model
 from diffdenoise.model_file import load_model
 from diffdenoise.noise.estimate import constant_level
+from diffdenoise.presets import make_config
 from diffdenoise.rounds import (
     Images,
     Sampled,
@@ -18,6 +19,7 @@ from diffdenoise.rounds import (
     put_back,
     sample,
     sample_slice,
+    why_not_to_fuse,
 )
 from tests.conftest import noisy_disks
 
@@ -93,3 +95,23 @@ def test_the_level_is_bounded_on_demand_alone(model: Model) -> None:
     much = torch.full_like(x_noisy, 9.0)
     assert torch.equal(put_back(images.x_c, images, much), images.x_c)
     assert not torch.equal(put_back(images.x_c, images, much, bound_level=True), images.x_c)
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "said"),
+    [
+        ("cpu", {}, None),
+        ("cpu", {"diffusion": {"leak": "masked"}}, None),
+        ("cpu", {"diffusion": {"leak": "open"}}, "diffusion.leak"),
+        ("cpu", {"diffusion": {"leak": "damped"}}, "diffusion.leak"),
+        ("cpu", {"diffusion": {"leak": "open"}, "teacher": {"fuse": False}}, None),
+        ("cpu", {"blind_spot": {"network": "puca", "pooling": "global"}}, "blind_spot.pooling"),
+        ("paper", {}, None),
+        ("paper", {"blind_spot": {"pooling": "global"}}, None),
+        ("fast", {"diffusion": {"leak": "open"}}, None),
+    ],
+)
+def test_fusing_what_is_not_blind_is_warned_of(preset: str, settings: dict, said: str | None) -> None:
+    warning = why_not_to_fuse(make_config(preset, settings))
+    assert (warning is None) == (said is None)
+    assert warning is None or (said in warning and "teacher.fuse = false" in warning)

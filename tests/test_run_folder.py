@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from diffdenoise import run_folder
 from diffdenoise.errors import RunError
 from diffdenoise.run_folder import cached, clean, find_model, find_run, key_of, locked, make_run_folder
 
@@ -19,6 +20,19 @@ def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not those of a run"):
         make_run_folder(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_kill_while_the_folder_is_marked_does_not_block_it(tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib, sys; from diffdenoise import run_folder\n"
+        "run_folder.write_json.__globals__['json'].dumps = lambda *_, **__: os._exit(9)\n"
+        "run_folder.make_run_folder(pathlib.Path(sys.argv[1]))"
+    )
+    folder = tmp_path / "run"
+    assert subprocess.run([sys.executable, "-c", program, str(folder)], check=False).returncode == 9
+    (folder / ".00000000-1-00000000-diffdenoise-run.json").touch()  # as the kill comes an instant later, elsewhere
+    make_run_folder(folder)
+    assert (folder / "diffdenoise-run.json").exists()
 
 
 def test_an_artefact_is_made_once_per_key(tmp_path: Path) -> None:
@@ -39,6 +53,30 @@ def test_an_interrupted_artefact_goes_on_and_a_foreign_one_is_begun_anew(tmp_pat
     cached(tmp_path / "artefact", "key", lambda to: seen.append((to / "half").exists()))
     cached(tmp_path / "artefact", "other", lambda to: seen.append((to / "half").exists()))
     assert seen == [True, False]
+
+
+@pytest.mark.parametrize("by", ["clean", "another key"])
+def test_what_is_left_of_an_artefact_whose_deletion_was_cut_off_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    def make(to: Path) -> None:
+        seen.append(sorted(path.name for path in to.glob("*.npy")))
+        for name in ("0.npy", "1.npy"):
+            (to / name).touch()
+
+    def cut_off(path: Path) -> None:  # in the order that hurts most
+        (path / "0.npy").unlink()
+        raise KeyboardInterrupt
+
+    folder, seen = make_run_folder(tmp_path / "run"), []
+    cached(folder / "slices", "key", make)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run_folder.shutil, "rmtree", cut_off)
+        clean(folder) if by == "clean" else cached(folder / "slices", "other", make)
+    assert (folder / "slices" / "1.npy").exists()
+    cached(folder / "slices", "key", make)
+    assert seen == [[], []]
+    assert (folder / "slices" / "0.npy").exists()
 
 
 def test_keys_tell_parts_apart() -> None:

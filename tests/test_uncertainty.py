@@ -54,6 +54,19 @@ def test_it_is_the_error_of_the_ideal_student(deviation: float) -> None:
         assert np.mean(np.abs(error) < times * found) == pytest.approx(covered, abs=0.02)
 
 
+def test_a_model_of_before_stabilise_was_refused_with_a_level_does_not_even_it_out() -> None:
+    """And so its noise still has the texture that is found."""
+    noisy = correlated(torch.full((1, 1, 96, 96), 0.5), SIGMA, 1.2, torch.Generator().manual_seed(0)).numpy()[0]
+
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.avg_pool2d(x[:, :1], 3, 1, 1, count_include_pad=False)
+
+    model = model_of(Mean(), sigma=SIGMA)
+    old = replace(model, config=model.config.model_copy(update={"stabilise": True}))
+    np.testing.assert_array_equal(uncertainty_of(old, noisy), uncertainty_of(model, noisy))
+
+
 def test_where_a_student_that_lets_nothing_through_is_wrong_its_own_result_shows_it() -> None:
     class UpsideDown(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

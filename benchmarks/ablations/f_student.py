@@ -18,22 +18,24 @@ from diffdenoise.quality.reference import foreground, psnr
 TITLE = "The student against its teacher"
 QUESTION = """The teacher's error on training slices is split in two: what is the same for every seed of the sampler
 (its bias) and what changes with the seed (the sampler's noise). *Bias kept* and *sampler's noise kept*: the slopes of
-the student's error on each. *Invented*: the error in flat regions of the anatomy that the noise of the scan does not
-explain, as a standard deviation in units of sigma; *of it by chance*: the part that changes with the seed. *Detail
-kept*: the slope of the result on the clean image, by frequency band. As published (x_hat of 10 steps, leak open) and
-the default (fused)."""
-FINDING = """Distillation removes what the sampler adds by chance (0.02 of it is kept with the published teacher) and
-keeps what every chain has in common (0.96 to 1.00). So the paper's remark that the student suppresses hallucinations
-holds against a single chain, from 0.71 to 0.27 sigma in flat regions; but SRDS is there already, and the rest is in
-every draw and stays. The default teacher hardly varies with the seed (0.007 sigma), so that its slope on chance means
-nothing. L1 and L2 differ by 0.1 dB, in favour of L1. The students here had 1000 steps and 20 teacher images: the
-default preset's own are in study h."""
+the student's error on each, the noise being that of the very draws that it was taught. *Invented*: the error in flat
+regions of the anatomy that the noise of the scan does not explain, as a standard deviation in units of sigma; *of it
+by chance*: the part that changes with the seed. *Detail kept*: the slope of the result on the clean image, by
+frequency band. As published (x_hat of 10 steps, leak open) and the default (fused)."""
+FINDING = """**To be run again.** In the figures above *sampler's noise kept* was measured on draws that the student
+had not been taught, and on slices two thirds of which had no teacher image: there it is near 0 whatever the student
+does, so that its 0.02 says nothing. The study now takes the taught draws of taught slices. What does not hang on that:
+the student keeps what every chain has in common (0.96 to 1.00 of the bias), and it invents as much as SRDS does, 0.27
+sigma in flat regions, where a single chain has 0.71, of which 0.65 by chance. So most of what a chain invents is gone,
+but with SRDS already; the rest is in every draw and stays. The default teacher hardly varies with the seed (0.007
+sigma), so that its slope on chance means nothing. L1 and L2 differ by 0.1 dB, in favour of L1. The students here had
+1000 steps and 20 teacher images: those of the whole preset `cpu` are in study h."""
 TEACHERS = {
     "published": ({"leak": "open", "target": "image"}, "x_hat"),
     "default": ({"leak": "redrawn", "target": "residual"}, "fused"),
 }
 LOSSES = ("l1", "l2")
-SLICES = (9, 29, 49)  # training slices on which errors are compared
+SLICES = (9, 28, 50)  # training slices on which errors are compared: some that had a teacher image (see the tests)
 FLAT = 0.25  # share of the brain that counts as flat
 Row = dict[str, Any]
 
@@ -45,7 +47,9 @@ def run(lab: Lab) -> dict[str, Any]:
     for name, (changes, output) in TEACHERS.items():
         sampler = lab.diffusion(blind, **changes)
         make = lambda s=sampler, o=output: {"rows": measure(lab, s, o, seeds)}  # noqa: E731
-        rows += [{"teacher": name} | row for row in lab.cell("student", make, sampler.key, output, seeds)["rows"]]
+        rows += [
+            {"teacher": name} | row for row in lab.cell("student", make, sampler.key, output, seeds, SLICES)["rows"]
+        ]
     return {"rows": rows, "seeds": seeds}
 
 
@@ -54,7 +58,8 @@ def measure(lab: Lab, sampler: Sampler, output: str, seeds: int) -> list[Row]:
     teacher, blind = TeacherSettings(steps=10), sampler.blind
     clean = slices_of(blind.task.subject, **TRAIN)[list(SLICES)]
     noisy = blind.task.noisy[0][list(SLICES)]
-    sampled = [[lab.on_training_slice(sampler, teacher, index, seed + 1) for index in SLICES] for seed in range(seeds)]
+    # Seed 0 first: those draws are the images that the student was taught.
+    sampled = [[lab.on_training_slice(sampler, teacher, index, seed) for index in SLICES] for seed in range(seeds)]
     many = lambda key: np.stack([np.concatenate([as_array(getattr(s, key)) for s in row]) for row in sampled])  # noqa: E731
     test = sampler.test(10)
     rows = []
@@ -81,7 +86,7 @@ def split(images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, teachers: np
     """Figures of an estimate (seeds or 1, slices, rows, columns) of training slices; teachers: with all their seeds."""
     mask, noise = foreground(clean), noisy - clean
     bias = teachers.mean(0) - clean
-    chance = teachers[0] - teachers.mean(0)  # the targets of the student were drawn like this one
+    chance = teachers[0] - teachers.mean(0)  # of the student's own targets
     error = images[0] - clean
     flat = flat_places(clean, mask)
     unexplained = error - slope(error[flat], noise[flat]) * noise

@@ -20,13 +20,13 @@ is drawn from a mixture of two tissues (means 0.35 and 0.65, standard deviation 
 x_c = x + tau e + rho n with e standard normal and n the pixel's noise; rho = 0 is a blind condition without a leak.
 Both posteriors are mixtures of two Gaussians, so scores, the ideal network and its DDIM chains are exact. No
 training, no seed that matters."""
-FINDING = """The claim does not hold where it would matter. The scores agree in direction, but q's is too short by (v
-+ t^2) / (v + s^2 + t^2): to 1 % at a diffusion noise of 10 s, by half at 1 s, and by a factor of 5 to 28 at the end
-of the chain; a *stronger* condition (small tau) makes it worse. With two possible tissues the directions part as
-well, to a cosine of 0.86. What p and q do share, for a blind condition, is the mean, and that is what SRDS estimates:
-chains leave 0.7 to 1.4 s of noise at 10 steps, pairs 0 to 0.2 s, most of that where the posterior has two modes. One
-step with the ideal network is the mean itself. A leak (rho > 0) breaks the shared mean: with rho = 0.3 and a strong
-condition the mean of q is three times further from x than that of p."""
+FINDING = """The claim does not hold where it would matter. The scores agree in direction at a diffusion noise t of 1 s
+and more, but q's is too short by (v + t^2) / (v + s^2 + t^2): to 1 % at 10 s, by half at 1 s, and by a factor of 6 to
+27 at the end of the chain; a *stronger* condition (small tau) makes it worse. With two possible tissues the directions
+part there as well, to a cosine of 0.86. What p and q do share, for a blind condition, is the mean, and that is what
+SRDS estimates: chains leave 0.7 to 1.4 s of noise at 10 steps, pairs 0 to 0.2 s, most of that where the posterior has
+two modes. One step with the ideal network is the mean itself. A leak (rho > 0) breaks the shared mean: with rho = 0.3
+and a strong condition the mean of q is three times further from x than that of p."""
 MEANS, SPREAD, S = torch.tensor([0.35, 0.65], dtype=torch.float64), 0.05, 25 / 255
 TAUS, RHOS, TIMES = (0.02, 0.05, 0.1, 0.3), (0.0, 0.1, 0.3), (0.0, 0.3, 1.0, 3.0, 10.0)
 COUNT = 20_000

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.ablations.lab import TRAIN, Lab, Task, apply_student, slices_of
+from benchmarks.ablations.lab import TRAIN, Lab, Task, apply_student, say, slices_of
 from benchmarks.writing import markdown, panels
 from diffdenoise.config import StudentSettings
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.recorruption import recorrupt
 from diffdenoise.noise.texture import smoothed
 from diffdenoise.run_folder import key_of
-from diffdenoise.training.recorrupted import RecorruptedStage
+from diffdenoise.training.recorrupted import RecorruptedStage, draw_noise
 from diffdenoise.training.slices import SliceStore, cut, draw_boxes
 from diffdenoise.training.stage import Stage, train
 from diffdenoise.training.student import make_student
@@ -107,7 +107,7 @@ class Single(RecorruptedStage):
         """Mean square error."""
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop)
         crops = self.noisy.crops(boxes)
-        z = torch.cat([self._noise(box, generator) for box in boxes])
+        z = torch.cat([draw_noise(self.noisy, self.levels[box.scan], box, generator) for box in boxes])
         given, wanted = recorrupt(crops, z, self.settings.recorruption)
         scale = (z / self.settings.recorruption).square().mean()
         return ((self.network(self.place(given)).float() - self.place(wanted)) ** 2).mean() / scale.to(self.device)
@@ -155,7 +155,6 @@ def denoised(lab: Lab, kind: type[Stage], task: Task, settings: StudentSettings,
     torch.manual_seed(task.seed + 2)
     known = (task,) if kind is Supervised else ([level], task.seed)
     stage: Any = kind(settings, noisy, *known)  # type: ignore[arg-type]
-    say = lambda what, done, total: print(f"  {what}: {total} steps", flush=True) if done == total else None  # noqa: E731
     name = f"{kind.__name__}, alpha {settings.recorruption:g}, level {255 * level.typical:.3g}/255"
     train(stage, name, lab.folder / f"alone-{key}", lab.device, say)
     return apply_student(stage.network.to(lab.device), torch.from_numpy(task.noisy[1])[:, None].to(lab.device))

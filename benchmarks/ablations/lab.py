@@ -94,6 +94,12 @@ class Task:
         """PSNR in dB of test images inside the head, data range 1."""
         return psnr(as_array(images), self.clean, 1.0, self.mask)
 
+    def noisy_of(self, clean: np.ndarray) -> np.ndarray:
+        """Other test slices, as clean as the task's own, with the noise that is drawn for those."""
+        generator = torch.Generator().manual_seed(self.seed)
+        self._add(slices_of(self.subject, **TRAIN), generator)
+        return self._add(clean, generator)
+
     def _add(self, clean: np.ndarray, generator: torch.Generator) -> np.ndarray:
         image = torch.from_numpy(clean)
         sigma = self.sigma / 255
@@ -234,7 +240,7 @@ class Lab:
         return sampler.sample(teacher, Images(x_noisy, x_c, v_total, x_c), s2, [1000 * seed + index])
 
     def _trained(self, stage: Stage, name: str, key: str) -> nn.Module:
-        return trained(stage, self.folder / f"{name}-{key}", key, name, self.device, _say)
+        return trained(stage, self.folder / f"{name}-{key}", key, name, self.device, say)
 
     def noisy(self, task: Task) -> SliceStore:
         """The noisy training slices of a task."""
@@ -276,6 +282,7 @@ def _fill_known(network: nn.Module, noisy: SliceStore, device: str, folder: Path
     fill_store(folder, [(count, 2, *size) for count, _, *size in noisy.shapes], make)
 
 
-def _say(what: str, done: int, total: int) -> None:
+def say(what: str, done: int, total: int) -> None:
+    """Progress, told at the end."""
     if done == total:
         print(f"  {what}: {total} steps", flush=True)

@@ -36,7 +36,8 @@ pixels: the worst tenth is found little better than by chance. Of details unlike
 covers 0.6 to 0.9: they are lost without a trace in the map. (The MNI152 slices carry such details, so that less of the
 error is predicted there.) Radiographs are left out, for their references have a grain of 4 to 5/255 that passes for
 noise: there nobody knows the truth (by hand, 120 s of training, 25/255 and 200 counts: about 0.85 and 0.71 covered,
-the grain counted as signal)."""
+the grain counted as signal). The two MNI152 rows are to be measured again *at details*: there these were added to the
+noisy slices, with noise that is not their own."""
 LOW, HIGH = 0.77, 1.3  # times the level
 TIMES = 1.96
 
@@ -67,8 +68,13 @@ SINGLE = {"neighbours": 0}  # test slices come one by one
 def run(lab: Lab) -> dict[str, Any]:
     """A row a case; then each estimate alone, and at details."""
     cases = SMALL if lab.size.name == "smoke" else CASES
-    rows = [lab.cell(f"map-{case.name}", partial(measure, lab, case), case.name) for case in cases]
+    rows = [lab.cell(f"map-{case.name}", partial(measure, lab, case), *_of(case)) for case in cases]
     return {"rows": [{"case": case.name} | row for case, row in zip(cases, rows, strict=True)]}
+
+
+def _of(case: Case) -> tuple[str, ...]:
+    """A cell's key: details were added after the noise before, which is another thing where noise is not additive."""
+    return (case.name, "details, then noise") if isinstance(case.task, KindTask) else (case.name,)
 
 
 def measure(lab: Lab, case: Case) -> dict[str, Any]:
@@ -80,7 +86,7 @@ def measure(lab: Lab, case: Case) -> dict[str, Any]:
     error = denoise_slices(model, raw[1], device=lab.device).pixels - task.clean
     found = uncertainty_of(model, raw[1], device=lab.device)
     inside = error[task.mask] ** 2, found[task.mask] ** 2
-    figures = {"map": _figures(*inside), "at details": _details(lab, model, raw[1], task.clean)}
+    figures = {"map": _figures(*inside), "at details": _details(lab, model, task)}
     if not isinstance(task, KindTask):
         figures |= {name: _figures(inside[0], v[task.mask]) for name, v in _alone(lab, model, raw[1]).items()}
     return figures
@@ -113,10 +119,10 @@ def _alone(lab: Lab, model: Model, noisy: np.ndarray) -> dict[str, np.ndarray]:
     return {name: square * np.stack([getattr(part, name) for part in parts]) for name in ("tweedie", "again")}
 
 
-def _details(lab: Lab, model: Model, noisy: np.ndarray, clean: np.ndarray) -> float:
-    """The share covered where dots, lines and disks are inserted: the same noise, with them in it."""
-    with_them, detail = add_details(clean, seed=1)
-    scan = noisy + detail
+def _details(lab: Lab, model: Model, task: Task) -> float:
+    """The share covered where dots, lines and disks are inserted before the noise, which is drawn alike."""
+    with_them, detail = add_details(task.clean, seed=1)
+    scan = task.noisy_of(with_them)
     error = denoise_slices(model, scan, device=lab.device).pixels - with_them
     covered = np.abs(error) <= TIMES * uncertainty_of(model, scan, device=lab.device)
     return float(covered[detail != 0].mean())

@@ -48,17 +48,24 @@ alone: their results are NIfTI.
 
 A denoised image keeps class, stored type, scale and padding of its source, and all tags but those that say that it is
 derived, of what, and how (PS3.3 C.7.6.1.1.2). Enhanced MR images lose the tags that only original ones may have, such
-as Echo Pulse Sequence (C.8.13.4): they stand in the source, to which the result refers.
+as Echo Pulse Sequence (C.8.13.4): they stand in the source, to which the result refers. A derived image is whole by
+itself: tags that call its source a part of a concatenation are gone.
+
+Copies of an image in one input (the same SOP Instance UID, number and place) are taken once, and the others told. Where
+a slice's position or number is no number, its series is ordered by the other of the two, or by file names.
 
 The uncertainty and the spread of a series that lies in a patient's space, each place once, are a Parametric Map (PS3.3
 A.75): floats in one file, `map.dcm`, with a frame for each source image, which it refers to, and the unit of its
-numbers. Archives take it; of viewers not all do.
+numbers. Archives take it; of viewers not all do. A sex other than M, F and O, and dates, times and thicknesses that
+are none, are left empty in it. Where it cannot be made of the headers for another reason, there are images instead.
 
 The removed noise is to be looked at beside the scan, and opens wherever that does: it is a series of images of the
 source's class, signed 16 bits with a slope of their own, and REMOVED in ImageType. So are uncertainty and spread where
 no Parametric Map can be (ultrasound, radiographs, series in time). The slope is the finest on which nothing saturates,
 so that rounding costs at most 1/65000 of the largest value; where a source holds floats, so does the map. The class of
-ultrasound images allows 8 bits alone, without a sign: there 128 means zero, and rounding costs up to 1/254.
+ultrasound images allows 8 bits alone, without a sign: there 128 means zero, and rounding costs up to 1/254. A limit: the
+classes of radiographs and angiograms (DX, MG, XA, RF) allow no sign either (PS3.3 C.8.11.3, C.8.7.1), but what is
+removed from them is written with one: programs that insist may refuse it.
 
 ## BIDS
 

@@ -18,7 +18,8 @@ INTENDED = {
         "SmallestPixelValueInSeries", "LargestPixelValueInSeries", "DataSetTrailingPadding", "FrameType",
         "LossyImageCompression", "SmallestImagePixelValueInPlane", "LargestImagePixelValueInPlane",
         "DigitalSignaturesSequence", "MACParametersSequence", "IconImageSequence", "ExtendedOffsetTable",
-        "ExtendedOffsetTableLengths",
+        "ExtendedOffsetTableLengths", "ConcatenationUID", "SOPInstanceUIDOfConcatenationSource",
+        "InConcatenationNumber", "InConcatenationTotalNumber", "ConcatenationFrameOffsetNumber",
     },
 }  # fmt: skip
 # only ORIGINAL enhanced MR images may say these (PS3.3 C.8.13.4)

@@ -83,6 +83,9 @@ def classical(title: str, name: str, told: Literal["", "noise"] = "", core: bool
     return Method(title, f"classical:{name}", "classical", "nothing", told, core)
 
 
+# Kinds of noise on which the default asks for a second opinion; on others, so far, never: too large, or measured twice.
+SECOND = ("gaussian", "uneven", "correlated", "zero-filled", "rician")
+
 METHODS: dict[str, Method] = {
     "noisy": classical("noisy", "noisy"),
     "tv": classical("total variation", "total_variation"),
@@ -93,7 +96,7 @@ METHODS: dict[str, Method] = {
     "bm3d": replace(classical("BM3D, noise estimated", "bm3d"), revision=2),
     "bm3d-true": classical("BM3D, noise told", "bm3d_told", "noise"),
     "n2v": Method("Noise2Void, own schedule", "noise2void:noise2void", "self-supervised"),
-    "n2v-falling": Method("Noise2Void, falling rate", "noise2void:falling", "self-supervised"),
+    "n2v-falling": Method("Noise2Void, falling rate", "noise2void:falling", "self-supervised", revision=2),
     "ne2ne": Method("Neighbor2Neighbor", "learned:neighbor2neighbor", "self-supervised", revision=2),
     "r2r": Method("R2R / GR2R", "learned:r2r", "self-supervised", revision=2),
     "sure": Method("SURE", "learned:sure", "self-supervised", revision=2),
@@ -112,7 +115,7 @@ METHODS: dict[str, Method] = {
     # on a CPU this is the default
     "alone": Method("diffdenoise, preset fast", "ours:alone", "ours", core=False, revision=2),
     "once": Method("diffdenoise, one pass", "ours:once", "ours", core=False),
-    "ours": Method("diffdenoise", "ours:default", "ours", revision=8),
+    "ours": Method("diffdenoise", "ours:default", "ours", revision=8, again=SECOND),
     "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False, revision=2),
     "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, revision=4),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean", revision=2),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.methods import Denoise, Given
 from benchmarks.methods.levels import estimated
+from diffdenoise.config import StudentSettings
 from diffdenoise.device import precision
 from diffdenoise.noise.trend import Trend, classify_noise
 from diffdenoise.presets import PRESETS
@@ -48,7 +49,7 @@ class Restorer(nn.Module):
 
 def supervised(given: Given) -> Denoise:
     """The bound: L1 against clean images of other patients."""
-    return train(given, lambda model, batch, _: (model(batch[0]).float() - batch[1]).abs().mean())
+    return train(given, _l1)
 
 
 def supervised_long(given: Given) -> Denoise:
@@ -58,7 +59,11 @@ def supervised_long(given: Given) -> Denoise:
 
 def supervised_started(given: Given) -> Denoise:
     """The bound from the weights that this project's default starts from, at its learning rate."""
-    return train(given, lambda model, batch, _: (model(batch[0]).float() - batch[1]).abs().mean(), started=True)
+    return train(given, _l1, started=True)
+
+
+def _l1(model: nn.Module, batch: Batch, _: int) -> Tensor:
+    return (model(batch[0]).float() - batch[1]).abs().mean()
 
 
 def neighbor2neighbor(given: Given) -> Denoise:
@@ -147,7 +152,7 @@ def train(
     exact: in fp32; else in bf16 where the device has it, as this project trains. started: from the weights that ship
     with this project.
     """
-    settings = PRESETS["gpu" if given.device == "cuda" else "fast"].student
+    settings = settings_for(given.device, started)
     peak = settings.learning_rate if started or settings.start == "random" else FROM_RANDOM
     torch.manual_seed(given.seed)
     network = make_student(settings)
@@ -176,6 +181,11 @@ def train(
     eight = settings.ensemble is None and takes_little(pixels, trained)  # by the rule of this project's default
     apply = partial(over_symmetries, once) if eight else once
     return lambda scans: [_apply(apply, scan, given.device) for scan in scans]
+
+
+def settings_for(device: str, started: bool) -> StudentSettings:
+    """Of the network; the weights that ship are of the one of `fast`, on a GPU as well."""
+    return PRESETS["gpu" if device == "cuda" and not started else "fast"].student
 
 
 def _apply(apply: Callable[[Tensor], Tensor], scan: np.ndarray, device: str) -> np.ndarray:

@@ -7,6 +7,7 @@ sees. `falling` gives it the other schedule that CAREamics offers, so that the r
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,20 +25,31 @@ def noise2void(given: Given) -> Denoise:
 
 
 def falling(given: Given) -> Denoise:
-    """The same with a learning rate that falls by a factor each epoch; one epoch, which is thrown away, is timed."""
-    slices, start = _same_size(given.train), time.perf_counter()
-    _trained(given, slices, given.seconds, num_epochs=1)
-    an_epoch = time.perf_counter() - start
+    """The same with a learning rate that falls by a factor each epoch; one epoch, which is thrown away, is timed.
+
+    The epoch alone, without imports and setting up: those come once, and are not charged to the other schedule either.
+    """
+    slices, ends = _same_size(given.train), []
+    _trained(given, slices, given.seconds, num_epochs=1, at_epoch_ends=lambda: ends.append(time.perf_counter()))
+    an_epoch = ends[-1] - ends[0]
     left = given.seconds - an_epoch
     schedule = {"step_size": 1, "gamma": LAST ** (an_epoch / max(left, an_epoch))}
     return _denoise(_trained(given, slices, left, lr_scheduler="StepLR", lr_scheduler_params=schedule))
 
 
-def _trained(given: Given, slices: np.ndarray, seconds: float, num_epochs: int = EPOCHS, **further: Any) -> Any:
-    """A CAREamist; further: settings of CAREamics."""
+def _trained(
+    given: Given,
+    slices: np.ndarray,
+    seconds: float,
+    num_epochs: int = EPOCHS,
+    at_epoch_ends: Callable[[], None] = lambda: None,
+    **further: Any,
+) -> Any:
+    """A CAREamist; at_epoch_ends: called where an epoch begins and where it ends; further: settings of CAREamics."""
     import torch
     from careamics import CAREamist
     from careamics.config import create_advanced_n2v_config
+    from lightning.pytorch.callbacks import LambdaCallback
 
     torch.manual_seed(given.seed)
     held = max(1, len(slices) // 10)
@@ -56,7 +68,9 @@ def _trained(given: Given, slices: np.ndarray, seconds: float, num_epochs: int =
         },
         **further,
     )
-    careamist = CAREamist(config, work_dir=given.work, enable_progress_bar=False)
+    tell = lambda *_: at_epoch_ends()  # noqa: E731
+    clock = LambdaCallback(on_train_epoch_start=tell, on_train_epoch_end=tell)
+    careamist = CAREamist(config, work_dir=given.work, callbacks=[clock], enable_progress_bar=False)
     careamist.train(train_data=slices[:-held], val_data=slices[-held:])
     return careamist
 

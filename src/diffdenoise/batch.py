@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -69,10 +70,12 @@ class Outcome:
 class _Noticed:
     """What is to be said of results: each thing once, when all are done, for a thousand lines nobody reads.
 
-    untouched: names of scans without noise; biases: by name, worrying ones; earlier: by quantity, maps left behind.
+    untouched: names of scans without noise; lifted: of those whose floor could not be taken off as wanted; biases: by
+    name, worrying ones; earlier: by quantity, maps left behind.
     """
 
     untouched: list[str] = field(default_factory=list)
+    lifted: list[str] = field(default_factory=list)
     biases: dict[str, float] = field(default_factory=dict)
     earlier: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
@@ -81,6 +84,11 @@ class _Noticed:
         of_all = lambda names: f"{len(names)} of {count} scans ({some_of(names)})" if count > 1 else some_of(names)  # noqa: E731
         if self.untouched:
             log.info("%s: no noise is found in it; the result is the scan as it is.", of_all(self.untouched))
+        if self.lifted:
+            log.info(
+                "%s: the floor of the noise is left on: no dark background shows it, or there are negative values.",
+                of_all(self.lifted),
+            )
         if self.biases:
             log.warning(
                 "%s: the result is brighter or darker than the scan, by %s%.1f times the removed noise. The model is "
@@ -94,7 +102,7 @@ class _Noticed:
 
 
 def blocked(found: Sequence[Found], out: Path, wanted: Wanted) -> list[ScanError]:
-    """Why results may not be written, for those that may not; empty if all is well."""
+    """Why results may not be written, for those that may not; empty if all is well, or cannot be told yet."""
     errors = []
     for item in found:
         try:
@@ -102,6 +110,9 @@ def blocked(found: Sequence[Found], out: Path, wanted: Wanted) -> list[ScanError
                 check_target(item, out, quantity)
         except ScanError as error:
             errors.append(error)
+        except OSError:  # a source that cannot be read (any more) is named when its turn comes, and stops no other
+            if all(os.access(path, os.R_OK) for path in item.paths):
+                raise  # of the target, and so better said before a training than after it
     return errors
 
 
@@ -135,7 +146,7 @@ def _denoise_all(
             else:
                 for quantity in wanted.quantities:
                     check_target(item, out, quantity)
-                outcome.written.extend(_denoise_one(denoiser, item, out, wanted, provenances, progress, noticed))
+                _denoise_one(denoiser, item, out, wanted, provenances, progress, noticed, outcome.written)
         except ScanError as error:
             outcome.failed.append(error)
         except OSError as error:
@@ -158,12 +169,16 @@ def _denoise_one(
     provenances: list[Provenance],
     progress: Progress,
     noticed: _Noticed,
-) -> list[Path]:
+    written: list[Path],
+) -> None:
+    """written: gets each result's path as soon as it is there, for a later one may fail."""
     scan = read_scan(item)
     inner: Progress = lambda _, done, total: progress(f"  {item.name}", done, total)  # noqa: E731
     result = denoiser.denoise_slices(scan.pixels, wanted.sampler, wanted.seed, inner, scan.frames)
     if result.untouched:
         noticed.untouched.append(item.name)
+    elif result.magnitude is None and denoiser.model.config.noise_floor == "remove":
+        noticed.lifted.append(item.name)
     as_bright = result.pixels if result.magnitude is None else result.magnitude
     if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:
         noticed.biases[item.name] = bias
@@ -177,17 +192,15 @@ def _denoise_one(
         "spread": lambda: result.spread,
         "removed": lambda: scan.pixels - result.pixels,  # made when its turn comes: a volume may fill the memory
     }
-    paths = []
     for provenance in provenances:
         pixels = images[provenance.quantity]()
         assert pixels is not None
-        paths.append(write_scan(scan.with_pixels(pixels), out, provenance))
+        written.append(write_scan(scan.with_pixels(pixels), out, provenance))
     for quantity in set(MAPS).difference(wanted.quantities):
         settings = provenances[0].settings | _of_map(wanted, quantity)
         old, same = result_path(item, out, quantity), replace(provenances[0], quantity=quantity, settings=settings)
         if old.exists() and sidecar.load(old) and not is_done(item, out, same):
             noticed.earlier[quantity].append(old)
-    return paths
 
 
 def _of_map(wanted: Wanted, quantity: str) -> dict[str, Any]:
@@ -199,7 +212,7 @@ def _settings(denoiser: Denoiser, wanted: Wanted) -> dict[str, Any]:
     """Everything besides the model that decides the pixels."""
     config = denoiser.model.config
     settings: dict[str, Any] = {"sampler": chosen(denoiser.model, wanted.sampler), "preset": config.preset}
-    if config.noise_floor == "remove":
+    if config.noise_floor == "remove":  # as wanted: whether a scan shows its floor is not known before it is read
         settings["noise_floor"] = "removed"
     if wanted.strength != 1:  # full strength goes unsaid: earlier results stay up to date, and keep their UIDs
         settings["strength"] = wanted.strength

@@ -9,6 +9,8 @@ the same steps.
 from __future__ import annotations
 
 import json
+import logging
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -24,17 +26,27 @@ from diffdenoise.training.pace import Pace, Pacer, steadily
 SHARES = {"blind_spot": 0.40, "teacher": 0.10, "diffusion": 0.20, "student": 0.30}  # the last three in each round
 RESERVE = 0.02  # of the budget, for writing the model
 FEWEST_STEPS, FEWEST_SLICES = 10, 4
+TOO_FEW_STEPS = 200  # a network has hardly begun to learn; a word is due, unless the preset has no more either
 CORRECTED_AT = (0.25, 0.5, 0.75, 0.9)  # of the time planned for a stage
+log = logging.getLogger("diffdenoise")
 
 
-def parse_budget(text: str) -> float:
-    """Seconds from "90s", "10m", "1.5h" or "1h30m"; a number alone could be either. Raises ConfigError."""
+def parse_budget(given: str | float) -> float:
+    """Seconds from a number of them, or from "90s", "10m", "1.5h" or "1h30m"; "90" could be either.
+
+    Raises ConfigError for what is no time, or not more than none.
+    """
+    total = _seconds_in(given) if isinstance(given, str) else float(given)
+    if not 0 < total < math.inf:
+        raise ConfigError(f"The budget {given!r} is not a time. Write it like 90s, 10m or 1h30m.")
+    return total
+
+
+def _seconds_in(text: str) -> float:
+    """0 where it is no time."""
     match = re.fullmatch(r"(?:(\d+\.?\d*)h)?(?:(\d+\.?\d*)m)?(?:(\d+\.?\d*)s)?", text.strip().lower())
     hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
-    total = 3600 * hours + 60 * minutes + seconds
-    if total <= 0:
-        raise ConfigError(f"The budget {text!r} is not a time. Write it like 90s, 10m or 1h30m.")
-    return total
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def share(stage: str, number: int, rounds: int) -> float:
@@ -72,6 +84,7 @@ class Planner:
         recorded = json.loads(path.read_text()) if budget is not None and path.exists() else {}
         self.decisions: dict[str, dict[str, Any]] = recorded["decisions"] if recorded.get("key") == key else {}
         self.spent, self.clock = 0.0, started
+        self.warned = False
 
     def decide(self, stage: str, number: int, config: Config) -> Config:
         """The config with the steps of this stage; number: of the round."""
@@ -84,6 +97,8 @@ class Planner:
         else:
             decision = self._decision(stage, number, config)
             self._record(name, decision)
+            if stage != "teacher":
+                self._warn_of_few(name, decision, getattr(config, stage).steps)
         field = "slices" if stage == "teacher" else "steps"
         settings = getattr(config, stage).model_copy(update={field: decision[field]})
         return config.model_copy(update={stage: settings})
@@ -109,6 +124,21 @@ class Planner:
         pace = pace.ending_at(max(FEWEST_STEPS, int(done * planned / passed)), done)
         self._record(name, {**self.decisions[name], "pace": pace.knots})
         return pace
+
+    def _warn_of_few(self, name: str, decision: dict[str, Any], usual: int) -> None:
+        """Once in a fit: where the time that is left has no room to learn in."""
+        if self.warned or decision["steps"] >= TOO_FEW_STEPS or usual < TOO_FEW_STEPS:
+            return
+        self.warned = True
+        log.warning(
+            "The budget of %.0f s has room for %d steps of training (%s), which is far too few: %.0f s went by before, "
+            "and a step takes %.2g s. Give a longer budget, or fewer or smaller scans.",
+            self.budget,
+            decision["steps"],
+            name,
+            decision["spent"],
+            decision["seconds_each"],
+        )
 
     def _record(self, name: str, decision: dict[str, Any]) -> None:
         assert self.budget is not None

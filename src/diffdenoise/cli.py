@@ -51,11 +51,12 @@ ConfigFile = Annotated[
     Path | None, Parameter(name="--config", help="TOML file with settings that replace the preset's.")
 ]
 SamplerChoice = Annotated[
-    Literal["auto", "student", "ensemble", "srds"],
+    Literal["auto", "student", "ensemble", "second_opinion", "srds"],
     Parameter(
         help="student: one fast pass. ensemble: the mean of its passes over the eight ways to turn and mirror a slice; "
-        "slower, and a little better. auto: ensemble where the fit found that it takes little time beside the "
-        "training, else student. srds: sample symmetric pairs and fuse; slow."
+        "slower, and a little better. second_opinion: with as much of what collaborative filtering makes of it as the "
+        "fit found use in. auto: the last where the fit found any, and each where it takes little time beside the "
+        "training. srds: sample symmetric pairs and fuse; slow."
     ),
 ]
 Spread = Annotated[bool, Parameter(negative=(), help="Also write the spread of the sampled pairs; not the error.")]

@@ -6,12 +6,22 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from diffdenoise.errors import ConfigError
 
 Sizes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 Loss = Literal["l1", "l2"]
+Pooling = Literal["parity", "global"]
 BlindNetwork = Literal["patch_blind", "puca", "half_plane", "local_global"]
 Leak = Literal["open", "damped", "masked", "redrawn"]
 Feedback = Literal["student", "x_hat", "fused"]
@@ -38,7 +48,8 @@ class BlindSpotSettings(StageSettings):
     None chooses the smallest patch that hides all noise correlated with its centre, by the estimated reach; a network
     that hides one pixel only ("puca") then gives way to "local_global", as in the paper. widths, blocks: channels and
     blocks of each level, one number of blocks for all levels or one for each. loss: None takes L1 for noise that looks
-    symmetric and L2 otherwise, for L1 targets the median.
+    symmetric and L2 otherwise, for L1 targets the median. pooling: of the channel attention of "puca": over pixels of
+    equal parity, or "global" as published, which is not blind (`networks.puca`).
     """
 
     network: BlindNetwork = "patch_blind"
@@ -46,6 +57,7 @@ class BlindSpotSettings(StageSettings):
     widths: Sizes = (32, 64)
     blocks: PositiveInt | Sizes = 1
     loss: Loss | None = "l2"
+    pooling: Pooling = "parity"
 
     @model_validator(mode="after")
     def _possible(self) -> BlindSpotSettings:
@@ -56,6 +68,19 @@ class BlindSpotSettings(StageSettings):
         if isinstance(self.blocks, tuple) and len(self.blocks) != len(self.widths):
             raise ValueError(f"blocks {self.blocks} and widths {self.widths} need one entry for each level")
         return self
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether a pixel of x_c knows nothing of the noisy pixel itself."""
+        return self.network != "puca" or self.pooling == "parity"
+
+    @model_serializer(mode="wrap")
+    def _stored(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a pooling that is as it was before it was a setting: keys and fingerprints stay what they were."""
+        values: dict[str, Any] = whole(self)
+        if self.pooling == "parity":
+            values.pop("pooling", None)
+        return values
 
 
 class DiffusionSettings(StageSettings):
@@ -112,9 +137,10 @@ class StudentSettings(StageSettings):
     components are denoised, if there is no teacher; None: if a scan of the fit is one. together: of a series at most so
     many frames, longer ones in parts; 0: all; None: twice as many as the longest that was fitted on, whose components
     are as bright as what the student has met. ensemble: a result is the mean of the student's passes over the eight
-    symmetries of a slice; None: where that takes little time beside the training. start: the weights before the first
-    step, random or those that ship with this package, of the preset fast's network, which learned from synthetic
-    images.
+    symmetries of a slice; None: where that takes little time beside the training. second_opinion: of what collaborative
+    filtering makes of it so much is mixed in as the fit's own scans bear out; None: where that takes little time, too.
+    start: the weights before the first step, random or those that ship with this package, of the preset fast's network,
+    which learned from synthetic images.
     """
 
     network: Literal["nafnet", "drunet"] = "nafnet"
@@ -129,6 +155,7 @@ class StudentSettings(StageSettings):
     series: bool | None = False
     together: int | None = Field(default=None, ge=0)
     ensemble: bool | None = False
+    second_opinion: bool | None = False
     start: Literal["random", "synthetic"] = "random"
 
     @model_validator(mode="after")
@@ -150,8 +177,8 @@ class Config(Settings):
     normalisation: "noise" brings each scan's noise to the same strength, "scan" each scan to its own range, "fixed" all
     to a common one; "auto" takes "fixed" where all scans are in HU, or all in 8-bit grey, and else "noise". sigma:
     noise standard deviation in the scans' units, None to estimate it from each scan. counts: says that it is counting
-    noise, so many counts to a unit of the scans (variance = value / counts). stabilise: even out a noise level that
-    depends on brightness before training, and undo that after it. noise_floor: what Rician noise adds to the dark;
+    noise, so many counts to a unit of the scans (variance = value / counts). stabilise: even out a measured noise level
+    that depends on brightness before training, and undo that after it. noise_floor: what Rician noise adds to the dark;
     "auto" takes it off the results where the noise is found to be Rician, by the sigma that each scan's own background
     shows. rounds: times that diffusion, teacher and student are trained; from the second on the condition is the round
     before's `feedback`: its student's image, its x_hat or its fused image.
@@ -180,6 +207,11 @@ class Config(Settings):
     def level_given(self) -> bool:
         """Whether the user has told how strong the noise is."""
         return self.sigma is not None or self.counts is not None
+
+    @property
+    def evens_out(self) -> bool:
+        """Whether the level is evened out indeed: old models may ask for it where it is given, and it was not then."""
+        return self.stabilise and not self.level_given
 
     @model_validator(mode="after")
     def _possible(self) -> Config:

@@ -70,7 +70,7 @@ class Denoiser:
         Raises ScanError, ConfigError or RunError.
         """
         device = choose_device(device)
-        seconds = parse_budget(budget) if isinstance(budget, str) else budget
+        seconds = None if budget is None else parse_budget(budget)
         config = choose_config(preset, device, overrides, sigma=sigma, counts=counts, seed=seed)
         sources = _sources(images)
         if folder is not None:
@@ -86,7 +86,8 @@ class Denoiser:
         """The denoised image: array in, array out, Scan in, Scan out; same shape, units and (for arrays) dtype.
 
         Integer arrays are rounded and saturated. sampler "student" is one forward pass; "ensemble" the mean of eight,
-        of the slice turned and mirrored; "auto" the one of them that the fit decided for; "srds" samples and fuses.
+        of the slice turned and mirrored; "auto" the one of them that the fit decided for, with as much of a second
+        opinion as it found use in; "srds" samples and fuses.
         strength: the share of the removed noise, in (0, 1], that is removed indeed.
         """
         require_strength(strength)
@@ -129,7 +130,8 @@ class Denoiser:
         whole = image.pixels if isinstance(image, Scan) else np.asarray(image)
         frames = image.frames if isinstance(image, Scan) else math.prod(whole.shape[:-3])
         told = partial(progress, "Measuring uncertainty")
-        found = uncertainty_of(self.model, _as_slices(whole), seed, self.device, told, frames, strength)
+        pixels = whole if isinstance(image, Scan) else _as_slices(whole)
+        found = uncertainty_of(self.model, pixels, seed, self.device, told, frames, strength)
         return found.reshape(whole.shape)
 
     def save(self, path: str | Path) -> Path:
@@ -149,9 +151,10 @@ def choose_config(
     sampled: bool = False,
     **settings: Any,
 ) -> Config:
-    """The preset, or the one for the hardware, with overrides; settings that are None do not count.
+    """The preset (given or named by overrides), or the one for the hardware, with overrides.
 
-    sampled: the diffusion model is wanted. With it, or where overrides are about it, a preset with a teacher is chosen.
+    settings: more of them; those that are None do not count. sampled: the diffusion model is wanted. With it, or where
+    overrides are about it, a preset with a teacher is chosen.
     Raises ConfigError for settings that make no sense, or are about a teacher where there is none.
     """
     given = {key: value for key, value in settings.items() if value is not None}
@@ -159,7 +162,8 @@ def choose_config(
     if _learns_from(overrides) == "teacher":
         of_teacher.append("student.learns_from")
     chosen = "gpu" if device == "cuda" else "cpu" if sampled or of_teacher else "fast"
-    config = make_config(preset or chosen, {**(overrides or {}), **given})
+    named = (overrides or {}).get("preset")
+    config = make_config(preset or (chosen if named is None else None), {**(overrides or {}), **given})
     if of_teacher and not config.has_teacher:
         raise ConfigError(
             f"{', '.join(of_teacher)}: does nothing, for with preset {config.preset} there is no teacher."

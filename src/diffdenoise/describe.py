@@ -87,7 +87,7 @@ def _frames(found: Diagnosis) -> str:
 
 def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
     config = Config.model_validate(header["config"]).model_dump()
-    taught = config["student"]["learns_from"] == "teacher"
+    taught, asked = config["student"]["learns_from"] == "teacher", (header.get("second_opinion") or {}).get("share")
     stages = {stage: config[stage]["steps"] for stage in ("blind_spot", "diffusion", "student")[0 if taught else 2 :]}
     of_teacher = {
         "hidden patch": f"{config['blind_spot']['patch']} ({config['blind_spot']['network']})",
@@ -106,7 +106,7 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         "device": f"{header['history'].get('device')}, {header['history'].get('precision')}",
         "normalisation": header["normalisation"]["mode"],
         "noise": ", ".join(f"{name} {config[name]:g}, given" for name in ("sigma", "counts") if config[name])
-        or "estimated from each scan",
+        or ("estimated from each scan" if _estimates(header, taught) else "not asked for"),
         "student": "of a teacher" if taught else "from the noisy images alone, recorrupted",
         "started from": {"synthetic": "weights that learned from synthetic images"}.get(
             config["student"]["start"], "random weights"
@@ -114,11 +114,17 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         "sees": "each slice, and those above and below it" if config["student"]["neighbours"] else "each slice alone",
         **({"of a series": "its principal components"} if config["student"]["series"] else {}),
         "passes": "eight, over the turns of a slice; their mean" if config["student"]["ensemble"] else "one",
+        **({"second opinion": f"{asked:.0%} of what collaborative filtering would change"} if asked else {}),
         "makes": f"{header.get('strength', 1.0):.0%} of the student's correction",
         "floor of the noise": {"remove": "taken off"}.get(config["noise_floor"], "left as it is"),
         **(of_teacher if taught else {}),
         "notice": header["notice"],
     }
+
+
+def _estimates(header: dict[str, Any], taught: bool) -> bool:
+    """Whether each scan's noise is measured where it is not given: to scale or fuse by it, or to even it out."""
+    return bool(header["normalisation"]["mode"] == "noise" or header["config"].get("stabilise") or taught)
 
 
 def _table(title: str, facts: dict[str, Any]) -> Table:

@@ -62,7 +62,7 @@ def _magnitudes(model: Model, slices: Slices, one: Volume, other: Volume, device
 def _repeated(slices: Slices) -> Iterator[tuple[Volume, Volume]]:
     """Pairs of volumes whose noise was measured on one another; evenly spread."""
     volumes = [(scan, frame) for scan, frames in enumerate(slices.store.frames) for frame in range(frames)]
-    repeated = [found and not slices.config.stabilise for found in slices.repeated]  # else not in the scans' units
+    repeated = [found and not slices.config.evens_out for found in slices.repeated]  # else not in the scans' units
     pairs = [pair for pair in pairwise(volumes) if all(repeated[scan] for scan, _ in pair)]
     for one, other in pairs[:: max(1, -(-len(pairs) // MOST_TRIED))]:
         a, b = _middle(slices, *one), _middle(slices, *other)

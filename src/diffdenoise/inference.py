@@ -11,23 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffdenoise.collaborative import SecondOpinion
+from diffdenoise.diagnosis import as_given, diagnose
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ConfigError
 from diffdenoise.model import Model
 from diffdenoise.noise.across import frames_help
 from diffdenoise.noise.estimate import constant_level, level_of
 from diffdenoise.noise.looked import look
-from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.rician import inverse_of, rician_sigma
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
-from diffdenoise.series import Components, components_of_parts, noise_of_series
+from diffdenoise.series import Components, components_of_parts
 from diffdenoise.symmetry import over_symmetries
 from diffdenoise.tiling import tiled
 from diffdenoise.training.student import offsets
 
-Sampler = Literal["auto", "student", "ensemble", "srds"]
+Sampler = Literal["auto", "student", "ensemble", "second_opinion", "srds"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ def denoise_slices(
 ) -> Denoised:
     """Denoise one scan, float (slices, rows, columns) in its own units.
 
-    sampler: "student" is one pass; "ensemble" the mean of its passes over the eight symmetries of each slice; "auto"
-    the one of these two that the model says; "srds" samples and fuses, and alone gives a spread. frames: so many
+    sampler: "student" is one pass; "ensemble" the mean of its passes over the eight symmetries of each slice;
+    "second_opinion" has that of collaborative filtering mixed into what the fit takes for better of these two; "auto"
+    is the one of the three that the model says; "srds" samples and fuses, and alone gives a spread. frames: so many
     volumes of the same places, one after the other.
 
     Of the student's correction as much is made as the model's strength says. A student that sees neighbouring slices is
@@ -70,7 +72,9 @@ def denoise_slices(
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None, untouched=True)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
-    student = partial(over_symmetries, model.student) if sampler == "ensemble" else model.student
+    eight = model.config.student.ensemble if sampler == "second_opinion" else sampler == "ensemble"
+    student = partial(over_symmetries, model.student) if eight else model.student
+    second = model.second_opinion if sampler == "second_opinion" else None
     series = series_of_scan(model, domain, pixels, frames)
     places = len(pixels) // frames
     for place in range(places):
@@ -79,8 +83,7 @@ def denoise_slices(
         seen, _ = seen_by_student(model, domain, pixels, place, frames, series)
         for frame, image in enumerate(images):
             if spread is None:
-                with torch.no_grad():
-                    clean[frame] = tiled(student, seen[frame : frame + 1].to(device))[0, 0].cpu().numpy()
+                clean[frame] = _as_the_student(student, second, seen[frame : frame + 1].to(device))
             else:
                 clean[frame], deviation[frame] = _sampled(model, domain, image, seed, device)
             progress(place * frames + frame + 1, len(pixels))
@@ -104,9 +107,21 @@ def chosen(model: Model, sampler: Sampler) -> Sampler:
     """What "auto" stands for with this model; any other sampler as it is. Raises ConfigError for what is none."""
     if sampler not in get_args(Sampler):
         raise ConfigError(f"There is no sampler {sampler!r}. Choose one of: {', '.join(get_args(Sampler))}.")
+    if sampler == "second_opinion" and not model.second_opinion:
+        raise ConfigError("The fit of this model found no use in a second opinion, or was not to look for one.")
     if sampler != "auto":
         return sampler
+    if model.second_opinion:
+        return "second_opinion"
     return "ensemble" if model.config.student.ensemble else "student"
+
+
+def _as_the_student(student: Callable[[Tensor], Tensor], second: SecondOpinion | None, seen: Tensor) -> np.ndarray:
+    """A slice (1, C, H, W) as the student says, with a second opinion mixed in: (H, W)."""
+    with torch.no_grad():
+        first = tiled(student, seen).float()
+        mixed = second.mixed_into(first, seen[:, :1]) if second else first
+        return mixed[0, 0].cpu().numpy()
 
 
 def weakened(result: Denoised, noisy: np.ndarray, strength: float) -> Denoised:
@@ -157,11 +172,15 @@ def seen_by_student(
 def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     """The way of a scan (slices, rows, columns) into the model's domain, by the model's rule and the scan's own noise.
 
-    The noise level is the one the user gave, or estimated (for the hidden patch, if there is one), or 0 where nothing
-    asks for it. A scan is scaled by the noise that it shows alone, as in training: it may come without its repetitions.
+    The noise level is the one the user gave, or estimated, or 0 where nothing asks for it; where it is fused by or
+    evened out, it is of its kind, as in training. A scan is scaled by the noise that it shows alone, as in training: it
+    may come without its repetitions.
     """
     config, rule = model.config, model.normalisation
     own = measure_range(pixels)
+    if config.has_teacher or config.evens_out:
+        found = as_given(config, diagnose(pixels, np.split(pixels, frames), frames), own)
+        return Domain.of(*rule.apply(own, found.alone), found.level, config.evens_out)
     if config.sigma is not None:
         level = constant_level(config.sigma)
         return Domain.of(*rule.apply(own, level), level, even=False)
@@ -169,15 +188,9 @@ def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
         level = counting_level(config.counts, sum(own))
         return Domain.of(*rule.apply(own, level), level, even=False)
     if not _measures_noise(model):
-        return Domain.of(*rule.apply(own, constant_level(0.0)), constant_level(0.0), config.stabilise)
-    looked = look(pixels)
-    level = alone = level_of(looked)
-    if config.stabilise or config.has_teacher:
-        of_series = noise_of_series(pixels, frames) if frames_help(pixels, frames) else None
-        repeated = repetitions(np.split(pixels, frames))
-        pure = of_series or (look(*repeated) if repeated else looked)
-        level = level_of(pure, (config.blind_spot.patch or 1) // 2)
-    return Domain.of(*rule.apply(own, alone), level, config.stabilise)
+        return Domain.of(*rule.apply(own, constant_level(0.0)), constant_level(0.0), even=False)
+    level = level_of(look(pixels))
+    return Domain.of(*rule.apply(own, level), level, even=False)
 
 
 def _measures_noise(model: Model) -> bool:
@@ -190,8 +203,9 @@ def _measures_noise(model: Model) -> bool:
 def floor_of(model: Model, pixels: np.ndarray) -> float:
     """Sigma of the noise whose floor is to be taken off: as given, or as the scan's own dark background shows it.
 
-    0 if it is to stay, or there is no such background.
+    0 if it is to stay, or there is no such background, or the values are signed (real and imaginary parts, CT): those
+    have no floor.
     """
-    if model.config.noise_floor != "remove":
+    if model.config.noise_floor != "remove" or pixels.min() < 0:
         return 0.0
     return model.config.sigma or rician_sigma(look(pixels))

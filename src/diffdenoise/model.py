@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from diffdenoise import __version__
+from diffdenoise.collaborative import SecondOpinion
 from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.normalisation import Normalisation
 
 FORMAT = 1
-DECISIVE = ("config", "normalisation", "chain", "strength")  # of a description; the last is not in those of old
+DECISIVE = ("config", "normalisation", "chain", "strength", "second_opinion")  # the last two are not in files of old
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Model:
     """The trained networks and what is needed to apply them; the last round's student is the one users run.
 
     blind_spot: None where the student has no teacher. strength: the share of the student's correction that is made.
+    second_opinion: what is mixed into the student's result, if it is.
     history: what the training was (device, precision, number of scans and slices); nothing that names a patient or a
     file. stored: the fingerprint that its file gives it, if it came from one.
     """
@@ -46,6 +48,7 @@ class Model:
     rounds: tuple[Round, ...]
     history: dict[str, Any] = field(default_factory=dict)
     strength: float = 1.0
+    second_opinion: SecondOpinion | None = None
     stored: str = field(default="", init=False, compare=False)  # not taken over by `replace`, which makes another model
 
     @property
@@ -79,6 +82,7 @@ class Model:
             "normalisation": asdict(self.normalisation),
             "chain": asdict(self.chain),
             "strength": self.strength,
+            "second_opinion": self.second_opinion and asdict(self.second_opinion),
             "history": self.history,
             "notice": "Research use only, not a medical device.",
         }

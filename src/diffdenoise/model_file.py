@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from diffdenoise.collaborative import SecondOpinion
 from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import ModelError
@@ -87,15 +88,16 @@ def _described(header: dict[str, Any]) -> Model:
     normalisation, chain = Normalisation.of_dict(header["normalisation"]), ChainTarget(**header["chain"])
     if chain.kind not in ("image", "residual") or not (math.isfinite(chain.scale) and chain.scale > 0):
         raise ValueError(f"unknown kind {chain.kind}, or scale {chain.scale}")
-    strength = float(header.get("strength", 1.0))
+    strength, stored = float(header.get("strength", 1.0)), header.get("second_opinion")
     if not 0 <= strength <= 1:
         raise ValueError(f"strength {strength}")
+    second = None if stored is None else SecondOpinion.of_dict(stored)
     if not isinstance(header["history"], dict):
         raise ValueError("no history")
     if missing := {"version", "torch", "notice", "fingerprint"} - header.keys():
         raise ValueError(f"without {', '.join(sorted(missing))}")
     config = Config.model_validate(header["config"])
-    return Model(config, normalisation, chain, None, (), header["history"], strength)
+    return Model(config, normalisation, chain, None, (), header["history"], strength, second)
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:

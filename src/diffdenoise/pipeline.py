@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from diffdenoise.budget import Planner
-from diffdenoise.config import Config
+from diffdenoise.config import Config, StudentSettings
 from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import ModelError
@@ -34,10 +34,11 @@ from diffdenoise.model_file import load_model, read_header, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.probe import probes
-from diffdenoise.rounds import feed_back, image_seed, predict_blind
+from diffdenoise.rounds import feed_back, image_seed, predict_blind, why_not_to_fuse
 from diffdenoise.run_folder import MODEL, PLAN, cached, key_of, locked, make_run_folder, write_json
 from diffdenoise.scans.atomic import atomic_file
-from diffdenoise.symmetry import takes_little
+from diffdenoise.second_opinion import PASSES, second_opinion_of
+from diffdenoise.symmetry import SYMMETRIES, takes_little
 from diffdenoise.teacher import Teacher, choose_slices
 from diffdenoise.training.blind_spot import BlindSpotStage, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
@@ -88,8 +89,9 @@ def fit(
         write_json(to / "skipped.json", slices.skipped)
         seconds = probes(slices.config, slices.seen, slices.levels, device)
         planner = Planner(folder / PLAN, key, budget, seconds, slices.count, started)
-        made = _train if slices.config.has_teacher else _train_alone
-        model = _settled(made(_Run(slices, folder, device, progress, planner), slices.config), slices).to("cpu")
+        train_all = _train if slices.config.has_teacher else _train_alone
+        run = _Run(slices, folder, device, progress, planner)
+        model = _settled(train_all(run, slices.config), slices, device).to("cpu")
         _keep_earlier(folder / MODEL, model)
         save_model(model, folder / MODEL)
 
@@ -100,19 +102,26 @@ def fit(
         return Fit(load_model(folder / MODEL), _skipped(made))
 
 
-def _settled(model: Model, slices: Slices) -> Model:
-    """The model, where its config leaves that open with the ensemble decided, by how much there was of training."""
+def _settled(model: Model, slices: Slices, device: str) -> Model:
+    """The model with what only its use asks for decided, where its config leaves that open."""
     student = model.config.student
-    if student.ensemble is not None:
-        return model
+    pays = partial(_takes_little, student, slices)
+    if student.ensemble is None:
+        eight = pays(SYMMETRIES - 1)
+        if eight:
+            log.info("Results are the mean over eight turns of a slice, for it takes little time beside this training.")
+        student = student.model_copy(update={"ensemble": eight})
+        model = replace(model, config=model.config.model_copy(update={"student": student}))
+    asked = pays(PASSES) if student.second_opinion is None else student.second_opinion
+    return replace(model, second_opinion=second_opinion_of(model, slices, device)) if asked else model
+
+
+def _takes_little(student: StudentSettings, slices: Slices, passes: int) -> bool:
+    """Whether so many passes over all slices take little time beside the student's training."""
     shapes = slices.store.shapes
     pixels = sum(count * rows * columns for count, _, rows, columns in shapes)
     crop = min(student.crop, *(min(shape[-2:]) for shape in shapes if is_usable(shape)))  # at least
-    pays = takes_little(pixels, student.steps * student.batch * crop**2)
-    if pays:
-        log.info("Results are the mean over eight turns of a slice, for it takes little time beside this training.")
-    changed = {"student": student.model_copy(update={"ensemble": pays})}
-    return replace(model, config=model.config.model_copy(update=changed))
+    return takes_little(pixels, student.steps * student.batch * crop**2, passes)
 
 
 def _keep_earlier(path: Path, model: Model) -> None:
@@ -178,6 +187,8 @@ def _train_alone(run: _Run, config: Config) -> Model:
 def _train(run: _Run, config: Config) -> Model:
     """Stage 1, then stages 2 and 3 in each round, every step with its artefact."""
     slices, device = run.slices, run.device
+    if warning := why_not_to_fuse(config):
+        log.warning("%s", warning)
     config = run.planner.decide("blind_spot", 1, config)
     key = key_of(slices.key, config.blind_spot.model_dump(), config.seed, precision(device))
     with _seeded(config.seed):
@@ -231,7 +242,7 @@ def _train_round(
 
 def _trains(config: Config) -> dict[str, Any]:
     """The student's settings without those that only its use asks for, later."""
-    return config.student.model_dump(exclude={"ensemble", "together"})
+    return config.student.model_dump(exclude={"ensemble", "second_opinion", "together"})
 
 
 def _typical(slices: Slices) -> float:

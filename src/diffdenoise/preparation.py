@@ -123,11 +123,10 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
         mode = "fixed" if len(set(units)) == 1 and units[0] != "arbitrary" else "noise"
     rule = fit_normalisation(ranges, [found.alone for found in diagnoses], mode)
     choice = choose(diagnoses)
-    stabilise = config.stabilise and not config.level_given
     levels, scales = [], []
     for path, own, found in zip(scans_of(folder), ranges, diagnoses, strict=True):
         offset, scale = rule.apply(own, found.alone)
-        domain = Domain.of(offset, scale, found.level, stabilise)
+        domain = Domain.of(offset, scale, found.level, config.evens_out)
         pixels = np.lib.format.open_memmap(path, mode="r+")
         for image in pixels:  # slice by slice: a scan may be larger than memory
             image[:] = domain.into(image)

@@ -38,6 +38,7 @@ FAST = Config(
         neighbours=None,
         series=None,
         ensemble=None,
+        second_opinion=None,
         start="synthetic",
     ),
 )
@@ -76,6 +77,7 @@ PAPER = Config(
         widths=(128, 256, 512),  # [O] those of PUCA's own paper
         blocks=(3, 4, 4),  # [O] as above
         loss=None,  # [O] L1 as PUCA's own paper has it; L2 where the noise is skewed, for L1 would be biased there
+        pooling="parity",  # [O] PUCA's own paper pools over the whole image ("global"), which is not blind
         steps=100_000,  # [O]
         batch=8,  # [O]
         crop=128,  # [O]
@@ -109,6 +111,7 @@ PAPER = Config(
         series=False,  # [P] as above
         together=0,  # [P] as above
         ensemble=False,  # [P] one pass
+        second_opinion=False,  # [P] the student's word alone
         loss="l1",  # [P]
         network="nafnet",  # [P]
         width=32,  # [O] at the size of its own paper
@@ -126,15 +129,22 @@ PAPER = Config(
 PRESETS = {config.preset: config for config in (SMOKE, FAST, CPU, GPU, PAPER)}
 
 
-def make_config(preset: str = "cpu", overrides: dict[str, Any] | None = None) -> Config:
+def make_config(preset: str | None = None, overrides: dict[str, Any] | None = None) -> Config:
     """A preset with some settings replaced; overrides are nested as in `Config`.
 
-    Raises ConfigError for an unknown preset or setting.
+    None takes the preset that the overrides name, or else "cpu". Raises ConfigError for an unknown preset or setting,
+    for two presets, and for settings that exclude one another.
     """
-    if preset not in PRESETS:
+    named = (overrides or {}).get("preset", preset)
+    if preset is None:
+        preset = "cpu" if named is None else named
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise ConfigError(f"There is no preset {preset!r}. Choose one of: {', '.join(PRESETS)}.")
-    config = config_from(_merge(PRESETS[preset].model_dump(), overrides or {}))
+    if named not in (None, preset):
+        raise ConfigError(f"The preset is to be {preset}, but the settings name {named!r}. Name one of them.")
+    config = config_from(_merge(PRESETS[preset].model_dump(), {**(overrides or {}), "preset": preset}))
     _require_start(config)
+    _require_used(config)
     if config.has_teacher and preset == FAST.preset:
         raise ConfigError("student.learns_from: the preset fast trains no teacher to learn from. Take the preset cpu.")
     return config
@@ -146,6 +156,19 @@ def _require_start(config: Config) -> None:
         raise ConfigError(
             "student: the weights to start from are of the network of the preset fast. "
             'Take its network, width, encoder, middle and decoder, or set start = "random".'
+        )
+
+
+def _require_used(config: Config) -> None:
+    """Raises ConfigError for settings that would do nothing. Not part of `Config`: old model files may have them."""
+    if config.stabilise and not config.evens_out:
+        raise ConfigError(
+            "stabilise: evens out the noise as it is measured, and does nothing where sigma or counts is given. "
+            "Leave one of them out."
+        )
+    if config.blind_spot.pooling == "global" and config.blind_spot.network != "puca":
+        raise ConfigError(
+            'blind_spot.pooling: "global" is of network = "puca" alone. Take that network, or leave it out.'
         )
 
 

@@ -129,6 +129,21 @@ def teacher_of_round(config: Config, number: int) -> TeacherSettings:
     return config.teacher if blind else config.teacher.model_copy(update={"fuse": False})
 
 
+def why_not_to_fuse(config: Config) -> str | None:
+    """What to say where the fusion, which takes for granted that x_hat is blind, is given what is not."""
+    if not (config.has_teacher and config.teacher.fuse):
+        return None
+    if not config.blind_spot.is_blind:
+        seen = 'blind_spot.pooling = "global" the blind-spot network sees the pixel that it is to predict'
+    elif config.diffusion.leak in ("open", "damped"):
+        seen = f'diffusion.leak = "{config.diffusion.leak}" the diffusion model can find the noise of the pixel again'
+    else:
+        return None
+    return (
+        f"With {seen}. Fusing puts that noise back a second time: set teacher.fuse = false, as the preset paper has it."
+    )
+
+
 @torch.no_grad()
 def predict_blind(blind_spot: nn.Module, x_noisy: Tensor) -> tuple[Tensor, Tensor]:
     """(x_c, v_total), each (N, 1, H, W), from normalised noisy images of the same shape."""

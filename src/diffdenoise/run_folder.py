@@ -34,13 +34,18 @@ def key_of(*parts: Any) -> str:
 
 def make_run_folder(folder: Path) -> Path:
     """Create it with mode 0700, or check that it is one of ours. Raises RunError for any other folder with content."""
-    if folder.exists() and not (folder / MARKER).exists() and any(folder.iterdir()):
+    if folder.exists() and not (folder / MARKER).exists() and any(map(_is_content, folder.iterdir())):
         raise RunError(f"{folder}: holds files, but not those of a run. Choose an empty or a new folder.")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     marker = {"what": "A diffdenoise run. It may hold patients' pixels; 'diffdenoise clean' deletes them."}
     write_json(folder / MARKER, marker)
     return folder
+
+
+def _is_content(path: Path) -> bool:
+    """Whether it is more than a marker that was being written when its process was killed."""
+    return not (path.name.startswith(".") and path.name.endswith(f"-{MARKER}"))
 
 
 @contextmanager
@@ -69,13 +74,20 @@ def cached(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
     if (folder / "done").exists() and _key_in(folder) == key:
         return folder
     if folder.exists() and _key_in(folder) != key:
-        shutil.rmtree(folder)
+        _discard(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_json(folder / "key.json", {"key": key})
     make(folder)
     with atomic_file(folder / "done") as beside:
         beside.touch()
     return folder
+
+
+def _discard(artefact: Path) -> None:
+    """Delete it; what says that it is whole, and of what, goes first: after a kill nobody takes the rest for it."""
+    for name in ("done", "key.json"):
+        (artefact / name).unlink(missing_ok=True)
+    shutil.rmtree(artefact)
 
 
 def _key_in(folder: Path) -> str | None:
@@ -102,7 +114,7 @@ def clean(folder: Path) -> int:
         doomed = [path for pattern in (*PIXELS, NAMES, CHECKPOINTS) for path in folder.glob(pattern)]
         freed = sum(_size(path) for path in doomed)
         for path in doomed:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            _discard(path) if path.is_dir() else path.unlink(missing_ok=True)
     return freed
 
 

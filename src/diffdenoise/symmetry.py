@@ -28,10 +28,10 @@ def over_symmetries(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.stack([turned_back(function(turned(x, turn)), turn) for turn in range(SYMMETRIES)]).mean(0)
 
 
-def takes_little(pixels: int, trained: int) -> bool:
-    """Whether the ensemble of so many pixels takes little beside a training on so many: those of all its crops.
+def takes_little(pixels: int, trained: int, passes: int = SYMMETRIES - 1) -> bool:
+    """Whether further passes over so many pixels take little beside a training on so many: those of all its crops.
 
     Counted, not timed, so that it depends on no machine. A quarter of the time that the training took gains more here
     than there (docs/method.md, section 12).
     """
-    return (SYMMETRIES - 1) * pixels <= LITTLE * BACK_AND_FORTH * trained
+    return passes * pixels <= LITTLE * BACK_AND_FORTH * trained

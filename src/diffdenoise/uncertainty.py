@@ -57,7 +57,7 @@ def uncertainty_of(
     if pixels.min() == pixels.max():
         return np.zeros_like(pixels)
     domain = domain_of(model, pixels, frames)
-    if not model.config.stabilise:  # else it is known already: it was asked for to even it out
+    if not (model.config.has_teacher or model.config.evens_out):  # else it is known already: it was asked for
         domain = Domain.of(domain.offset, domain.scale, _noise_of(model, pixels, frames), even=False)
     left, floor = 1 - strength * model.strength, floor_of(model, pixels)
     series = series_of_scan(model, domain, pixels, frames)

@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.measures import bias_by_brightness, gmsd, hfen, residual_checks, unbiased_mse
+from benchmarks.measures import BRIGHTNESS_BINS, bias_by_brightness, gmsd, hfen, residual_checks, unbiased_mse
 
 
 def image(seed: int = 0) -> np.ndarray:
@@ -48,6 +50,16 @@ def test_bias_is_found_where_it_is(shift: float) -> None:
     reference = np.linspace(0, 1, 4096).reshape(1, 64, 64)
     found = bias_by_brightness(np.where(reference > 0.5, reference + shift, reference), reference)
     assert found == pytest.approx([0] * 4 + [shift] * 4, abs=1e-9)
+
+
+def test_an_empty_bin_keeps_its_place() -> None:
+    """Of a reference of two values each falls in the bin where it would fall among many."""
+    reference = np.repeat([0.2, 0.8], [60, 40])
+    found = bias_by_brightness(reference + np.where(reference > 0.5, 0.1, -0.1), reference)
+    assert len(found) == BRIGHTNESS_BINS
+    assert [round(value, 9) for value in found if value is not None] == [-0.1, 0.1]
+    assert found[-1] == pytest.approx(0.1)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_the_unbiased_error_is_the_error_against_the_unknown_truth() -> None:

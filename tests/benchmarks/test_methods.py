@@ -1,5 +1,6 @@
 """Each method whose package is here: it denoises, keeps shapes, and is a function of its seed."""
 
+import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.methods import METHODS, Given, NotApplicableError
+from benchmarks.methods import METHODS, Given, NotApplicableError, noise2void
 from benchmarks.methods.classical import _spectrum, _stabilised
+from benchmarks.methods.learned import settings_for
 from benchmarks.noises import NOISES
 from diffdenoise.model_file import load_model
+from diffdenoise.training.start import load_start
+from diffdenoise.training.student import make_student
 from tests.conftest import noisy_disks
 
 NEEDS = {
@@ -74,6 +78,28 @@ def test_where_single_slices_come_the_default_looks_at_no_neighbours(tmp_path: P
     noisy = clean + SIGMA * np.random.default_rng(0).standard_normal(clean.shape).astype(np.float32)
     METHODS["ours"].load()(Given([noisy], 1.0, "cpu", 0, tmp_path / "run", single=single))
     assert load_model(tmp_path / "run" / "model.safetensors").config.student.neighbours == wanted
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_bound_from_our_start_has_the_network_of_the_start(device: str) -> None:
+    load_start(make_student(settings_for(device, started=True)))
+
+
+def test_the_falling_rate_goes_by_an_epoch_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the imports and the setting up that come before the first."""
+    schedules = []
+
+    def trained(*_: object, at_epoch_ends=lambda: None, **further) -> None:  # type: ignore[no-untyped-def]
+        time.sleep(0.5)
+        at_epoch_ends()
+        time.sleep(0.1)
+        at_epoch_ends()
+        schedules.append(further)
+
+    monkeypatch.setattr(noise2void, "_trained", trained)
+    noise2void.falling(given_to("n2v-falling", tmp_path, seconds=2.0))
+    epochs = np.log(noise2void.LAST) / np.log(schedules[1]["lr_scheduler_params"]["gamma"])
+    assert 10 < epochs < 20  # 19 of 0.1 s; with the rest of the first run 2
 
 
 def test_noise2self_never_sees_the_pixel_it_predicts(tmp_path: Path) -> None:

@@ -3,10 +3,21 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.methods import METHODS
-from benchmarks.report import _best, _difference_table, _gap_table, _main_table, _outdated, _task_section, write_report
+from benchmarks.report import (
+    _best,
+    _bias,
+    _difference_table,
+    _gap_table,
+    _interval,
+    _main_table,
+    _outdated,
+    _task_section,
+    write_report,
+)
 from benchmarks.run import Cell, machine
 from benchmarks.tasks import CORE
 
@@ -34,13 +45,14 @@ def test_who_was_told_something_is_never_the_best() -> None:
 
 
 def test_differences_are_paired_by_patient() -> None:
-    ours, theirs = record(20.0, 30.0, 40.0), record(21.0, 31.0, 41.0)
+    ours, theirs = record(20.0, 30.0, 40.0, 50.0, 60.0), record(21.0, 31.0, 41.0, 51.0, 61.0)
     assert "+1.00 (+1.00, +1.00)" in _difference_table({"task": {"ours": ours, "bm3d": theirs}})
 
 
 def test_the_gap_is_to_the_best_of_the_bounds_where_there_is_one() -> None:
-    bounds = {"supervised": record(21.0, 31.0), "supervised-start": record(22.0, 32.0)}
-    table = _gap_table({"task": {"ours": record(20.0, 30.0), **bounds}, "real": {"ours": record(1.0)}})
+    five = lambda first: record(*np.linspace(first, first + 10, 5))  # noqa: E731
+    bounds = {"supervised": five(21.0), "supervised-start": five(22.0)}
+    table = _gap_table({"task": {"ours": five(20.0), **bounds}, "real": {"ours": record(1.0)}})
     (row,) = [line for line in table.splitlines() if line.startswith("| task |") and "bound" not in line]
     assert "27.00, supervised, from our start" in row
     assert "-2.00 (-2.00, -2.00)" in row
@@ -59,6 +71,21 @@ def test_hfen_is_a_dash_where_the_reference_has_no_edges() -> None:
     assert [row[head.index("HFEN")] for row in rows] == ["–", "–", "0.250"]
 
 
+def test_few_values_have_no_interval() -> None:
+    """The bootstrap of two has three outcomes, whose quantiles are the two themselves."""
+    assert _interval([1.0, 2.0, 3.0, 4.0]) is None
+    low, high = _interval([1.0, 2.0, 3.0, 4.0, 5.0]) or (0, 0)
+    assert 1 < low < 3 < high < 5
+    assert "±" not in _main_table({"task": {"ours": record(20.0, 30.0)}}, "psnr_foreground", ".2f", spread=True)
+
+
+def test_bins_that_are_empty_in_some_images_do_not_shift_the_others() -> None:
+    shifts = [[None, 0.01, 0.02], [None, None, 0.04]]
+    assert _bias({"images": [{"bias": shift} for shift in shifts]}) == pytest.approx(255 * 0.03)
+    assert _bias({"images": [{}]}) is None
+    assert _bias({"images": [{"bias": [None]}]}) is None
+
+
 def test_what_is_older_than_its_method_is_marked() -> None:
     old = record(20.0) | {"outdated": True}
     assert "20.00°" in _main_table({"task": {"bm3d": old, "ours": record(21.0)}}, "psnr_foreground", ".2f")
@@ -69,6 +96,7 @@ def test_a_cell_is_outdated_when_its_method_has_another_revision(monkeypatch: py
     cell = {"task": CORE[0].name, "method": "ours"}
     cell["key"] = Cell(CORE[0], "ours", 180, "cpu").key
     assert not _outdated(cell, "cpu", 180.0)
+    assert not _outdated(cell | {"key": Cell(CORE[0], "ours", 180, "cpu").keys[1]}, "cpu", 180.0)
     monkeypatch.setitem(METHODS, "ours", replace(METHODS["ours"], revision=99))
     assert _outdated(cell, "cpu", 180.0)
 

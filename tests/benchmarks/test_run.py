@@ -52,6 +52,16 @@ def test_another_noise_is_another_cell(bench) -> None:  # type: ignore[no-untype
     assert "0 of 1 cells are there" in bench("noisy", noise=["gaussian-50"])
 
 
+def test_seconds_are_the_same_with_and_without_a_decimal_point(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    bench("noisy", seconds=1)
+    assert "1 of 1 cells are there" in bench("noisy", seconds=1.0)
+    path = next((tmp_path / "results").rglob("noisy.json"))
+    older = Cell(Task(str(tmp_path / "scans"), "gaussian-25"), "noisy", 1, "cpu").keys[1]
+    assert json.loads(path.read_text())["key"] != older
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"key": older}))
+    assert "1 of 1 cells are there" in bench("noisy")
+
+
 def test_results_can_be_measured_again_without_training(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     bench("noisy")
     path = next((tmp_path / "results").rglob("noisy.json"))

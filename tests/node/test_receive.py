@@ -41,7 +41,7 @@ def node(tmp_path: Path) -> Iterator[Listening]:
 
 NAMES = [
     "CT_small.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm",
-    "image_dfl.dcm", "rtplan.dcm", "reportsi.dcm",
+    "rtplan.dcm", "reportsi.dcm",
 ]  # fmt: skip
 
 
@@ -53,6 +53,12 @@ def test_images_of_any_class_and_syntax_are_kept_as_they_came(node: Listening, n
     assert kept == source
     assert kept.file_meta.TransferSyntaxUID == source.file_meta.TransferSyntaxUID
     assert node.counters["received"] == 1
+
+
+def test_deflated_images_are_not_taken_for_they_may_unpack_to_any_size(node: Listening) -> None:
+    with pytest.raises(ValueError, match="Deflated"):
+        send(node.port, [bundled("image_dfl.dcm")])
+    assert node.kept() == []
 
 
 def test_only_those_who_know_our_name_and_are_known_are_let_in(tmp_path: Path) -> None:
@@ -74,6 +80,23 @@ def test_beyond_its_bounds_it_takes_no_more_and_says_so(tmp_path: Path) -> None:
         assert send(listening.port, series(tmp_path / "in", 4)) == [0, 0, 0xA700, 0xA700]
         assert len(listening.kept()) == 2
         assert listening.counters["refused"] == 2
+    finally:
+        listening.end()
+
+
+def test_sources_that_were_sent_give_way_to_what_comes(tmp_path: Path) -> None:
+    paths = series(tmp_path / "in", 2)
+    listening = Listening(tmp_path / "spool", Bounds(bytes=7 * paths[0].stat().st_size // 2))
+    try:
+        for number in range(2):
+            listening.spool.add("old", str(number), paths[0].read_bytes())
+            (tmp_path / str(number)).touch()
+        listening.spool.denoised("old", {f"{number}.dcm": tmp_path / str(number) for number in range(2)})
+        assert send(listening.port, paths) == [0, 0xA700]  # what was made of them is not sent yet
+        for path in listening.spool.outgoing():
+            listening.spool.sent(path)
+        assert send(listening.port, paths) == [0, 0]
+        assert listening.spool.room.usage().done == 0
     finally:
         listening.end()
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffdenoise.errors import RunError
+from diffdenoise.node.room import Bounds
 from diffdenoise.node.spool import MARKER, Spool, make_spool_folder
 
 SERIES, IMAGES = ("s0", "s1"), ("i0", "i1", "i2")
@@ -199,6 +200,76 @@ def test_sources_are_forgotten_only_when_all_was_sent_long_ago(spool: Spool, tmp
     assert spool.forget(60) == 0
     assert spool.forget(0) == 1
     assert spool.room.usage().done == 0
+
+
+@pytest.mark.parametrize("state", ["waiting", "outgoing"])
+def test_with_other_rules_what_was_done_may_be_done_again_though_the_series_is_busy(
+    spool: Spool, tmp_path: Path, state: str
+) -> None:
+    spool.adopt("rules")
+    spool.add("s", "i", b"")
+    (tmp_path / "derived").touch()
+    spool.denoised("s", {"i.dcm": tmp_path / "derived"})
+    if state == "waiting":
+        spool.sent(spool.outgoing()[0])
+        spool.add("s", "late", b"")
+    Spool(spool.folder).adopt("other rules")
+    assert spool.add("s", "i", b"") is None
+
+
+def done(spool: Spool, tmp_path: Path, series: str, age: float, size: int = 10) -> None:
+    """A series whose one image was sent so long ago."""
+    spool.add(series, "i", size * b".")
+    (tmp_path / "derived").touch()
+    spool.denoised(series, {"i.dcm": tmp_path / "derived"})
+    spool.sent(next(path for path in spool.outgoing() if path.parent.name == series))
+    os.utime(spool.folder / "done" / series, 2 * (time.time() - age,))
+
+
+def test_where_bytes_are_short_the_sources_sent_longest_ago_are_forgotten_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    spool = Spool(tmp_path / "spool", Bounds(bytes=40))
+    for series, age in (("a", 10), ("b", 30), ("own", 40), ("busy", 50)):
+        done(spool, tmp_path, series, age)
+    spool.add("busy", "late", b"")
+    spool.room.usage()
+    spool.room._next = float("inf")  # not counted again: carried on
+    kept = lambda: {path.name for path in (spool.folder / "done").iterdir()}  # noqa: E731
+    assert spool.make_room(0, "own")
+    assert kept() == {"a", "b", "own", "busy"}
+    assert spool.make_room(10, "own")
+    assert kept() == {"a", "own", "busy"}
+    assert spool.make_room(30, "own")
+    assert kept() == {"busy"}
+    assert not spool.make_room(31, "own")
+    assert spool.room.usage().bytes == 10
+
+
+def test_what_is_deleted_by_hand_while_it_is_listed_is_passed_over(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for series in ("a", "b", "c"):
+        spool.add(series, "i", b"")
+        (tmp_path / series).touch()
+        spool.denoised(series, {"i.dcm": tmp_path / series})
+    (spool.folder / "outgoing" / "a" / "j.dcm").touch()
+    image, folder = spool.folder / "outgoing" / "a" / "i.dcm", spool.folder / "outgoing" / "b"
+    stat, iterdir = Path.stat, Path.iterdir
+
+    def gone_first(path: Path, **named: Any) -> os.stat_result:
+        if path == image:
+            os.unlink(path) if os.path.lexists(path) else None  # noqa: PTH108
+        return stat(path, **named)
+
+    def listed(path: Path) -> Iterator[Path]:
+        if path == folder:
+            shutil.rmtree(path, ignore_errors=True)
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "stat", gone_first)
+    monkeypatch.setattr(Path, "iterdir", listed)
+    assert {f"{path.parent.name}/{path.name}" for path in spool.outgoing()} == {"a/j.dcm", "c/i.dcm"}
+    assert Spool(spool.folder).room.usage().outgoing == 2
 
 
 def test_with_other_rules_what_was_done_may_be_done_again(spool: Spool, tmp_path: Path) -> None:

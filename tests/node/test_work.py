@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.tag import Tag, tag_in_exception
 
 from diffdenoise.batch import Wanted, denoise_scans
 from diffdenoise.denoiser import Denoiser
-from diffdenoise.errors import ConfigError
+from diffdenoise.errors import ConfigError, ScanError
 from diffdenoise.node import work
 from diffdenoise.node.counters import Counters
 from diffdenoise.node.rules import Rule, Rules
@@ -21,7 +23,7 @@ from diffdenoise.node.spool import Spool
 from diffdenoise.node.work import TRIES, Worker, decide, load_models
 from diffdenoise.scans.files import find
 from tests.node.node_checks import series, uid
-from tests.scans.dicom_checks import changed_copy
+from tests.scans.dicom_checks import bundled, changed_copy
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +178,13 @@ def test_a_full_disk_fails_nothing(
     worker: Worker, denoisers: dict[str, Denoiser], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(worker, series(tmp_path / "in", 2))
-    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def full(*_: Any) -> None:
+        with tag_in_exception(Tag("PixelData")):  # as pydicom writes: it raises OSError anew, without its number
+            raise OSError(errno.ENOSPC, "No space left on device")
+
     with monkeypatch.context() as patch:
-        patch.setattr("diffdenoise.scans.dicom._save", _raise(full))
+        patch.setattr("diffdenoise.scans.dicom._save", full)
         for _ in range(2 * TRIES):
             with pytest.raises(work._NoSpace):
                 worker.series("s", denoisers, Event())
@@ -209,6 +215,48 @@ def test_scans_of_two_sizes_in_one_series_are_both_denoised(
     add(worker, paths)
     worker.series("s", denoisers, Event())
     assert len({uid(path) for path in worker.spool.outgoing()}) == 4
+
+
+def test_logs_do_not_tell_the_description_of_a_series_in_two_directions(
+    worker: Worker, denoisers: dict[str, Denoiser], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = series(tmp_path / "in", 4, SeriesDescription="Secret")
+    for path in paths[2:]:
+        changed_copy(path, path, ImageOrientationPatient=[1, 0, 0, 0, 0, 1])
+    for path in paths:  # without noise: of that the log tells
+        flat = np.zeros_like(pydicom.dcmread(path).pixel_array)
+        changed_copy(path, path, PixelData=flat.tobytes())
+    add(worker, paths)
+    with caplog.at_level(logging.DEBUG):
+        worker.series("s", denoisers, Event())
+    assert worker.counters["denoised"] == 4
+    assert "no noise" in caplog.text
+    assert "secret" not in caplog.text.lower()
+
+
+def test_what_is_deleted_by_hand_while_it_is_denoised_does_not_end_the_node(
+    worker: Worker, denoisers: dict[str, Denoiser], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(worker, series(tmp_path / "in", 2))
+    denoise = work._denoise
+
+    def meanwhile(*given: Any) -> Any:
+        made = denoise(*given)
+        worker.spool.sources("s")[0][0].unlink()
+        return made
+
+    monkeypatch.setattr(work, "_denoise", meanwhile)
+    worker.series("s", denoisers, Event())
+    usage = worker.spool.room.usage()
+    assert (usage.waiting, usage.done, usage.failed) == (0, 1, 0)
+
+
+def test_a_deflated_image_is_measured_before_it_is_unpacked(
+    rules: Rules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffdenoise.scans.dicom_series.memory", lambda: 1000)
+    with pytest.raises(ScanError, match="memory"):
+        decide(rules, bundled("image_dfl.dcm"))
 
 
 def test_a_rule_that_samples_needs_a_model_that_can(rules: Rules, smoke_model: Path, monkeypatch) -> None:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffdenoise.noise import assumptions
 from diffdenoise.noise.assumptions import check_noise
 from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.noise.models import correlated, gamma, gaussian, poisson, rician
@@ -67,6 +68,14 @@ def test_counting_and_multiplicative_noise_are_not_clipped() -> None:
 
 def test_a_clean_image_of_few_grey_levels_is_not_clipped() -> None:
     assert "clipped" not in _faults(np.round(255 * mni_slices(60, 6, 10)))
+
+
+def test_grey_levels_are_looked_for_among_as_many_values_as_were_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Continuous values have none, however few of a large scan are looked at."""
+    monkeypatch.setattr(assumptions, "MOST_PIXELS", 1000)
+    continuous = np.random.default_rng(0).random((1, 200, 200))
+    assert assumptions._step(continuous) == 0
+    assert assumptions._step(np.round(20 * continuous) / 20) == pytest.approx(1 / 20)
 
 
 def test_messages_name_the_remedy() -> None:

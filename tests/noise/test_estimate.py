@@ -29,6 +29,26 @@ def test_a_background_set_to_zero_does_not_count() -> None:
     assert estimate_noise(image).typical == pytest.approx(0.1, rel=0.05)
 
 
+@pytest.mark.parametrize("width", [2, 3, 4, 5])
+def test_a_strip_narrower_than_the_widest_spacing_has_the_level_of_its_noise(width: int) -> None:
+    image = np.zeros((4, 400, 60))
+    image[:, :, 20 : 20 + width] = 1 + 0.1 * np.random.default_rng(2).standard_normal((4, 400, width))
+    level = estimate_noise(image)
+    assert level.reach == 0
+    assert level.typical == pytest.approx(0.1, rel=0.15)
+
+
+@pytest.mark.parametrize("width", [2, 3, 4, 5])
+def test_a_strip_of_correlated_noise_has_some_level(width: int) -> None:
+    """Further than it is wide nothing can be seen; no noise at all would be wrong."""
+    noise = correlated(torch.zeros(4, 400, width + 20), 0.1, 1.2, torch.Generator().manual_seed(0)).numpy()
+    image = np.zeros((4, 400, 60), np.float32)
+    image[:, :, 20 : 20 + width] = 1 + noise[:, :, :width]
+    level = estimate_noise(image)
+    assert level.reach < width
+    assert 0.01 < level.typical < 0.2
+
+
 def test_noise_that_grows_with_the_signal_is_seen_to_grow() -> None:
     random = np.random.default_rng(2)
     clean = np.broadcast_to(np.linspace(0.1, 1, 400), (2, 400, 400))

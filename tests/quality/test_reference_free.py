@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from diffdenoise.quality import reference_free
 from diffdenoise.quality.reference_free import worst_bias
 
 
@@ -37,3 +38,14 @@ def test_a_shift_too_small_to_see_is_none() -> None:
     _, clean = images()
     noisy = clean + 1e-3 * np.random.default_rng(2).standard_normal(clean.shape)
     assert worst_bias(noisy, clean + 2e-3) == 0
+
+
+def test_a_shift_is_seen_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every k-th pixel, the same columns of each row might be all that is looked at."""
+    clean = np.random.default_rng(0).random((20, 64, 64))
+    noisy = clean + 0.02 * np.random.default_rng(1).standard_normal(clean.shape)
+    shifted = clean.copy()
+    shifted[..., 3:] += 0.1
+    monkeypatch.setattr(reference_free, "MOST_PIXELS", clean.size // 64)
+    assert worst_bias(noisy, shifted) > 0.5
+    assert worst_bias(noisy, clean) < 0.5

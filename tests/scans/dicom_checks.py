@@ -9,7 +9,10 @@ import numpy as np
 import pydicom
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.filewriter import correct_ambiguous_vr
+from pydicom.tag import Tag
 
 
 def bundled(name: str) -> Path:
@@ -26,6 +29,18 @@ def changed_copy(path: Path, target: Path, **tags: Any) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(target)
     return target
+
+
+def raw(path: Path, **values: bytes | None) -> Path:
+    """The file with elements of just these bytes, which need not be allowed by the standard; None deletes one."""
+    for keyword, value in values.items():
+        dataset = pydicom.dcmread(path)  # anew for each: pydicom encodes text once more under a new character set
+        dataset.pop(keyword, None)
+        if value is not None:
+            tag = Tag(keyword)
+            dataset._dict[tag] = RawDataElement(tag, dictionary_VR(tag), len(value), value, 0, False, True)
+        dataset.save_as(path)
+    return path
 
 
 def series(folder: Path, positions: dict[str, int], **tags: Any) -> Path:

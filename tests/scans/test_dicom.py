@@ -16,7 +16,7 @@ from diffdenoise.scans.dicom_derive import is_ours
 from diffdenoise.scans.dicom_scale import SignedScale
 from diffdenoise.scans.files import find, is_done, read_scan, write_scan
 from diffdenoise.scans.scan import Provenance
-from tests.scans.dicom_checks import bundled, changed_copy, modality_table, multi_frame, series
+from tests.scans.dicom_checks import bundled, changed_copy, modality_table, multi_frame, raw, series
 from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
 
 CHANGED = {
@@ -96,6 +96,23 @@ def test_frames_have_scales_of_their_own(tmp_path: Path) -> None:
     assert np.abs(removed.pixels - noise).max() < 1e-3
 
 
+def test_frames_are_of_the_type_of_their_image_whatever_its_class(tmp_path: Path) -> None:
+    path = changed_copy(multi_frame(tmp_path / "a.dcm"), tmp_path / "a.dcm", ImageType=["ORIGINAL", "PRIMARY", "M"])
+    for provenance in (PROVENANCE, REMOVED):
+        result = pydicom.dcmread(write_scan(read(path), tmp_path / "out", provenance))
+        for group in result.PerFrameFunctionalGroupsSequence:
+            assert group.MRImageFrameTypeSequence[0].FrameType == result.ImageType
+        assert list(result.ImageType[:2]) == ["DERIVED", "PRIMARY"]
+
+
+def test_a_derived_image_is_no_part_of_a_concatenation(tmp_path: Path) -> None:
+    part = {"ConcatenationUID": "1.2.5", "SOPInstanceUIDOfConcatenationSource": "1.2.6", "InConcatenationNumber": 2}
+    part |= {"InConcatenationTotalNumber": 3, "ConcatenationFrameOffsetNumber": 2}
+    path = changed_copy(multi_frame(tmp_path / "a.dcm"), tmp_path / "a.dcm", **part)
+    result = pydicom.dcmread(write_scan(read(path), tmp_path / "out", PROVENANCE))
+    assert not [keyword for keyword in part if keyword in result]
+
+
 def test_identifiers_depend_on_source_and_settings_only(tmp_path: Path) -> None:
     scan = read(bundled("MR_small.dcm"))
     first = write_scan(scan, tmp_path / "1", PROVENANCE)
@@ -142,6 +159,58 @@ def test_without_positions_the_instance_number_orders(tmp_path: Path) -> None:
         del dataset.ImagePositionPatient
         dataset.save_as(path)
     assert read_scan(find([folder])[0][0]).pixels[:, 0, 0].tolist() == [3, 2, 1]
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+@pytest.mark.parametrize(
+    ("values", "order"),
+    [
+        ({"ImagePositionPatient": b"left\\7\\8"}, [3, 2, 1]),  # by the numbers, then
+        ({"ImagePositionPatient": b"7\\8 "}, [3, 2, 1]),
+        ({"ImagePositionPatient": b"nan\\7\\8 "}, [3, 2, 1]),
+        ({"InstanceNumber": b"A1"}, [1, 2, 3]),
+        ({"InstanceNumber": b"A1", "ImagePositionPatient": None}, [1, 2, 3]),  # by the names
+        ({"SeriesNumber": b"A1"}, [1, 2, 3]),
+    ],
+)
+def test_what_is_no_number_in_one_slice_orders_nothing_and_harms_no_other(
+    tmp_path: Path, name: str, values: dict[str, bytes | None], order: list[int]
+) -> None:
+    folder = series(tmp_path / "in", {"a": 1, "b": 2, "c": 3})
+    raw(folder / name, **values)
+    (found,), errors = find([folder])
+    assert not errors
+    scan = read_scan(found)
+    assert scan.pixels[:, 0, 0].tolist() == order
+    assert len(list(write_scan(scan, tmp_path / "out", PROVENANCE).iterdir())) == 3
+
+
+def test_of_a_series_the_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", {"a": 1, "b": 2, "c": 3})
+    (found,), _ = find([folder])
+    (folder / "b").unlink()
+    with pytest.raises(ScanError, match="b: does not exist"):
+        read_scan(found)
+
+
+def test_copies_of_an_image_are_taken_once_and_told(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in" / "knee", {"a": 1, "b": 2, "c": 3})
+    shutil.copytree(folder, tmp_path / "in" / "sent again")
+    shutil.copy(folder / "b", folder / "b (2)")
+    copies = [folder / "b (2)", *(tmp_path / "in" / "sent again" / name for name in "abc")]
+    for inputs in ([tmp_path / "in"], [*folder.iterdir(), *copies[1:]]):
+        (found,), told = find(inputs)
+        assert found.paths == tuple(folder / name for name in "abc")
+        assert all(isinstance(one, LeftAlone) for one in told)
+        assert {one.path for one in told} == set(copies)
+
+
+def test_slices_to_which_an_anonymiser_gave_one_uid_are_no_copies(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", {"a": 1, "b": 2, "c": 3})
+    for path in folder.iterdir():
+        changed_copy(path, path, SOPInstanceUID="1.2.3")
+    (found,), told = find([folder])
+    assert (len(found.paths), told) == (3, [])
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -198,7 +267,8 @@ def test_mixed_folder_is_split_by_series_shape_and_orientation(tmp_path: Path) -
     folder = series(tmp_path / "in", {"a1": 1, "a2": 2}, SeriesDescription="T1 sag", SeriesNumber=3)
     series(folder, {"b1": 1, "b2": 2}, SeriesInstanceUID="1.2.9", SeriesDescription="T1 sag", SeriesNumber=3)
     for name in ("c1", "c2"):
-        changed_copy(folder / "a1", folder / name, ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+        turned = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "SOPInstanceUID": f"1.2.4.{name[1]}"}
+        changed_copy(folder / "a1", folder / name, **turned)
     shutil.copy(bundled("CT_small.dcm"), folder / "ct")
     found, _ = find([folder])
     names = {item.name: [path.name for path in item.paths] for item in found}

@@ -8,10 +8,11 @@ import numpy as np
 import pydicom
 import pytest
 
+from diffdenoise.errors import ScanError
 from diffdenoise.scans.dicom_derive import is_ours
 from diffdenoise.scans.files import find, is_done, read_scan, write_scan
 from diffdenoise.scans.scan import Provenance, Scan
-from tests.scans.dicom_checks import bundled, changed_copy, multi_frame, series
+from tests.scans.dicom_checks import bundled, changed_copy, multi_frame, raw, series
 from tests.scans.format_checks import read
 
 MAP = Provenance("0.1.0", "f00d", {"sampler": "student"}, "uncertainty")
@@ -66,6 +67,63 @@ def test_numbers_of_ct_are_hounsfield_units(tmp_path: Path) -> None:
     (group,) = dataset.SharedFunctionalGroupsSequence
     (mapping,) = group.RealWorldValueMappingSequence
     assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "[hnsf'U]"
+
+
+KANJI = b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_implicit.dcm"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"SpecificCharacterSet": b"\\ISO 2022 IR 87", "PatientName": KANJI},
+        {"SpecificCharacterSet": b"\\ISO 2022 IR 149"},
+        {"SpecificCharacterSet": b"", "PatientName": b"M\xfcller^A"},
+        {"SpecificCharacterSet": b"ISO_IR 6"},
+        {"SpecificCharacterSet": b"ISO 2022 IR 100"},
+        {"PatientSex": b"U"},
+        {"PatientBirthDate": b"19600000"},
+        {"StudyDate": b"unknown", "StudyTime": b"99:99"},
+        {"SliceThickness": None},
+        {"SliceThickness": b"thin", "SpacingBetweenSlices": b"wide"},
+        {"SeriesNumber": b"A1"},
+    ],
+)
+def test_headers_that_break_the_standard_where_many_do_still_get_a_map(
+    tmp_path: Path, name: str, values: dict[str, bytes | None]
+) -> None:
+    path = changed_copy(bundled(name), tmp_path / "a.dcm", FrameOfReferenceUID="1.2.3")
+    wanted = map_of(read(raw(path, **values)))
+    result = pydicom.dcmread(write_scan(wanted, tmp_path / "out", MAP))
+    assert result.SOPClassUID.name == PARAMETRIC
+    np.testing.assert_array_equal(result.pixel_array, wanted.pixels[0])
+    name_of = lambda file: file.get_item("PatientName").value  # noqa: E731
+    assert name_of(result) == name_of(pydicom.dcmread(path)) == values.get("PatientName", name_of(result))
+
+
+def test_where_no_map_can_be_made_of_the_headers_there_are_images_of_the_sources_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("some rule of the standard")
+
+    scan = four(tmp_path)
+    wanted = map_of(scan)
+    monkeypatch.setattr(highdicom.pm, "ParametricMap", refuse)
+    result = write_scan(wanted, tmp_path / "out", MAP)
+    assert {path.name for path in result.iterdir()} == {path.name for path in scan.paths}
+    (back,), _ = find([result], own_results=True)
+    np.testing.assert_allclose(read_scan(back).pixels, wanted.pixels, atol=1e-4)
+
+
+def test_too_little_memory_for_a_map_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def grow(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    wanted = map_of(four(tmp_path))
+    monkeypatch.setattr(highdicom.pm, "ParametricMap", grow)
+    with pytest.raises(ScanError, match="memory"):
+        write_scan(wanted, tmp_path / "out", MAP)
 
 
 def no_space(tmp_path: Path) -> Path:

@@ -47,6 +47,19 @@ def test_it_becomes_nifti_in_the_same_place(source: Path, tmp_path: Path) -> Non
     assert {path: path.read_bytes() for path in source.parent.iterdir()} == before
 
 
+@pytest.mark.parametrize(("code", "unit"), [(77001, "msec"), (77002, "sec"), (77003, "hz")])
+def test_time_is_in_the_unit_that_afni_names(tmp_path: Path, code: int, unit: str) -> None:
+    if not (NIBABELS_OWN / f"{AFNI}.HEAD").exists():
+        pytest.skip("nibabel came without its data")
+    source = copied(tmp_path / "in", f"{AFNI}.HEAD", f"{AFNI}.BRIK.gz")
+    text = source.read_text()
+    assert " 3 25 77002 " in text
+    source.write_text(text.replace(" 3 25 77002 ", f" 3 25 {code} "))
+    header = nibabel.load(write_scan(read(source), tmp_path / "out", PROVENANCE)).header
+    assert header.get_xyzt_units() == ("mm", unit)
+    assert header.get_zooms()[3] == nibabel.load(source).header.get_zooms()[3]
+
+
 def test_a_folder_of_them_is_found_once_each(source: Path) -> None:
     found, errors = find([source.parent])
     assert not errors

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.presets import make_config
 from diffdenoise.training.combinations import CombinationStore
-from diffdenoise.training.recorrupted import RecorruptedStage
+from diffdenoise.training.recorrupted import draw_noise
 from diffdenoise.training.slices import Box, SliceStore, draw_boxes, write_scan_slices
 
 FRAMES, PLACES = 3, 2
@@ -60,8 +59,8 @@ def test_the_noise_of_a_sum_is_the_sum_of_that_of_each_frame(tmp_path: Path, vol
     write_scan_slices(tmp_path, 0, frames)
     level = NoiseLevel((1.0, 2.0, 3.0), (0.1, 0.2, 0.4))
     store = CombinationStore(SliceStore(tmp_path, [3]), [WEIGHTS])
-    made = RecorruptedStage(make_config("smoke").student, store, [level], seed=0)
-    z = torch.cat([made._noise(Box(0, volume, 0, 0, 48, 0), torch.Generator().manual_seed(seed)) for seed in range(40)])
+    box, generator = Box(0, volume, 0, 0, 48, 0), torch.Generator().manual_seed(0)
+    z = torch.cat([draw_noise(store, level, box, generator) for _ in range(40)])
     of_each = WEIGHTS[volume] ** 2 * np.array([0.01, 0.04, 0.16])
     assert z[..., 24:, :].var() == pytest.approx(of_each.sum(), rel=0.05)
     assert z[..., :16, :].var() == pytest.approx(of_each[[0, 2]].sum(), rel=0.05)

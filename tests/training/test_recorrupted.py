@@ -8,7 +8,7 @@ from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.spatial import Variation
 from diffdenoise.noise.texture import smoothed
 from diffdenoise.presets import make_config
-from diffdenoise.training.recorrupted import LEAST, RecorruptedStage
+from diffdenoise.training.recorrupted import LEAST, RecorruptedStage, draw_noise
 from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes, write_scan_slices
 from diffdenoise.training.stage import step_generator
 
@@ -78,9 +78,9 @@ def test_a_crop_of_nothing_but_mask_does_not_outweigh_the_others(tmp_path: Path)
 
 def test_each_scan_has_its_own_noise(tmp_path: Path) -> None:
     made = stage(tmp_path, [NoiseLevel((0.0,), (0.0,)), NoiseLevel((0.0,), (2.0,), 2, smoothed(1.0, 0.0))])
-    assert not made._noise(Box(0, 0, 0, 0, 48, 0), torch.Generator()).any()
+    assert not draw_noise(made.noisy, made.levels[0], Box(0, 0, 0, 0, 48, 0), torch.Generator()).any()
     for turn in range(8):
-        z = made._noise(Box(1, 0, 0, 0, 48, turn), torch.Generator())
+        z = draw_noise(made.noisy, made.levels[1], Box(1, 0, 0, 0, 48, turn), torch.Generator())
         assert z.std() == pytest.approx(2, rel=0.2)
         along, other = (z[..., 1:, :] * z[..., :-1, :]).mean(), (z[..., 1:] * z[..., :-1]).mean()
         assert max(along, other) > 0.5 * z.var()  # correlated one way, and that way turns with the crop
@@ -131,7 +131,7 @@ def test_noise_is_drawn_as_strong_as_its_place_in_the_image_says(tmp_path: Path,
     level = NoiseLevel((0.0,), (1.0,), variation=variation)
     made = stage(tmp_path, [level])
     box = Box(scan=0, slice=1, row=7, column=20, side=24, turn=turn)
-    drawn = [made._noise(box, torch.Generator().manual_seed(seed)) for seed in range(400)]
+    drawn = [draw_noise(made.noisy, level, box, torch.Generator().manual_seed(seed)) for seed in range(400)]
     expected = cut(variation.over((48, 48))[None], box)[0]
     assert torch.cat(drawn).std((0, 1)).numpy() == pytest.approx(expected, rel=0.2)
     assert np.corrcoef(torch.cat(drawn).std((0, 1)).numpy().ravel(), expected.ravel())[0, 1] > 0.9

@@ -67,7 +67,10 @@ def test_the_pixel_losses() -> None:
 
 @pytest.mark.parametrize("leak", ["masked", "redrawn"])
 def test_the_closed_condition_does_not_know_the_pixels_it_is_scored_on(noisy: SliceStore, leak: str) -> None:
-    """Change the noise of the scored pixels: with the leak open the condition follows, with a cure it does not."""
+    """Change the noise of the scored pixels: with the leak open the condition follows, with a cure it does not.
+
+    As far as what hidden pixels are redrawn from, `blind`, stays what it is: the next test has the whole.
+    """
     torch.manual_seed(0)
     blind_spot = make_blind_spot(SMOKE.blind_spot)
     for parameter in blind_spot.parameters():
@@ -85,6 +88,29 @@ def test_the_closed_condition_does_not_know_the_pixels_it_is_scored_on(noisy: Sl
     with torch.no_grad():
         open_condition = [mean_and_variance(blind_spot(image))[0] for image in (x, x + 5 * scored)]
     assert not torch.equal(*open_condition)
+
+
+@pytest.mark.parametrize(("leak", "most"), [("masked", 0.0), ("redrawn", 0.2)])
+def test_how_much_the_closed_condition_follows_the_noise_it_is_scored_on(
+    noisy: SliceStore, leak: str, most: float
+) -> None:
+    """Beside the open one, with x_c of the changed slice: what is redrawn from it brings a trace of the noise back."""
+    around = torch.ones(1, 1, 3, 3) / 8
+    around[..., 1, 1] = 0
+    conditioner = lambda x: nn.functional.conv2d(nn.functional.pad(x, (1,) * 4, "reflect"), around)  # noqa: E731
+    settings = SMOKE.diffusion.model_copy(update={"leak": leak})
+    stage = DiffusionStage(settings, conditioner, 1, ChainTarget("residual", 0.1), noisy, noisy, noisy, 0)
+    x = torch.rand(1, 1, 128, 128)
+
+    def shown(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x_c = conditioner(image)
+        return stage.cured(image, torch.cat([x_c, torch.full_like(x, 0.01)], dim=1), x_c, step_generator(0, 0))
+
+    (before, scored), noise = shown(x), torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    changed = x + noise * scored
+    follows = (shown(changed)[0] - before).norm() / (conditioner(changed) - conditioner(x)).norm()
+    assert follows <= most
+    assert (follows > 0) == (most > 0)
 
 
 def test_an_open_leak_shows_the_condition_as_it_is_and_damping_adds_noise_of_the_stated_size(

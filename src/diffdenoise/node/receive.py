@@ -12,6 +12,7 @@ from typing import Any
 from diffdenoise.errors import ConfigError
 from diffdenoise.node.counters import Counters
 from diffdenoise.node.spool import Spool
+from diffdenoise.scans.dicom_series import DEFLATED
 
 # PS3.4 B.2.3
 SUCCESS, KEPT_THE_FIRST = 0x0000, 0xB000
@@ -50,9 +51,9 @@ class Receiver:
 
     def _store(self, event: Any) -> Any:
         content = event.encoded_dataset()
-        if not self.spool.room.fits(len(content)):
-            raise _Refusal(OUT_OF_RESOURCES, "full", "The queue or the disk is full, send it again later")
         series, image = _identity(content, event.request)
+        if not self.spool.make_room(len(content), series):
+            raise _Refusal(OUT_OF_RESOURCES, "full", "The queue or the disk is full, send it again later")
         known = self.spool.add(series, image, content)
         if known is None:
             self.counters.add("received")
@@ -75,8 +76,9 @@ def listen(receiver: Receiver, host: str, port: int, title: str, callers: Sequen
     entity.require_called_aet, entity.require_calling_aet = True, list(callers)
     entity.maximum_associations = ASSOCIATIONS
     entity.add_supported_context(_VERIFICATION)
+    syntaxes = [syntax for syntax in ALL_TRANSFER_SYNTAXES if syntax != DEFLATED]  # is unpacked whole to be parsed
     for context in AllStoragePresentationContexts:
-        entity.add_supported_context(str(context.abstract_syntax), ALL_TRANSFER_SYNTAXES)
+        entity.add_supported_context(str(context.abstract_syntax), syntaxes)
     try:
         server: Any = entity.start_server((host, port), block=False, evt_handlers=[(evt.EVT_C_STORE, receiver.store)])
     except OSError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,15 +67,43 @@ class Room:
 
     def fits(self, size: int) -> bool:
         """Whether one more of so many bytes stays within the bounds."""
-        usage, free = self.usage(), shutil.disk_usage(self.folder).free
-        within = usage.queue < self.bounds.images and usage.bytes + size <= self.bounds.bytes
-        return within and free - size >= self.bounds.free
+        return self.usage().queue < self.bounds.images and not self.is_short_of_bytes(size)
+
+    def is_short_of_bytes(self, size: int) -> bool:
+        """Whether so many bytes more are too many, for the spool or for its disk."""
+        free = shutil.disk_usage(self.folder).free
+        return self.usage().bytes + size > self.bounds.bytes or free - size < self.bounds.free
+
+    def give_back(self, images: int, size: int) -> None:
+        """So many images that were done, of so many bytes, are gone."""
+        with self._lock:
+            usage = self._usage  # counted a moment ago, perhaps without them
+            done, left = max(0, usage.done - images), max(0, usage.bytes - size)
+            self._usage = replace(usage, done=done, bytes=left)
 
     def _count(self) -> Usage:
-        stats = {state: [path.stat() for path in (self.folder / state).glob("*/*.dcm")] for state in KEPT}
+        stats = {state: [stat for _, stat in images_below(self.folder / state)] for state in KEPT}
         queued = [stat.st_mtime for state in QUEUED for stat in stats[state]]
         return Usage(
             **{state: len(found) for state, found in stats.items()},
             bytes=sum(stat.st_size for found in stats.values() for stat in found),
             oldest=max(0.0, time.time() - min(queued)) if queued else 0.0,
         )
+
+
+def images_below(state: Path) -> list[tuple[Path, os.stat_result]]:
+    """The images of all series in a state's folder, with size and times."""
+    return [image for series in list(state.iterdir()) for image in images_in(series)]
+
+
+def images_in(series: Path) -> list[tuple[Path, os.stat_result]]:
+    """The images in a series' folder, with size and times.
+
+    People delete images and whole series by hand, also while they are listed: what is gone is skipped.
+    """
+    found = []
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in [path for path in series.iterdir() if path.suffix == ".dcm"]:
+            with suppress(FileNotFoundError):
+                found.append((path, path.stat()))
+    return found

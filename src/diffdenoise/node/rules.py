@@ -31,7 +31,7 @@ class Rule(BaseModel):
     description: str = "*"
     model: str | None = None
     strength: float = Field(default=1.0, ge=0, le=1)
-    sampler: Literal["auto", "student", "ensemble", "srds"] = "auto"
+    sampler: Literal["auto", "student", "ensemble", "second_opinion", "srds"] = "auto"
 
     def matches(self, modality: str, description: str) -> bool:
         """Whether it is for a series of this modality and description."""

@@ -20,11 +20,12 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 
 from diffdenoise.errors import RunError
-from diffdenoise.node.room import KEPT, Bounds, Room
+from diffdenoise.node.room import KEPT, QUEUED, Bounds, Room, images_below, images_in
 from diffdenoise.run_folder import write_json
 from diffdenoise.scans.atomic import atomic_file, flush, flush_folder
 from diffdenoise.scans.find import SPOOL_MARKER
@@ -68,7 +69,7 @@ class Spool:
     def ready(self, quiet: float) -> list[str]:
         """The series in which nothing has arrived for so many seconds: least tried first, then longest waiting."""
         with self._lock:
-            folders = {folder: folder.stat().st_mtime for folder in (self.folder / "waiting").iterdir()}
+            folders = _changed(self.folder / "waiting")
         now = time.time()
         still = [folder for folder, changed in folders.items() if abs(now - changed) >= quiet]  # clocks are set back
         return [folder.name for folder in sorted(still, key=lambda folder: (self._tries(folder.name), folders[folder]))]
@@ -121,34 +122,47 @@ class Spool:
         """The derived images to send, longest waiting first; not those of which the source is to be denoised again."""
         waiting = self.folder / "waiting"
         with self._lock:
-            there = list((self.folder / "outgoing").glob("*/*.dcm"))
-            found = [(p.stat().st_mtime, p) for p in there if not (waiting / p.parent.name / p.name).exists()]
+            there = images_below(self.folder / "outgoing")
+            found = [(stat.st_mtime, p) for p, stat in there if not (waiting / p.parent.name / p.name).exists()]
         return [path for _, path in sorted(found)]
 
     def sent(self, derived: Path) -> None:
         """Note that the receiver has acknowledged it."""
         with self._lock:
-            source = self.folder / "done" / derived.parent.name
-            if source.exists():
-                os.utime(source)  # it is kept for so long after this
+            with suppress(FileNotFoundError):  # nothing of the series is kept
+                os.utime(self.folder / "done" / derived.parent.name)  # it is kept for so long after this
             self._remove([derived])
 
     def forget(self, seconds: float) -> int:
         """Delete the sources of series of which all was sent so long ago; gives how many images."""
-        number = 0
         with self._lock:
-            for folder in (self.folder / "done").iterdir():
-                busy = any((self.folder / state / folder.name).exists() for state in ("waiting", "outgoing"))
-                if not busy and abs(time.time() - folder.stat().st_mtime) >= seconds:
-                    number += len(list(folder.iterdir()))
-                    shutil.rmtree(folder)
-        return number
+            old = [path for path, changed in self._idle().items() if abs(time.time() - changed) >= seconds]
+            return sum(self._forget(folder) for folder in old)
+
+    def make_room(self, size: int, series: str = "") -> bool:
+        """Whether one more image of so many bytes fits, after as few done sources were forgotten as it takes.
+
+        They only spare work, so they must not keep an image out. Those of series of which all was sent go, the longest
+        ago first, and the image's own series last: it may be a late slice, with its neighbours there.
+        """
+        with self._lock:
+            idle = self._idle() if self.room.is_short_of_bytes(size) else {}
+            for folder in sorted(idle, key=lambda folder: (folder.name == series, idle[folder])):
+                if not self.room.is_short_of_bytes(size):
+                    break
+                self._forget(folder)
+            return self.room.fits(size)
 
     def adopt(self, recipe: str) -> None:
-        """Work by this recipe from now on; if it was another, sources that were done count as unknown again."""
+        """Work by this recipe from now on; if it was another, sources that were done count as unknown again.
+
+        Also those of series of which something is still to be done: they would keep their old results.
+        """
         file = self.folder / "recipe"
         if file.exists() and file.read_text() != recipe:
-            self.forget(0)
+            with self._lock:
+                for folder in list((self.folder / "done").iterdir()):
+                    self._forget(folder)
         with atomic_file(file) as beside:
             beside.write_text(recipe)
 
@@ -165,6 +179,18 @@ class Spool:
         for state in KEPT:
             for folder in (self.folder / state).iterdir():
                 _remove_if_empty(folder)
+
+    def _idle(self) -> dict[Path, float]:
+        """The folders of done sources of series of which nothing is waiting or outgoing, and when each changed."""
+        busy = lambda series: any((self.folder / state / series).exists() for state in QUEUED)  # noqa: E731
+        return {folder: at for folder, at in _changed(self.folder / "done").items() if not busy(folder.name)}
+
+    def _forget(self, done: Path) -> int:
+        """Delete a folder of done sources; gives how many images."""
+        sizes = [stat.st_size for _, stat in images_in(done)]
+        shutil.rmtree(done, ignore_errors=True)
+        self.room.give_back(len(sizes), sum(sizes))
+        return len(sizes)
 
     def _tries(self, series: str) -> int:
         tries = self.folder / "tries" / series
@@ -186,7 +212,8 @@ class Spool:
     def _shift(self, series: str, images: Iterable[str], state: str) -> None:
         """Move sources from waiting to another state."""
         waiting = self.folder / "waiting" / series
-        self._move({waiting / image: self.folder / state / series / image for image in images})
+        there = [image for image in images if (waiting / image).exists()]  # not those deleted by hand
+        self._move({waiting / image: self.folder / state / series / image for image in there})
         _remove_if_empty(waiting)
 
     def _move(self, targets: Mapping[Path, Path]) -> None:
@@ -201,7 +228,7 @@ class Spool:
         """Delete files, durably, and their folders if nothing is left in them."""
         there = [path for path in paths if path.exists()]
         for path in there:
-            path.unlink()
+            path.unlink(missing_ok=True)
         for folder in {path.parent for path in there}:
             flush_folder(folder)
             _remove_if_empty(folder)
@@ -219,6 +246,15 @@ def make_spool_folder(folder: Path) -> Path:
     except OSError as error:
         raise RunError(f"{folder}: cannot be used ({error.strerror}). Choose another folder with --spool.") from error
     return folder
+
+
+def _changed(state: Path) -> dict[Path, float]:
+    """When something last came into or left each series' folder in a state; without those deleted by hand."""
+    changed = {}
+    for folder in list(state.iterdir()):
+        with suppress(FileNotFoundError):
+            changed[folder] = folder.stat().st_mtime
+    return changed
 
 
 def _remove_if_empty(folder: Path) -> None:

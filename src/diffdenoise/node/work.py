@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -16,7 +16,9 @@ from diffdenoise.node.rules import Rule, Rules
 from diffdenoise.node.spool import Spool
 from diffdenoise.scans.dicom_derive import is_ours
 from diffdenoise.scans.dicom_kind import check_kind
+from diffdenoise.scans.dicom_series import check_inflated
 from diffdenoise.scans.files import Found, find
+from diffdenoise.scans.formats import FOLDERS
 from diffdenoise.scans.stored import reading
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Worker:
                     log.warning("The disk is full: denoising waits for %.0f s.", REST)
                     stop.wait(REST)
             self.spool.forget(self.keep)
+            self.spool.make_room(0)  # what was made of the sources takes room, too
 
     def series(self, series: str, denoisers: dict[str, Denoiser], stop: Event) -> None:
         """Denoise the images of a series that wait, with those that are done beside them."""
@@ -94,6 +97,8 @@ class Worker:
     def _scan(self, series: str, item: Found, fresh: list[Path], denoisers: dict[str, Denoiser], stop: Event) -> None:
         """Only images that are fresh get a derived one: what was sent once never changes."""
         place = self.spool.workplace(series)
+        if item.format in FOLDERS:  # a part of a series is called by its description, and logs name what is denoised
+            item = replace(item, name=series)
         try:
             rule, reason = decide(self.rules, fresh[0])
             if rule is None:
@@ -102,10 +107,12 @@ class Worker:
         except _Stopped:
             raise
         except ScanError as error:
-            if _is_short(error.__cause__):
+            if _is_short(error):
                 raise _NoSpace from error
             self._fail(series, _blamed(error, fresh), str(error))
         except Exception as error:  # unforeseen, or memory: it must not stop the other series
+            if _is_short(error):
+                raise _NoSpace from error
             self._fail(series, fresh, f"{type(error).__name__}: {error}")
         else:
             self.spool.denoised(series, {path.name: results[path.name] for path in fresh})
@@ -144,6 +151,7 @@ def decide(rules: Rules, image: Path) -> tuple[Rule | None, str]:
 
     asked = ["Modality", "SeriesDescription", "ContributingEquipmentSequence"]
     with reading(image, "DICOM"):
+        check_inflated(image)
         header = pydicom.dcmread(image, stop_before_pixels=True, specific_tags=asked)
     if is_ours(header):  # the receiver may send back what it got: without end
         return None, "made by diffdenoise"
@@ -180,4 +188,9 @@ def _blamed(error: ScanError, fresh: list[Path]) -> list[Path]:
 
 
 def _is_short(error: BaseException | None) -> bool:
-    return isinstance(error, OSError) and error.errno in _SHORT_OF
+    """Whether the machine's shortage is at the bottom of it: libraries wrap it, and some leave its number out."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _SHORT_OF:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from diffdenoise.noise.estimate import LONGEST_REACH, NoiseLevel, level_of
+from diffdenoise.noise.estimate import NoiseLevel, level_of
 from diffdenoise.noise.looked import MOST_PIXELS, Looked, look, some_of
-from diffdenoise.noise.reach import reach_of
+from diffdenoise.noise.reach import LONGEST_REACH, reach_of
 from diffdenoise.normalisation import measure_range
 
 NOISE_FREE = 0.003  # of the bulk range: weaker noise is hardly seen where all of that is shown
@@ -82,8 +82,9 @@ def _clipped(share: float, minimum: float) -> str:
 def _step(slices: np.ndarray) -> float:
     """Distance between grey levels, 0 for continuous values."""
     flat = slices.reshape(-1)
-    levels = np.unique(flat[:: max(1, flat.size // MOST_PIXELS)])
-    return float(np.median(np.diff(levels))) if 2 <= len(levels) < flat.size / 20 else 0.0
+    some = flat[:: max(1, flat.size // MOST_PIXELS)]
+    levels = np.unique(some)
+    return float(np.median(np.diff(levels))) if 2 <= len(levels) < some.size / 20 else 0.0
 
 
 def _clipped_share(slices: np.ndarray, width: float) -> float:

@@ -22,15 +22,6 @@ from diffdenoise.noise.rician import deviation_at
 from diffdenoise.noise.spatial import EVEN, Variation, evened, variation_of
 from diffdenoise.noise.texture import WHITE, Texture, texture_of
 
-__all__ = [
-    "LONGEST_REACH",
-    "NoiseLevel",
-    "constant_level",
-    "estimate_noise",
-    "level_by_brightness",
-    "level_of",
-]
-
 BINS = 12  # of brightness
 PASSES = 2  # of the level by brightness and its variation over the image, each given the other
 STANDS_OUT = 1.03  # over the rising or falling curve; more, beyond chance, is anatomy

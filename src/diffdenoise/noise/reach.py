@@ -30,6 +30,8 @@ def reach_of(looked: Looked) -> int:
         return 0
     for spacing in range(2, last + 1):
         before, here = here, sigmas(spacing)
-        if any(here[number] <= STILL_RISING * before[number] for number in loud if number < len(here)):
+        compared = [number for number in loud if number < min(len(before), len(here))]
+        # In a strip narrower than the spacing there is nothing to see: what was seen to rise so far has to do.
+        if not compared or any(here[number] <= STILL_RISING * before[number] for number in compared):
             return spacing - 2
     return last - 1

@@ -17,6 +17,7 @@ from functools import cache, partial
 
 import numpy as np
 
+from diffdenoise.noise.differences import deviation_of
 from diffdenoise.noise.looked import MOST_PIXELS, Looked
 
 RAYLEIGH_RATIO, RAYLEIGH_SKEWNESS = (1.7, 2.1), (0.4, 0.9)  # accepted around 1.91 and 0.63
@@ -82,7 +83,7 @@ def inverse_of(estimates: np.ndarray, sigma: float) -> Callable[[np.ndarray], np
     table, mean, _, _ = moments()
     looked = estimates.ravel()[:: 1 + estimates.size // MOST_PIXELS] / sigma
     empty = looked[np.abs(looked / mean[0] - 1) < NEAR_FLOOR]
-    error = 1.4826 * float(np.median(np.abs(empty - mean[0]))) if empty.size else 0.0
+    error = deviation_of(empty - mean[0]) if empty.size else 0.0
     if empty.size < FEWEST_DARK or error < LEAST_ERROR:
         return plain
     signal = np.linspace(0, STRONGEST_WEAK, FINE)

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.polynomial.legendre import legvander
 
-from diffdenoise.noise.differences import MEDIAN_OF_NORMAL, deviation_of, places_of
+from diffdenoise.noise.differences import deviation_of, places_of
 from diffdenoise.noise.looked import CELLS, Looked, centres
 
 DEGREES = (0, 2, 4)
@@ -113,7 +113,7 @@ def variation_of(looked: Looked, spacing: int, expected: Callable[[np.ndarray], 
     if len(groups.log) < FEWEST_GROUPS:
         return EVEN
     fits = [_fit(groups, degree) for degree in DEGREES]
-    error = groups.errors * max(1.0, _scatter((groups.log - fits[-1].shown) / groups.errors))
+    error = groups.errors * max(1.0, deviation_of((groups.log - fits[-1].shown) / groups.errors))
     price = [_cost((groups.log - fit.shown) / error) + len(fit.a) * np.log(len(error)) for fit in fits]
     degree, fit = DEGREES[int(np.argmin(price))], fits[int(np.argmin(price))]
     if degree == 0 or fit.log_m.std() < LEAST or not (looked.pure or _is_clear(groups, fits[0], fit)):
@@ -125,14 +125,9 @@ def variation_of(looked: Looked, spacing: int, expected: Callable[[np.ndarray], 
     return Variation(tuple(tuple(map(float, row)) for row in table), low, high)
 
 
-def _scatter(off: np.ndarray) -> float:
-    """Standard deviation around 0, by the median."""
-    return float(np.median(np.abs(off))) / MEDIAN_OF_NORMAL
-
-
 def _is_clear(groups: _Groups, alike: _Fit, fit: _Fit) -> bool:
     """Whether a map is to be believed that comes from an image alone, whose anatomy may show in it."""
-    before, left = (_scatter(groups.log - one.shown) for one in (alike, fit))
+    before, left = (deviation_of(groups.log - one.shown) for one in (alike, fit))
     beyond_chance = np.sqrt(max(0.0, left**2 - float(np.median(groups.errors)) ** 2))
     strong = fit.log_m.std() >= LEAST_ALONE and np.ptp(fit.log_m) <= np.log(STEEPEST)
     return bool(strong and left <= UNEXPLAINED * before and beyond_chance <= SCATTERED)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from diffdenoise.normalisation import some_places
+
 FEWEST = 50  # pixels in a brightness bin
 NEGLIGIBLE = 0.005
+MOST_PIXELS = 1_000_000  # looked at
 
 
 def worst_bias(noisy: np.ndarray, denoised: np.ndarray, bins: int = 8) -> float:
@@ -15,9 +18,9 @@ def worst_bias(noisy: np.ndarray, denoised: np.ndarray, bins: int = 8) -> float:
     by the largest spread in a bin (1.4826 times the median absolute deviation): a masked background has none of its
     own. 0 where nothing was removed, and for a shift below NEGLIGIBLE of the result's range.
     """
-    step = max(1, noisy.size // 1_000_000)
-    brightness = denoised.ravel()[::step]
-    removed = noisy.ravel()[::step] - brightness
+    places = some_places(noisy.size, MOST_PIXELS)
+    brightness = denoised.ravel()[places]
+    removed = noisy.ravel()[places] - brightness
     edges = np.unique(np.quantile(brightness, np.linspace(0, 1, bins + 1)))
     index = np.searchsorted(edges[1:-1], brightness, side="right")
     groups = [removed[index == number] for number in range(bins)]

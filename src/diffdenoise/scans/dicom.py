@@ -36,8 +36,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
 
     CT is in "HU". Raises ScanError with the reason for what is no plain greyscale image.
     """
-    with reading(paths[0], "DICOM"):
-        ordered, volumes = in_slice_order(paths) if len(paths) > 1 else (paths, 1)
+    ordered, volumes = in_slice_order(paths) if len(paths) > 1 else (paths, 1)
     frames: list[np.ndarray] = []
     for path in ordered:
         with reading(path, "DICOM"), quiet():
@@ -65,8 +64,8 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     """A derived image (PS3.3 C.7.6.1.1.2) for each source file: to `target`, or into it where it is a folder.
 
     "denoised" keeps stored type and scaling. "uncertainty" and "spread" are one Parametric Map where the sources lie in
-    a patient's space. All else is stored as signed 16 bits with a scale of its own (where the source's pixels are
-    floats, as floats).
+    a patient's space and their headers allow one. All else is stored as signed 16 bits with a scale of its own (where
+    the source's pixels are floats, as floats).
     """
     stored: Stored = scan.source
     pixels = scan.pixels[np.argsort(stored.order)] if stored.order else scan.pixels
@@ -85,16 +84,21 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
 
 
 def _write_map(paths: tuple[Path, ...], pixels: np.ndarray, target: Path, provenance: Provenance) -> bool:
-    """Write a Parametric Map, if there can be one."""
+    """Write a Parametric Map, if there can be one: highdicom may refuse headers that we can do without."""
     with quiet():
         datasets = [_load(path) for path in paths]
         for dataset in datasets:
             for keyword in dicom_pixels.PIXEL_KEYWORDS:
                 if keyword in dataset:
                     delattr(dataset, keyword)  # a series' may fill the memory
-        if not dicom_map.is_possible(datasets):
+        try:
+            if not dicom_map.is_possible(datasets):
+                return False
+            dataset = dicom_map.parametric_map(datasets, pixels, provenance)
+        except MemoryError:
+            raise
+        except Exception:  # it has almost any for what breaks the standard
             return False
-        dataset = dicom_map.parametric_map(datasets, pixels, provenance)
         _save(dataset, target / MAP_NAME if target.is_dir() else target)
     return True
 

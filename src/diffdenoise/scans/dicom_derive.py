@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from diffdenoise.scans.dicom_scale import groups
 from diffdenoise.scans.scan import Provenance
 
 # quantity: (ImageType value 3 or None to keep the source's, what is added to the series number)
@@ -31,6 +32,15 @@ _NOTICE = "Research use only, not a medical device"
 # signatures and thumbnails of other pixels, padding, and the moment the source file was made
 _STALE = ("DigitalSignaturesSequence", "MACParametersSequence", "IconImageSequence", "DataSetTrailingPadding")
 _SOURCE_MOMENT = ("InstanceCreationDate", "InstanceCreationTime", "InstanceCreatorUID")
+
+# of an image that was cut into several files: which part of which it is. The derived ones are images by themselves
+_CONCATENATION = (
+    "ConcatenationUID",
+    "SOPInstanceUIDOfConcatenationSource",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
+    "ConcatenationFrameOffsetNumber",
+)
 
 # how an enhanced MR image was acquired: only ORIGINAL ones may say so (type 1C in PS3.3 C.8.13.4 and C.7.6.18.2), the
 # source still does
@@ -71,7 +81,12 @@ def derive(dataset: Any, provenance: Provenance) -> None:
     dataset.SOPInstanceUID, dataset.SeriesInstanceUID = uids(dataset, provenance)
     dataset.file_meta = _file_meta(dataset)
     dataset.preamble = b"\0" * 128  # a source's may hold another file's header
-    for keyword in (*_STALE, *_SOURCE_MOMENT, *(_OF_ORIGINALS if source_class in _ENHANCED_MR else ())):
+    for keyword in (
+        *_STALE,
+        *_SOURCE_MOMENT,
+        *_CONCATENATION,
+        *(_OF_ORIGINALS if source_class in _ENHANCED_MR else ()),
+    ):
         if keyword in dataset:
             delattr(dataset, keyword)
     _describe(dataset, provenance)
@@ -93,11 +108,18 @@ def uids(source: Any, provenance: Provenance) -> tuple[str, str]:
 
 def series_of(source: Any, quantity: str) -> tuple[int | None, str]:
     """Number (None where the source has none, or none can be found) and description of the derived series."""
-    number, offset = source.get("SeriesNumber"), _QUANTITIES[quantity][1]
-    fits = number is not None and 0 <= int(number) < 2**31 - 1 - offset
+    number, offset = _series_number(source), _QUANTITIES[quantity][1]
+    fits = number is not None and 0 <= number < 2**31 - 1 - offset
     ending = f" {quantity}"
     description = str(source.get("SeriesDescription") or "")[: 64 - len(ending)].rstrip()
-    return int(number) + offset if fits else None, (description + ending).strip()
+    return number + offset if number is not None and fits else None, (description + ending).strip()
+
+
+def _series_number(source: Any) -> int | None:
+    try:
+        return int(source.get("SeriesNumber"))
+    except (TypeError, ValueError):  # there is none, or something that is no number
+        return None
 
 
 def sentence(provenance: Provenance) -> str:
@@ -181,16 +203,13 @@ def _image_type(values: Any, word: str | None, enhanced: bool) -> list[str]:
 
 
 def _is_enhanced(dataset: Any) -> bool:
-    from pydicom.uid import UID
-
-    return UID(dataset.SOPClassUID).name.startswith(("Enhanced", "Parametric Map"))
+    """Whether it has functional groups, which repeat ImageType for each frame: the two must say the same."""
+    return bool(groups(dataset))
 
 
 def _frame_types(dataset: Any) -> list[Any]:
     """The items of an enhanced image that repeat ImageType for each frame (such as MRImageFrameTypeSequence)."""
-    shared = dataset.get("SharedFunctionalGroupsSequence") or []
-    groups = [*shared, *(dataset.get("PerFrameFunctionalGroupsSequence") or [])]
-    sequences = [element.value for group in groups for element in group if element.VR == "SQ"]
+    sequences = [element.value for group in groups(dataset) for element in group if element.VR == "SQ"]
     return [item for items in sequences for item in items if item.get("FrameType")]
 
 

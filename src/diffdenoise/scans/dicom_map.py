@@ -5,7 +5,7 @@ It refers to the source image of each frame, and says what its numbers mean and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,15 +45,16 @@ def is_possible(datasets: Sequence[Any]) -> bool:
 def parametric_map(datasets: Sequence[Any], pixels: np.ndarray, provenance: Provenance) -> Any:
     """The dataset of a map (frames, rows, columns), a frame for each source image or frame.
 
-    The same source, model and settings give the same bytes.
+    The same source, model and settings give the same bytes. Of the first dataset what highdicom refuses is mended. It
+    raises almost any exception where a header breaks the standard in other ways.
     """
     import highdicom
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
-    for keyword in _MAY_BE_EMPTY:  # anonymisers leave them out; highdicom wants them there
-        if keyword not in datasets[0]:
-            setattr(datasets[0], keyword, "")
+    _mend(datasets[0])
+    character_set = datasets[0].get("SpecificCharacterSet")
+    datasets[0].pop("SpecificCharacterSet", None)  # highdicom knows some only; text is decoded and encoded by pydicom
     first, top = datasets[0], float(pixels.max()) or 1.0
     meaning = highdicom.pm.RealWorldValueMapping(
         provenance.quantity[:16], MEANINGS[provenance.quantity], _unit(first), (float(pixels.min()), top), 1.0, 0.0
@@ -79,6 +80,8 @@ def parametric_map(datasets: Sequence[Any], pixels: np.ndarray, provenance: Prov
         derivation=codes.SCT.StandardDeviation,
         series_description=description,
     )
+    if character_set:
+        dataset.SpecificCharacterSet = character_set
     dataset.DerivationDescription = dicom_derive.sentence(provenance)
     dataset.ContributingEquipmentSequence = [dicom_derive.equipment(provenance)]
     dataset.Laterality = first.get("Laterality") or ""
@@ -91,6 +94,29 @@ def parametric_map(datasets: Sequence[Any], pixels: np.ndarray, provenance: Prov
     for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
         item.DimensionOrganizationUID = organisation
     return dataset
+
+
+def _mend(dataset: Any) -> None:
+    """Blank or put right what archives are full of, but highdicom refuses; in the source it stands as it did."""
+    from pydicom.valuerep import DA, TM
+
+    for keyword in (*_MAY_BE_EMPTY, "SliceThickness"):  # left out, by anonymisers among others
+        if keyword not in dataset:
+            setattr(dataset, keyword, None)
+    allowed: dict[str, Callable[[Any], Any]] = {
+        **dict.fromkeys(("PatientBirthDate", "StudyDate"), DA),
+        **dict.fromkeys(("SliceThickness", "SpacingBetweenSlices"), float),
+        "StudyTime": TM,
+        "PatientSex": ("M", "F", "O").index,
+    }
+    for keyword, check in allowed.items():
+        try:
+            if dataset.get(keyword) not in (None, ""):
+                check(dataset.get(keyword))
+        except (TypeError, ValueError):
+            setattr(dataset, keyword, None)
+    if dataset.get("SpacingBetweenSlices", 0) is None:
+        del dataset.SpacingBetweenSlices
 
 
 def _places(dataset: Any) -> list[tuple[float, ...]] | None:

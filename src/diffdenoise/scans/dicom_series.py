@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 import zlib
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from diffdenoise.scans.stored import memory, too_large
+from diffdenoise.scans.stored import memory, reading, too_large
 
 _KEYS = (
     "MediaStorageSOPClassUID",
@@ -25,6 +26,7 @@ _KEYS = (
     "PhotometricInterpretation",
     "BitsAllocated",
     "BurnedInAnnotation",
+    "SOPInstanceUID",
     "SeriesInstanceUID",
     "SeriesDescription",
     "SeriesNumber",
@@ -59,23 +61,32 @@ def has_mark(path: Path) -> bool:
         return False
 
 
-def series_key(path: Path) -> tuple[object, ...] | None:
-    """What two files must share to be slices of one scan; None for a DICOMDIR, which is no image but a list.
+def keys_of(path: Path) -> tuple[tuple[object, ...], tuple[object, ...]] | None:
+    """(what two files must share to be slices of one scan, and what to be copies of one slice of it).
 
-    A file with several frames, or one that cannot be parsed, is alone.
+    None for a DICOMDIR, which is no image but a list. A file with several frames, or one that cannot be parsed, is
+    alone.
     """
+    alone = ("alone", path)
     try:
-        header = header_of(path)
-        if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
-            return None
-        if int(header.get("NumberOfFrames") or 1) > 1 or not header.get("SeriesInstanceUID"):
-            return ("alone", path)
-        # Within a series positions vary but not the direction; rounding forgives the scanner's last digits.
-        direction = tuple(round(float(x), 2) + 0.0 for x in header.get("ImageOrientationPatient") or ())
-        part = PARTS & {str(word).upper() for word in words_of(header.get("ImageType"))}
-        return (str(header.SeriesInstanceUID), header.get("Rows"), header.get("Columns"), direction, part)
+        with quiet():
+            return _keys_of(header_of(path), alone)
     except Exception:  # a damaged file: reading it will say what is wrong
-        return ("alone", path)
+        return alone, alone
+
+
+def _keys_of(header: Any, alone: tuple[object, ...]) -> tuple[tuple[object, ...], tuple[object, ...]] | None:
+    if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
+        return None
+    if int(header.get("NumberOfFrames") or 1) > 1 or not header.get("SeriesInstanceUID"):
+        return alone, alone
+    # Within a series positions vary but not the direction; rounding forgives the scanner's last digits.
+    direction = tuple(round(float(x), 2) + 0.0 for x in header.get("ImageOrientationPatient") or ())
+    part = PARTS & {str(word).upper() for word in words_of(header.get("ImageType"))}
+    series = (str(header.SeriesInstanceUID), header.get("Rows"), header.get("Columns"), direction, part)
+    instance = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
+    # careless anonymisers give all slices one UID: place and number tell these from copies
+    return series, (str(instance), _position(header), _number(header)) if instance else alone
 
 
 def series_slug(path: Path) -> str:
@@ -118,18 +129,21 @@ def check_inflated(path: Path) -> None:
 def in_slice_order(paths: tuple[Path, ...]) -> tuple[tuple[Path, ...], int]:
     """(the files in order, of how many volumes).
 
-    By position along the slices' normal, else by instance number, else by file name (numbers as numbers). Where every
-    position was imaged equally often (over time, in several directions) volume by volume.
+    By position along the slices' normal, else by instance number, else by file name (numbers as numbers): what one of
+    the files lacks, or what is no number in it, orders none. Where every position was imaged equally often (over time,
+    in several directions) volume by volume. Raises ScanError, which names the file that cannot be read.
     """
-    headers = {path: header_of(path) for path in paths}
-    positions = {path: _position(header) for path, header in headers.items()}
-    numbers = {path: header.get("InstanceNumber") for path, header in headers.items()}
+    positions, numbers = {}, {}
+    for path in paths:
+        with reading(path, "DICOM"), quiet():
+            header = header_of(path)
+            positions[path], numbers[path] = _position(header), _number(header)
     by_position = all(value is not None for value in positions.values())
     by_number = all(value is not None for value in numbers.values())
 
     def key(path: Path) -> tuple[object, ...]:
         position = positions[path] if by_position else 0.0
-        number = int(numbers[path]) if by_number else 0
+        number = numbers[path] if by_number else 0
         return (position, number, natural(path.name), str(path))
 
     ordered = sorted(paths, key=key)
@@ -156,13 +170,24 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
+def _number(header: Any) -> int | None:
+    """InstanceNumber; None where there is none, or something that is no number."""
+    try:
+        return int(header.get("InstanceNumber"))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def _position(header: Any) -> float | None:
-    return place_along_normal(header.get("ImageOrientationPatient"), header.get("ImagePositionPatient"))
+    try:
+        return place_along_normal(header.get("ImageOrientationPatient"), header.get("ImagePositionPatient"))
+    except (TypeError, ValueError):  # what stands there is no number, or only one
+        return None
 
 
 def place_along_normal(direction: Any, corner: Any) -> float | None:
-    """Millimetres along the normal of the slice (PS3.3 C.7.6.2.1.1), rounded to micrometres."""
-    if not direction or not corner or len(direction) != 6 or len(corner) != 3:
+    """Millimetres along the normal of the slice (PS3.3 C.7.6.2.1.1), rounded to micrometres; None if not known."""
+    angles, place = [float(x) for x in direction or ()], [float(x) for x in corner or ()]
+    if len(angles) != 6 or len(place) != 3 or not all(map(math.isfinite, (*angles, *place))):
         return None
-    normal = np.cross([float(x) for x in direction[:3]], [float(x) for x in direction[3:]])
-    return round(float(np.dot(normal, [float(x) for x in corner])), 3)
+    return round(float(np.dot(np.cross(angles[:3], angles[3:]), place)), 3)

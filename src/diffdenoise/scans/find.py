@@ -14,6 +14,7 @@ from diffdenoise.scans import bids, dicom_series, sidecar
 from diffdenoise.scans.formats import KINDS, OTHER_SUFFIX, describe_formats, format_of, suffix_of
 
 RUN_MARKER, SPOOL_MARKER = "diffdenoise-run.json", "diffdenoise-spool.json"  # in folders of a fit, of a node's queue
+_COPY = "is a copy of an image of its series (the same SOP Instance UID, number and place)"
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
     In folders hidden files, results and working folders of our own and files that are no images are passed over; with
     own_results the denoised ones count. Links to folders are followed (but to none above them, nor by `**`), and what
     has several names is found once. What lies in a folder and looks like an image, but is none to denoise, is told as
-    LeftAlone. DICOM files under one input, or named one by one (as a shell expands a pattern), are grouped into
-    series. Names are relative to the input (in a BIDS data set: to its root) and differ from each other.
+    LeftAlone, and so are copies of a DICOM image, but for the first. DICOM files under one input, or named one by one
+    (as a shell expands a pattern), are grouped into series. Names are relative to the input (in a BIDS data set: to its
+    root) and differ from each other.
     """
     found: list[Found] = []
     errors: list[ScanError] = []
@@ -52,7 +54,7 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
         found.append(Found((named[0],), "dicom_file", named[0].name))
     elif named:
         named = [path.absolute() for path in named]
-        found += _group(named, Path(os.path.commonpath([path.parent for path in named])))
+        found += _group(named, Path(os.path.commonpath([path.parent for path in named])), errors)
     return _with_distinct_names([_placed(item) for item in _without_repeats(found)]), errors
 
 
@@ -77,7 +79,7 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
         raise ScanError(path, "does not exist", "Check the path.")
     images, left = _sorted_out(files, own_results)
     errors += left
-    found = _group(images, base)
+    found = _group(images, base, errors)
     if not found:
         others = f" to denoise ({len(left)} of other kinds)" if left else ""
         fault = f"holds no images{others}"
@@ -180,20 +182,21 @@ def _lies_hidden(path: Path, base: Path) -> bool:
     return any(_passed_over(place) for place in between[: between.index(base)])
 
 
-def _group(files: Iterable[Path], base: Path) -> list[Found]:
-    """One Found for each file, but one for all files of a DICOM series."""
+def _group(files: Iterable[Path], base: Path, errors: list[ScanError]) -> list[Found]:
+    """One Found for each file, but one for all files of a DICOM series; copies of a slice are added to `errors`."""
     found: list[Found] = []
-    series: dict[tuple[object, ...], list[Path]] = {}
+    series: dict[tuple[object, ...], dict[tuple[object, ...], Path]] = {}
     kinds = {path: kind for path in files if (kind := format_of(path)) is not None}
     for path in sorted(_once(kinds, base), key=_in_natural_order):
         kind = kinds[path]
         if kind == "dicom_file":
-            key = dicom_series.series_key(path)
-            if key is not None:
-                series.setdefault(key, []).append(path)
+            if keys := dicom_series.keys_of(path):
+                slices = series.setdefault(keys[0], {})
+                if slices.setdefault(keys[1], path) != path:
+                    errors.append(LeftAlone(path, _COPY, "Its first copy, in the order of names, is taken."))
         else:
             found.append(Found((path,), kind, path.relative_to(base).as_posix()))
-    for paths in series.values():
+    for paths in (list(slices.values()) for slices in series.values()):
         if len(paths) == 1:
             found.append(Found((paths[0],), "dicom_file", paths[0].relative_to(base).as_posix()))
         else:

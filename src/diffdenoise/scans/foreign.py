@@ -18,13 +18,14 @@ from diffdenoise.scans.stored import DEFLATE, check_numeric, check_size, reading
 
 SUFFIXES: tuple[str, ...] = (".par", ".mnc", ".head")
 RESULT_SUFFIX = ".nii.gz"
+_AFNI_UNITS = {77001: "msec", 77003: "hz"}  # of TAXIS_NUMS; 77002 are seconds
 PIXELS_BESIDE = {".par": ".rec", ".head": ".brik"}  # of AFNI's, the name may go on with .gz
 
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one file (and the one beside it that holds its pixels): scaled values, all time points in a row."""
     with reading(paths[0], "a volume"):
-        scaled, _, zooms = _volume(paths[0])
+        scaled, _, zooms, _ = _volume(paths[0])
         pixels = to_physical(as_slices(scaled, slice_axis(scaled.shape, zooms)))
     return Scan(pixels, name, "foreign", paths, "arbitrary", math.prod(scaled.shape[3:]))
 
@@ -33,24 +34,30 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     """A NIfTI file with the same affine and voxel sizes."""
     import nibabel
 
-    scaled, affine, zooms = _volume(scan.paths[0])
+    scaled, affine, zooms, unit = _volume(scan.paths[0])
     axis = slice_axis(scaled.shape, zooms)
     back = from_slices(to_float32(scan.pixels, as_slices(scaled, axis)), scaled.shape, axis)
     result = nibabel.Nifti1Image(back, affine)
     result.header.set_zooms([size or 1.0 for size in zooms[: back.ndim]])
-    result.header.set_xyzt_units("mm", "sec" if back.ndim > 3 else None)
+    result.header.set_xyzt_units("mm", unit if back.ndim > 3 else None)
     nibabel.save(result, target)
 
 
-def _volume(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
-    """(scaled values (x, y, z[, t[, c]]), affine, voxel sizes)."""
+def _volume(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], str]:
+    """(scaled values (x, y, z[, t[, c]]), affine, voxel sizes, unit of the fourth of these)."""
     image = _load(path)
     scaled, zooms = np.asarray(image.dataobj), [float(size) for size in image.header.get_zooms()]
     if path.suffix.lower() == ".mnc" and scaled.ndim == 4:  # nibabel leaves time where it is in the file: mostly first
         time = image.dataobj.minc_file._dim_names.index("time")
         scaled = np.moveaxis(scaled, time, -1)
         zooms.append(zooms.pop(time))
-    return scaled, image.affine, tuple(zooms)
+    return scaled, image.affine, tuple(zooms), _time_unit(image)
+
+
+def _time_unit(image: Any) -> str:
+    """Seconds, but AFNI says which: its time step may be in milliseconds, or be one of frequency."""
+    codes: Any = getattr(image.header, "info", {}).get("TAXIS_NUMS") or ()
+    return _AFNI_UNITS.get(codes[2], "sec") if len(codes) > 2 else "sec"
 
 
 def _load(path: Path) -> Any:

@@ -27,7 +27,7 @@ def make_blind_spot(settings: BlindSpotSettings) -> nn.Module:
     """The network of stage 1: (N, 1, H, W) -> (N, 2, H, W), mean and log variance; hides 1 pixel if patch is None."""
     patch, widths, blocks = settings.patch or 1, settings.widths, settings.blocks
     if settings.network == "puca":
-        return PUCA(1, 2, widths, blocks, crop=settings.crop)
+        return PUCA(1, 2, widths, blocks, settings.pooling, settings.crop)
     if settings.network == "local_global":
         return LocalGlobalNetwork(1, 2, patch, widths, blocks, crop=settings.crop)
     return {"patch_blind": PatchBlindNetwork, "half_plane": HalfPlaneNetwork}[settings.network](

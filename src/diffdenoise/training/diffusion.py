@@ -51,7 +51,7 @@ class DiffusionStage(Stage):
         self.abar = make_schedule(settings.schedule, settings.timesteps).float()
 
     def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
-        """Loss of the prediction at a random time, on the pixels that the condition does not know."""
+        """Loss of the prediction at a random time, on the pixels that are hidden from the condition (open: on all)."""
         x_noisy, condition, scored = self.batch(step, generator)
         t = torch.randint(len(self.abar), (len(x_noisy),), generator=generator)
         eps = torch.randn(x_noisy.shape, generator=generator).to(x_noisy)
@@ -83,6 +83,6 @@ class DiffusionStage(Stage):
         if settings.leak == "masked":
             changed = mask(x_noisy, hidden, self.patch, generator)
         else:
-            changed = redraw(x_noisy, hidden, x_c, v_total, generator)
+            changed = redraw(x_noisy, hidden, x_c, v_total, generator)  # not wholly blind: see `leak`
         with torch.no_grad():
             return self.conditioner[0](changed), scored.float()

@@ -24,6 +24,7 @@ from diffdenoise.config import StudentSettings
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.looked import centres
 from diffdenoise.noise.recorruption import alive, brightness, draw_like, let_through, recorrupt
+from diffdenoise.noise.spatial import Variation
 from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes
 from diffdenoise.training.stage import Stage
 from diffdenoise.training.start import load_start
@@ -53,7 +54,7 @@ class RecorruptedStage(Stage):
         settings, alpha = self.settings, self.settings.recorruption
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, max(1, settings.batch // 2), settings.crop)
         crops = self.noisy.crops(boxes)
-        drawn = [self._noise(box, generator) for box in boxes]
+        drawn = [draw_noise(self.noisy, self.levels[box.scan], box, generator) for box in boxes]
         x_noisy, z = self.place(crops), self.place(torch.cat(drawn))
         given, wanted = recorrupt(torch.cat([x_noisy, x_noisy]), torch.cat([z, -z]), alpha)
         seen = torch.cat([given, *self._neighbours(boxes, given, generator)], dim=1)
@@ -75,21 +76,23 @@ class RecorruptedStage(Stage):
             found.append(torch.where(absent, given, shown))
         return found
 
-    def _noise(self, box: Box, generator: torch.Generator) -> Tensor:
-        """Noise like a crop's own, (1, 1, side, side): its variance is the sum of those of the images it is made of."""
-        level, (weights, images) = self.levels[box.scan], self.noisy.parts(box)
-        heaviest = np.argsort(-np.abs(weights), kind="stable")[:MOST_FRAMES]
-        shares = weights[heaviest] ** 2 * (np.sum(weights**2) / np.sum(weights[heaviest] ** 2))
-        x_noisy = torch.from_numpy(images[heaviest])[:, None]
-        variances = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy(), self._over(box))
-        variance = torch.tensordot(torch.from_numpy(shares), alive(x_noisy) * torch.from_numpy(variances), 1)
-        return draw_like(variance.sqrt()[None], level.texture.turned if box.turn % 2 else level.texture, generator)
 
-    def _over(self, box: Box) -> np.ndarray | float:
-        """How many times as strong as elsewhere the noise is at each pixel of a crop, turned as that is."""
-        variation, sides = self.levels[box.scan].variation, self.noisy.shapes[box.scan][-2:]
-        if variation.is_even:
-            return 1.0
-        starts = (box.row, box.column)
-        rows, columns = (centres(side)[at : at + box.side] for side, at in zip(sides, starts, strict=True))
-        return cut(variation.at(rows, columns)[None], replace(box, row=0, column=0))
+def draw_noise(noisy: SliceStore, level: NoiseLevel, box: Box, generator: torch.Generator) -> Tensor:
+    """Noise like a crop's own, (1, 1, side, side): its variance is the sum of those of the images it is made of."""
+    weights, images = noisy.parts(box)
+    heaviest = np.argsort(-np.abs(weights), kind="stable")[:MOST_FRAMES]
+    shares = weights[heaviest] ** 2 * (np.sum(weights**2) / np.sum(weights[heaviest] ** 2))
+    x_noisy = torch.from_numpy(images[heaviest])[:, None]
+    over = strength_over(level.variation, noisy.shapes[box.scan], box)
+    variances = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy(), over)
+    variance = torch.tensordot(torch.from_numpy(shares), alive(x_noisy) * torch.from_numpy(variances), 1)
+    return draw_like(variance.sqrt()[None], level.texture.turned if box.turn % 2 else level.texture, generator)
+
+
+def strength_over(variation: Variation, shape: tuple[int, ...], box: Box) -> np.ndarray | float:
+    """How many times as strong as elsewhere the noise is at each pixel of a crop of such images, turned as that is."""
+    if variation.is_even:
+        return 1.0
+    starts = (box.row, box.column)
+    rows, columns = (centres(side)[at : at + box.side] for side, at in zip(shape[-2:], starts, strict=True))
+    return cut(variation.at(rows, columns)[None], replace(box, row=0, column=0))

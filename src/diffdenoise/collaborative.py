@@ -1,0 +1,180 @@
+"""Collaborative filtering (BM3D, Dabov et al. 2007), guided by a denoised image: a second opinion about a slice.
+
+A convolutional network knows what images look like, but sees a slice through a window; what repeats elsewhere in it (a
+cortex that folds again, ribs, an edge that goes on) is not compared. Here patches that look alike in the network's
+result are stacked, the stack of the noisy ones is transformed (a cosine transform down, across and along the stack),
+where what they share gathers in few coefficients and noise stays spread, and what does not stand out is taken out:
+
+    first     coefficients of the noisy stack above THRESHOLD deviations of the noise are kept, the others dropped
+    second    each coefficient is shrunk as Wiener's filter does, p^2 / (p^2 + v), p that of the mean of the first
+              result and the guide, v the variance of the noise
+
+It errs in other places than the network; the mean of both is nearer to the truth than either (docs/method.md, 12).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.recorruption import alive
+from diffdenoise.noise.texture import Texture, draw
+
+SIZE, STRIDE = 8, 4  # pixels; side of a patch, and from one to the next that others are compared with
+RADIUS = 12  # pixels; as far away, down and across, alike ones are looked for
+GROUP = 16  # patches in a stack
+THRESHOLD = 3.0  # deviations of the noise
+KAISER = 2.0  # shape of the window by which a patch counts less at its rim
+AT_ONCE = 4096  # stacks at a time: 16 MB, and some copies
+DRAWN = 512  # pixels; side of the noise drawn to know the power of a texture
+
+Shrink = Callable[[Tensor, Tensor, Tensor], Tensor]  # (noisy, pilot's coefficients, noise variance) -> factors
+
+
+class _Stacks(NamedTuple):
+    """Where the patches of each stack begin in the padded image, flat: (stacks, GROUP); the size of that image."""
+
+    starts: Tensor
+    padded: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SecondOpinion:
+    """How much of it is mixed into the first one, and the noise that it goes by, both as a fit found them.
+
+    level: as the networks see the noise. That of the fit, not of the scan at hand: networks are shown scans so that the
+    noise is alike, and of a single slice a texture, or a map, cannot always be told.
+    """
+
+    share: float
+    level: NoiseLevel
+
+    @classmethod
+    def of_dict(cls, stored: dict[str, Any]) -> SecondOpinion:
+        """What `dataclasses.asdict` made of one, also by way of JSON. Raises ValueError for what is none."""
+        found = cls(float(stored["share"]), NoiseLevel.of_dict(stored["level"]))
+        if not (0 <= found.share <= 1 and np.isfinite([*found.level.knots, *found.level.sigma]).all()):
+            raise ValueError(f"a second opinion of share {found.share}, or of noise that is no number")
+        return found
+
+    def about(self, x_noisy: Tensor, first: Tensor, over: np.ndarray | float | None = None) -> Tensor:
+        """About an image (1, 1, H, W), given the first opinion; same shape.
+
+        over: how many times as strong as its brightness says the noise is; None: what the level says of whole images.
+        """
+        over = self.level.over(first.shape) if over is None else over
+        variance = torch.from_numpy(self.level.variance(first.cpu().numpy(), over)).to(first)
+        return collaborative(x_noisy, first, (variance * alive(x_noisy)).sqrt(), self.level.texture)
+
+    def mixed_into(self, first: Tensor, x_noisy: Tensor) -> Tensor:
+        """The first opinion about an image (1, 1, H, W) with this one's share of the second."""
+        return first + self.share * (self.about(x_noisy, first) - first)
+
+
+def collaborative(x_noisy: Tensor, guide: Tensor, deviation: Tensor, texture: Texture) -> Tensor:
+    """The second opinion about images (N, 1, H, W), given the first one; same shape.
+
+    deviation: of the noise at each pixel, same shape; it varies slowly over a patch. texture: of the noise.
+    """
+    parts = zip(x_noisy[:, 0], guide[:, 0], deviation[:, 0], strict=True)
+    return torch.stack([_one(*part, texture) for part in parts])[:, None]
+
+
+def _one(x_noisy: Tensor, guide: Tensor, deviation: Tensor, texture: Texture) -> Tensor:
+    height, width = x_noisy.shape
+    grown = [max(SIZE, -(-(side - SIZE) // STRIDE) * STRIDE + SIZE) for side in (height, width)]
+    noisy, first, level = (_grown(image, *grown) for image in (x_noisy, guide, deviation))
+    stacks = _alike(first)
+    variance = _variances(level, texture)
+    kept = _filtered(noisy, first, stacks, variance, lambda y, _, v: (y * y > THRESHOLD**2 * v).to(y.dtype))
+    pilot = (kept + first) / 2
+    shrunk = _filtered(noisy, pilot, stacks, variance, lambda _, p, v: p * p / (p * p + v).clamp(min=1e-12))
+    return shrunk[:height, :width]
+
+
+def _grown(image: Tensor, height: int, width: int) -> Tensor:
+    """Larger at the bottom and the right, so that patches cover it evenly."""
+    return F.pad(image[None, None], (0, width - image.shape[1], 0, height - image.shape[0]), mode="replicate")[0, 0]
+
+
+def _around(image: Tensor) -> Tensor:
+    """With RADIUS pixels around it, mirrored where that can be."""
+    mode = "reflect" if min(image.shape) > RADIUS else "replicate"
+    return F.pad(image[None, None], 4 * [RADIUS], mode=mode)[0, 0]
+
+
+def _alike(guide: Tensor) -> _Stacks:
+    """For each patch on a grid of STRIDE pixels, itself and those that are most like it around it."""
+    around, (height, width) = _around(guide), guide.shape
+    columns = STRIDE * torch.arange((width - SIZE) // STRIDE + 1, device=guide.device)
+    span, found = 2 * RADIUS + 1, []
+    for row in range(0, height - SIZE + 1, STRIDE):
+        here = guide[row : row + SIZE]
+        there = around[row : row + SIZE + 2 * RADIUS].unfold(0, SIZE, 1).unfold(1, width, 1)
+        off = (there - here).square().sum(2)  # (span, span, SIZE, width), summed down the patches
+        off = F.avg_pool1d(off.flatten(0, 1), SIZE, STRIDE)  # and across them: (span^2, patches)
+        off[span * RADIUS + RADIUS] = -1  # itself first
+        best = off.topk(GROUP, dim=0, largest=False).indices.T
+        found.append((row + best // span) * around.shape[1] + columns[:, None] + best % span)
+    return _Stacks(torch.cat(found), tuple(around.shape))  # type: ignore[arg-type]
+
+
+def _variances(deviation: Tensor, texture: Texture) -> Tensor:
+    """Of the noise in the coefficients of each stack, (stacks, 1, SIZE^2) or (stacks, 1, 1) where all are alike."""
+    variance = F.avg_pool2d(deviation[None] ** 2, SIZE, STRIDE).flatten()[:, None, None]
+    return variance if texture.is_white else variance * _power(texture).to(variance)
+
+
+@cache
+def _power(texture: Texture) -> Tensor:
+    """Variance of each coefficient of a patch of noise of variance 1, (SIZE^2,)."""
+    noise = draw((DRAWN, DRAWN), texture, torch.Generator().manual_seed(0))
+    patches = noise.unfold(0, SIZE, SIZE).unfold(1, SIZE, SIZE).reshape(-1, SIZE**2)
+    return (patches @ _of_patch().T).square().mean(0)
+
+
+def _filtered(noisy: Tensor, pilot: Tensor, stacks: _Stacks, variance: Tensor, shrink: Shrink) -> Tensor:
+    """All stacks shrunk and put back, each patch by how little noise is left in it, (H, W)."""
+    images = [_around(image).flatten() for image in (noisy, pilot)]
+    down, across = (torch.arange(SIZE, device=noisy.device) for _ in range(2))
+    inside = (down[:, None] * stacks.padded[1] + across).flatten()
+    of_patch, of_stack = (matrix.to(noisy) for matrix in (_of_patch(), _cosines(GROUP)))
+    window = torch.kaiser_window(SIZE, periodic=False, beta=KAISER).to(noisy)
+    window = (window[:, None] * window).flatten()
+    total, weights = torch.zeros_like(images[0]), torch.zeros_like(images[0])
+    for starts, v in zip(stacks.starts.split(AT_ONCE), variance.split(AT_ONCE), strict=True):
+        places = starts[..., None] + inside
+        y, p = (of_stack @ (image[places] @ of_patch.T) for image in images)
+        factor = shrink(y, p, v)
+        result = (of_stack.T @ (factor * y)) @ of_patch
+        left = (factor * factor * v).sum((1, 2), keepdim=True)
+        left = torch.maximum(left, v.mean((1, 2), keepdim=True)).clamp(min=1e-12)  # of nothing at all it knows no more
+        weight = (window / left).expand_as(result)
+        total.index_add_(0, places.flatten(), (weight * result).flatten())
+        weights.index_add_(0, places.flatten(), weight.flatten())
+    mean = (total / weights.clamp(min=1e-30)).view(stacks.padded)
+    return mean[RADIUS:-RADIUS, RADIUS:-RADIUS]
+
+
+@cache
+def _of_patch() -> Tensor:
+    """The cosine transform of a patch, row by row: (SIZE^2, SIZE^2), orthonormal."""
+    return torch.kron(_cosines(SIZE), _cosines(SIZE))
+
+
+@cache
+def _cosines(length: int) -> Tensor:
+    """The cosine transform (DCT-II), (length, length), orthonormal."""
+    order = torch.arange(length, dtype=torch.float64)
+    matrix = torch.cos(math.pi * (2 * order + 1) * order[:, None] / (2 * length)) * math.sqrt(2 / length)
+    matrix[0] /= math.sqrt(2)
+    return matrix.float()

@@ -1,0 +1,34 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from diffdenoise.describe import describe
+from diffdenoise.model_file import load_model, save_model
+from diffdenoise.normalisation import Mode, Normalisation
+from diffdenoise.presets import make_config
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings", "said"),
+    [
+        ("fixed", {}, "not asked for"),
+        ("noise", {}, "estimated from each scan"),
+        ("fixed", {"stabilise": True}, "estimated from each scan"),
+        ("fixed", {"student": {"learns_from": "teacher"}}, "estimated from each scan"),
+        ("fixed", {"sigma": 0.1}, "sigma 0.1, given"),
+    ],
+)
+def test_it_says_how_the_noise_is_known(
+    smoke_model: Path, tmp_path: Path, mode: Mode, settings: dict, said: str
+) -> None:
+    model = load_model(smoke_model)
+    config = make_config("smoke", {"student": {"learns_from": "recorrupted"}, **settings})
+    path = save_model(replace(model, config=config, normalisation=Normalisation(mode)), tmp_path / "m.safetensors")
+    (table,), _ = describe([path])
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(table)
+    (line,) = (line for line in captured.get().splitlines() if line.strip().startswith("noise "))
+    assert line.split(None, 1)[1].strip() == said

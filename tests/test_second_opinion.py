@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from diffdenoise.collaborative import SecondOpinion
+from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.errors import ConfigError
+from diffdenoise.inference import denoise_slices
+from diffdenoise.model import Model, Round
+from diffdenoise.model_file import load_model, save_model
+from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.noise.spatial import Variation
+from diffdenoise.noise.texture import smoothed
+from diffdenoise.preparation import Slices, Source, prepare
+from diffdenoise.presets import make_config
+from diffdenoise.scans.scan import Scan
+from diffdenoise.second_opinion import second_opinion_of
+from diffdenoise.training.student import make_student
+
+SIGMA = 0.15
+NOISE = NoiseLevel((0.1, 0.5), (0.08, 0.1), 2, smoothed(0.5), variation=Variation(((0.0, 0.1), (0.2, 0.0)), 0.8, 1.25))
+
+
+class Blurs(nn.Module):
+    """What it sees first, over squares of 3 pixels: it loses what is fine."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return avg_pool2d(x[:, :1], 3, 1, 1, count_include_pad=False)
+
+
+class Knows(nn.Module):
+    """The truth."""
+
+    def __init__(self, truth: np.ndarray) -> None:
+        super().__init__()
+        self.truth = torch.from_numpy(truth)[None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.truth.to(x)
+
+
+def striped(slices: int = 4, side: int = 96) -> np.ndarray:
+    row, column = np.mgrid[:side, :side]
+    return np.stack([(np.sin(0.9 * row + 0.6 * column + k) > 0.3) for k in range(slices)]).astype(np.float32)
+
+
+def noisy(clean: np.ndarray, seed: int = 0) -> np.ndarray:
+    return (clean + SIGMA * np.random.default_rng(seed).standard_normal(clean.shape)).astype(np.float32)
+
+
+def fitted(folder: Path, pixels: np.ndarray, student: nn.Module, frames: int = 1) -> tuple[Model, Slices]:
+    config = make_config("fast", {"student": {"neighbours": 0, "series": False}, "sigma": SIGMA})
+    source = Source("a", lambda: Scan(pixels, "a", "npy", frames=frames))
+    slices = prepare([source], config, folder, lambda *_: None)
+    return Model(slices.config, slices.normalisation, ChainTarget("image"), None, (Round(None, student),)), slices
+
+
+def test_a_student_that_loses_what_repeats_is_corrected_by_so_much_that_errors_fall(tmp_path: Path) -> None:
+    clean = striped()
+    model, slices = fitted(tmp_path, noisy(clean), Blurs())
+    second = second_opinion_of(model, slices, "cpu")
+    assert second is not None
+    assert 0.5 < second.share <= 1
+    other = noisy(clean[:1], seed=1)
+    asked = denoise_slices(replace(model, second_opinion=second), other).pixels
+    alone = denoise_slices(model, other).pixels
+    assert ((asked - clean[:1]) ** 2).mean() < 0.5 * ((alone - clean[:1]) ** 2).mean()
+
+
+def test_who_knows_the_truth_is_not_asked_again(tmp_path: Path) -> None:
+    clean = np.repeat(striped(1), 8, axis=0)
+    model, slices = fitted(tmp_path, noisy(clean), nn.Identity())
+    offset, scale = slices.scales[0]
+    knowing = replace(model, rounds=(Round(None, Knows((clean[0] - offset) / scale)),))
+    white = replace(slices, levels=[constant_level(SIGMA / scale)])  # the stripes are taken for a texture of the noise
+    assert second_opinion_of(knowing, white, "cpu") is None
+
+
+def test_where_scans_repeat_one_another_it_is_not_asked(tmp_path: Path) -> None:
+    model, slices = fitted(tmp_path, noisy(striped()), Blurs())
+    assert second_opinion_of(model, replace(slices, repeated=[True]), "cpu") is None
+
+
+def test_auto_asks_where_the_fit_found_use_in_it_and_the_student_alone_can_be_had(tmp_path: Path) -> None:
+    pixels = noisy(striped(1))
+    model, _ = fitted(tmp_path, pixels, Blurs())
+    asking = replace(model, second_opinion=SecondOpinion(0.5, NOISE))
+    auto, named, student = (denoise_slices(asking, pixels, it).pixels for it in ("auto", "second_opinion", "student"))
+    np.testing.assert_array_equal(auto, named)
+    np.testing.assert_array_equal(student, denoise_slices(model, pixels).pixels)
+    whole = denoise_slices(replace(model, second_opinion=SecondOpinion(1.0, NOISE)), pixels).pixels
+    np.testing.assert_allclose(auto, (student + whole) / 2, atol=1e-5)
+    with pytest.raises(ConfigError, match="no use in a second opinion"):
+        denoise_slices(model, pixels, "second_opinion")
+
+
+def test_its_share_is_kept_in_the_model_file_and_makes_another_model(tmp_path: Path) -> None:
+    model, _ = fitted(tmp_path, noisy(striped(1)), make_student(make_config("fast").student))
+    asking = replace(model, second_opinion=SecondOpinion(0.25, NOISE))
+    assert load_model(save_model(asking, tmp_path / "m.safetensors")).second_opinion == asking.second_opinion
+    assert asking.fingerprint() != model.fingerprint()
