@@ -34,6 +34,7 @@ STUDIES = {
     "p": "p_texture",
     "q": "q_spatial",
     "r": "r_series",
+    "s": "s_second_opinion",
 }
 MADE = ("commit", "date")
 HEAD = """# Ablations

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.looked import one_of_each
 
 Mode = Literal["noise", "scan", "fixed"]
 
@@ -92,16 +93,8 @@ def measure_range(pixels: np.ndarray) -> tuple[float, float]:
 
 
 def some_places(size: int, most: int) -> np.ndarray | slice:
-    """Where to look in a flat array of so many pixels: at all of them, or at `most` or a few more, in rising order.
-
-    By chance one of each few that follow one another, always the same ones: every k-th of them could be the same
-    columns of each row.
-    """
-    few = size // most
-    if few < 2:
-        return slice(None)
-    starts = np.arange(0, size, few)
-    return np.minimum(starts + np.random.default_rng(0).integers(few, size=len(starts)), size - 1)
+    """Where to look in a flat array of so many pixels: at all of them, or at `most` or a few more, in rising order."""
+    return one_of_each(size // most, size) if size >= 2 * most else slice(None)
 
 
 def fit_normalisation(ranges: Sequence[tuple[float, float]], noises: Sequence[NoiseLevel], mode: Mode) -> Normalisation:

@@ -91,11 +91,14 @@ def _spread(slices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def some_of(count: int, size: int) -> np.ndarray:
-    """Numbers of those to look at of so many slices that have `size` pixels: about MOST_PIXELS' worth, rising.
+    """Numbers of those to look at of so many slices that have `size` pixels: about MOST_PIXELS' worth, rising."""
+    return one_of_each(max(1, round(size / MOST_PIXELS)), count)
 
-    By chance one of each few that follow one another, always the same ones: every k-th of them could be the same
-    corner of each slice, or the same place of each frame.
+
+def one_of_each(few: int, count: int) -> np.ndarray:
+    """Numbers below `count`, rising, by chance one of each few that follow one another; always the same ones.
+
+    Every k-th of them could be the same corner of each slice, the same columns of each row.
     """
-    few = max(1, round(size / MOST_PIXELS))
     starts = np.arange(0, count, few)
     return np.minimum(starts + np.random.default_rng(0).integers(few, size=len(starts)), count - 1)
