@@ -103,7 +103,7 @@ def _told(table: Table) -> str:
 
 
 def _longer(table: Table) -> str:
-    tasks = [task for task in (*WHITE, CORRELATED, RICIAN) if task in table]
+    tasks = [task for task in (*WHITE, CORRELATED, RICIAN, f"{RICIAN}, seen") if task in table]
     return "With ten minutes: " + _list(table, "ours", "bm3d-true", tasks)
 
 
