@@ -48,9 +48,9 @@ Methods that are a loss (Neighbor2Neighbor, R2R, SURE, UNSURE, Noise2Self) and t
 this project's student network, with its crops and its optimiser, so that only the loss differs; Noise2Void is
 CAREamics as it comes, and once more with a learning rate that has fallen when the time is up. The bound is trained on
 clean images of the other patients. They all denoise by the mean over eight turns of a slice, where that takes little
-beside the training, as this project's default does (docs/method.md, section 12); not so on radiographs and at 3 T,
-which are too many pixels for three minutes. The default's second opinion, by collaborative filtering, is its own: none
-of them is given one.
+beside the training, as this project's default does (docs/method.md, section 12); not so on radiographs, which are too
+many pixels for three minutes. The default's second opinion, by collaborative filtering, is its own: none of them is
+given one.
 
 **What is measured.** PSNR and SSIM inside the head or body (Otsu's mask of the reference), data range 1, SSIM with a
 uniform 7x7 window; *fastMRI* has the whole image and the maximum of the reference scan as range. *Noise kept* is the
@@ -67,11 +67,12 @@ and all of *phantoms* (not in the tables yet) are tested; the radiograph's patie
 none of the 12 that are tested. How the default trains was tried by hand on the same data sets (docs/method.md, section
 12), without keeping from it all that is tested here.
 
-**Two days.** The default (*diffdenoise*) and *supervised, from our start* were measured on 2026-11-27; where the
-default asks for a second opinion, it was measured hours later than that network. The rows marked ° are older: those of
-other methods are by one pass over each slice, so that the default is a little less far ahead of those methods than it
-seems here. *Noise2Void, falling rate* is older, too: the epoch that it times was timed together with imports and
-setting up, so that its rate falls too steeply.
+**Two days.** The default (*diffdenoise*) and *supervised, from our start* were measured on 2026-11-27; on colin27,
+where the default asks for a second opinion, hours later than that network and on a machine that trained faster, so
+that a part of what it is ahead may be the machine's. (At 25/255 and on 3 T Rician both were measured again.) The rows
+marked ° are older: those of other methods are by one pass over each slice, so that the default is a little less far
+ahead of those methods than it seems here. *Noise2Void, falling rate* is older, too: the epoch that it times was timed
+together with imports and setting up, so that its rate falls too steeply.
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
 puca laine scratch`), are rows that would make of a few hours of `make bench` most of a day. Still to come:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +106,12 @@ def test_its_share_is_kept_in_the_model_file_and_makes_another_model(tmp_path: P
     asking = replace(model, second_opinion=SecondOpinion(0.25, NOISE))
     assert load_model(save_model(asking, tmp_path / "m.safetensors")).second_opinion == asking.second_opinion
     assert asking.fingerprint() != model.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"share": 1.5}, {"share": float("nan")}, {"knots": (0.1,)}, {"sigma": (1.0, np.inf)}]
+)
+def test_one_that_makes_no_sense_is_not_read(wrong: dict) -> None:
+    level = {**asdict(NOISE), **{key: value for key, value in wrong.items() if key != "share"}}
+    with pytest.raises(ValueError, match="second opinion"):
+        SecondOpinion.of_dict({"share": wrong.get("share", 0.5), "level": level})

@@ -9,7 +9,7 @@ where what they share gathers in few coefficients and noise stays spread, and wh
     second    each coefficient is shrunk as Wiener's filter does, p^2 / (p^2 + v), p that of the mean of the first
               result and the guide, v the variance of the noise
 
-It errs in other places than the network; the mean of both is nearer to the truth than either (docs/method.md, 12).
+It errs in other places than the network; a mean of both can be nearer to the truth than either (docs/method.md, 12).
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ class SecondOpinion:
     def of_dict(cls, stored: dict[str, Any]) -> SecondOpinion:
         """What `dataclasses.asdict` made of one, also by way of JSON. Raises ValueError for what is none."""
         found = cls(float(stored["share"]), NoiseLevel.of_dict(stored["level"]))
-        if not (0 <= found.share <= 1 and np.isfinite([*found.level.knots, *found.level.sigma]).all()):
-            raise ValueError(f"a second opinion of share {found.share}, or of noise that is no number")
+        knots, sigma = found.level.knots, found.level.sigma
+        if not (0 <= found.share <= 1 and len(knots) == len(sigma) > 0 and np.isfinite([*knots, *sigma]).all()):
+            raise ValueError(f"a second opinion of share {found.share}, or of noise that makes no sense")
         return found
 
     def about(self, x_noisy: Tensor, first: Tensor, over: np.ndarray | float | None = None) -> Tensor:

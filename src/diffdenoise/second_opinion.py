@@ -32,7 +32,7 @@ from diffdenoise.training.recorrupted import draw_noise, strength_over
 from diffdenoise.training.slices import Box, is_usable
 from diffdenoise.training.student import offsets
 
-PASSES = 4  # of the student that a second opinion takes as long as, on a CPU; measured: 2 to 4
+PASSES = 4  # of the student that a second opinion takes as long as, on a CPU; by hand: 1 to 4
 CROPS, SIDE = 8, 160  # that s is found on; pixels
 ALPHA = 0.3  # more, and the student sees more noise than it was trained on; less, and s is known less well
 LEAST, CLEAR = 0.15, 2.0  # a smaller share gains next to nothing; standard errors that it is to be above 0

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from diffdenoise.noise.estimate import NoiseLevel, level_of
-from diffdenoise.noise.looked import MOST_PIXELS, Looked, look, one_of_each, some_of
+from diffdenoise.noise.looked import MOST_PIXELS, Looked, look, some_of
 from diffdenoise.noise.reach import LONGEST_REACH, reach_of
-from diffdenoise.normalisation import measure_range
+from diffdenoise.normalisation import measure_range, some_places
 
 NOISE_FREE = 0.003  # of the bulk range: weaker noise is hardly seen where all of that is shown
 OF_A_STEP = 0.5  # of the quantisation step: weaker noise was rounded away
@@ -82,7 +82,7 @@ def _clipped(share: float, minimum: float) -> str:
 def _step(slices: np.ndarray) -> float:
     """Distance between grey levels, 0 for continuous values."""
     flat = slices.reshape(-1)
-    some = flat[one_of_each(max(1, flat.size // MOST_PIXELS), flat.size)]
+    some = flat[some_places(flat.size, MOST_PIXELS)]
     levels = np.unique(some)
     return float(np.median(np.diff(levels))) if 2 <= len(levels) < some.size / 20 else 0.0
 
