@@ -19,7 +19,7 @@ from diffdenoise.noise.texture import smoothed
 from diffdenoise.run_folder import key_of
 from diffdenoise.training.recorrupted import RecorruptedStage, draw_noise
 from diffdenoise.training.slices import SliceStore, cut, draw_boxes
-from diffdenoise.training.stage import Stage, train
+from diffdenoise.training.stage import Batch, Stage, train
 from diffdenoise.training.student import make_student
 
 TITLE = "A student without a teacher"
@@ -87,11 +87,16 @@ class Supervised(Stage):
         super().__init__(make_student(settings), settings, task.seed)
         self.noisy, self.clean = noisy, slices_of(task.subject, **TRAIN)
 
-    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
-        """Mean absolute error."""
+    def batch_at(self, step: int, generator: torch.Generator) -> Batch:
+        """Noisy crops and clean ones."""
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop)
         clean = torch.stack([torch.from_numpy(cut(self.clean[box.slice][None], box).copy()) for box in boxes])
-        return (self.network(self.place(self.noisy.crops(boxes))).float() - self.place(clean)).abs().mean()
+        return self.noisy.crops(boxes), clean
+
+    def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Mean absolute error."""
+        x_noisy, clean = batch
+        return (self(x_noisy).float() - clean).abs().mean()
 
 
 class Unbounded(RecorruptedStage):
@@ -103,14 +108,18 @@ class Unbounded(RecorruptedStage):
 class Single(RecorruptedStage):
     """One noise for each crop."""
 
-    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
-        """Mean square error."""
+    def batch_at(self, step: int, generator: torch.Generator) -> Batch:
+        """Crops and their noises, as many as batch."""
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop)
-        crops = self.noisy.crops(boxes)
-        z = torch.cat([draw_noise(self.noisy, self.levels[box.scan], box, generator) for box in boxes])
-        given, wanted = recorrupt(crops, z, self.settings.recorruption)
+        z = [draw_noise(self.noisy, self.levels[box.scan], box, generator) for box in boxes]
+        return self.noisy.crops(boxes), torch.cat(z)
+
+    def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Mean square error."""
+        x_noisy, z = batch
+        given, wanted = recorrupt(x_noisy, z, self.settings.recorruption)
         scale = (z / self.settings.recorruption).square().mean()
-        return ((self.network(self.place(given)).float() - self.place(wanted)) ** 2).mean() / scale.to(self.device)
+        return ((self(given).float() - wanted) ** 2).mean() / scale
 
 
 def run(lab: Lab) -> dict[str, Any]:

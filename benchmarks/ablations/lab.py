@@ -27,7 +27,7 @@ from diffdenoise.teacher import choose_slices
 from diffdenoise.training.blind_spot import BlindSpotStage, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
 from diffdenoise.training.slices import SliceStore, fill_store, write_scan_slices
-from diffdenoise.training.stage import Stage, autocast, pixel_loss
+from diffdenoise.training.stage import Batch, Stage, autocast, pixel_loss
 from diffdenoise.training.student import StudentStage
 
 TRAIN = {"first": 40, "count": 60}
@@ -151,11 +151,12 @@ class Blind:
 class RegressionStage(DiffusionStage):
     """The ablation every reader asks for: the diffusion's own network as a plain regression of x_noisy on x_c."""
 
-    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
+    def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Squared error of the prediction on the scored pixels."""
-        x_noisy, x_c, scored = self.batch(step, generator)
+        x_noisy, blind, condition = batch
+        x_c, scored = self.cured(x_noisy, blind, condition, generator)
         zero = torch.zeros_like(x_noisy)
-        output = self.network(zero, x_c, zero[:, 0, 0, 0]).float()
+        output = self(zero, x_c, zero[:, 0, 0, 0]).float()
         loss = pixel_loss(self.settings.loss, output - self.chain.encode(x_noisy, x_c))
         return (loss * scored).sum() / scored.sum().clamp(min=1)
 

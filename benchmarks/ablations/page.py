@@ -35,6 +35,7 @@ STUDIES = {
     "q": "q_spatial",
     "r": "r_series",
     "s": "s_second_opinion",
+    "t": "t_gpu",
 }
 MADE = ("commit", "date")
 HEAD = """# Ablations

@@ -23,7 +23,7 @@ from diffdenoise.presets import make_config
 from diffdenoise.run_folder import cached
 from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.training.slices import SliceStore, draw_boxes, write_scan_slices
-from diffdenoise.training.stage import Stage, train
+from diffdenoise.training.stage import Batch, Stage, train
 from diffdenoise.training.start import FILE
 from diffdenoise.training.student import make_student
 
@@ -43,12 +43,15 @@ class StartStage(Stage):
         super().__init__(make_student(settings), settings, seed)
         self.clean = clean
 
-    def loss_at(self, step: int, generator: Generator) -> Tensor:
+    def batch_at(self, step: int, generator: Generator) -> Batch:
         boxes = draw_boxes(self.clean.shapes, self.seed, step, self.settings.batch, self.settings.crop)
         crops = self.clean.crops(boxes)
         noise, sigma = draw_noise(crops, generator)
-        x_noisy, clean, weight = (self.place(x) for x in (crops + noise, crops, sigma**WEIGHT))
-        return (weight * (self.network(x_noisy).float() - clean) ** 2).mean()
+        return crops + noise, crops, sigma**WEIGHT
+
+    def loss_of(self, batch: Batch, generator: Generator) -> Tensor:
+        x_noisy, clean, weight = batch
+        return (weight * (self(x_noisy).float() - clean) ** 2).mean()
 
 
 def draw_noise(crops: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -5,25 +5,25 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffdenoise.config import Config, StageSettings
+from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.rounds import Images, predict_blind, sample
 from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
+from diffdenoise.training.pace import Pace
 from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import Box, SliceStore
-from diffdenoise.training.stage import Stage, autocast, step_generator, train
+from diffdenoise.training.stage import Stage, autocast, train
 from diffdenoise.training.student import StudentStage
 
-LOOPS = 60  # steps of nothing
+FEWEST_STEPS, SETTLED, MOST_STEPS = 8, 3, 50  # the first of them take longer
 
 
 class _PretendedCondition(SliceStore):
@@ -68,49 +68,26 @@ def probes(config: Config, noisy: SliceStore, levels: list[NoiseLevel], device: 
     }
 
 
-class _Nothing(Stage):
-    """A stage that has nothing to compute."""
-
-    def __init__(self) -> None:
-        settings = StageSettings(steps=LOOPS, batch=1, crop=16, learning_rate=1e-3)
-        super().__init__(nn.Conv2d(1, 1, 1), settings, 0)
-
-    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
-        """Next to nothing."""
-        return self.network(torch.zeros(1, 1, 1, 1, device=self.device)).mean()
-
-
-@cache
-def loop_seconds(device: str) -> float:
-    """What the training loop itself takes for a step: logging, callbacks, the learning rate."""
-    times: list[float] = []
-    with tempfile.TemporaryDirectory(prefix="diffdenoise-") as folder:
-        train(_Nothing(), "", Path(folder), device, lambda *_: times.append(time.perf_counter()))
-    return float(np.median(np.diff(times[LOOPS // 4 :])))
-
-
 def seconds_per_step(stage: Stage, device: str, seconds: float = 4.0) -> float:
-    """Time of a training step on real crops, measured for about so many seconds, and that of the loop around it.
+    """Time of a training step, in the training loop itself, measured for about so many seconds.
 
     The median: other work on the machine makes some steps many times slower, and a few such steps must not shrink
-    the whole training.
+    the whole training. On a GPU the mean, for it is behind with its work until it is waited for.
     """
-    stage = stage.to(device)
-    optimizer = torch.optim.AdamW(stage.network.parameters())
-    times: list[float] = []
-    start = time.perf_counter()
-    while len(times) < 8 or (time.perf_counter() - start < seconds and len(times) < 50):
-        begin = time.perf_counter()
-        with autocast(device):
-            loss = stage.loss_at(len(times), step_generator(stage.seed, len(times)))
-        loss.backward()
-        nn.utils.clip_grad_norm_(stage.network.parameters(), 1.0)  # as the loop does
-        optimizer.step()
-        optimizer.zero_grad()
-        if device == "cuda":
+    started, times = time.perf_counter(), []
+
+    def enough(done: int, pace: Pace) -> Pace:
+        last = done >= MOST_STEPS or (done >= FEWEST_STEPS and time.perf_counter() - started > seconds)
+        if device == "cuda" and (last or done == SETTLED):
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - begin)
-    return float(np.median(times[2:])) + loop_seconds(device)
+        times.append(time.perf_counter())
+        return pace.ending_at(done, done) if last and done < pace.steps else pace  # at the next one
+
+    stage.pace = Pace.even(MOST_STEPS)
+    with tempfile.TemporaryDirectory(prefix="diffdenoise-") as folder:
+        train(stage, "", Path(folder), device, lambda *_: None, pacer=enough)
+    taken = np.diff(times[SETTLED - 1 :])
+    return float(np.mean(taken) if device == "cuda" else np.median(taken))
 
 
 def _seconds_per_slice(

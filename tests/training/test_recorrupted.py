@@ -10,7 +10,6 @@ from diffdenoise.noise.texture import smoothed
 from diffdenoise.presets import make_config
 from diffdenoise.training.recorrupted import LEAST, RecorruptedStage, draw_noise
 from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes, write_scan_slices
-from diffdenoise.training.stage import step_generator
 
 
 class Passing(torch.nn.Module):
@@ -35,7 +34,7 @@ def stage(folder: Path, levels: list[NoiseLevel], passing: float | None = None) 
 
 
 def loss(made: RecorruptedStage, step: int) -> float:
-    return float(made.loss_at(step, step_generator(0, step)).detach())
+    return float(made.loss_at(step).detach())
 
 
 def test_a_step_is_a_function_of_its_number(tmp_path: Path) -> None:
@@ -110,7 +109,7 @@ def test_neighbours_are_seen_as_they_are_and_what_is_missing_never_tells_z(
         monkeypatch.setattr("diffdenoise.training.recorrupted.ONE_SIDED", 0.0)
         for step in range(10):
             boxes = draw_boxes(made.noisy.shapes, 0, step, 4, 48)
-            made.loss_at(step, step_generator(0, step))
+            made.loss_at(step)
             plain = made.noisy.crops(boxes).repeat(2, 1, 1, 1)
             given = made.network.seen[:, :1]
             assert not torch.isclose(given, plain).flatten(1).all(1).any()

@@ -10,7 +10,7 @@ from diffdenoise.presets import PRESETS
 from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage, make_diffusion
 from diffdenoise.training.slices import SliceStore, write_scan_slices
-from diffdenoise.training.stage import Stage, pixel_loss, step_generator, train
+from diffdenoise.training.stage import Batch, Stage, pixel_loss, step_generator, train
 from diffdenoise.training.student import make_student
 from tests.conftest import noisy_disks
 
@@ -55,7 +55,7 @@ def test_bf16_gradients_agree_with_fp32(preset: str, stage: str) -> None:
 
 def test_a_step_is_a_function_of_seed_and_step(noisy: SliceStore) -> None:
     stage = BlindSpotStage(SMOKE.blind_spot, noisy, 3, 0.01)
-    losses = [stage.loss_at(step, step_generator(3, step)).item() for step in (5, 6, 5)]
+    losses = [stage.loss_at(step).item() for step in (5, 6, 5)]
     assert losses[0] == losses[2] != losses[1]
 
 
@@ -134,9 +134,12 @@ class Squares(Stage):
         super().__init__(nn.Conv2d(1, 1, 1), SMOKE.student.model_copy(update={"steps": steps}), 0)
         self.rates: list[float] = []
 
-    def loss_at(self, step: int, generator: torch.Generator) -> torch.Tensor:
+    def batch_at(self, step: int, generator: torch.Generator) -> Batch:
+        return (torch.randn(1, 1, 4, 4, generator=generator),)
+
+    def loss_of(self, batch: Batch, generator: torch.Generator) -> torch.Tensor:
         self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
-        return self.network(torch.randn(1, 1, 4, 4, generator=generator)).square().mean()
+        return self(*batch).square().mean()
 
 
 def quietly(what: str, done: int, total: int) -> None:
@@ -196,13 +199,13 @@ def test_interrupted_the_averaged_weights_end_as_if_it_had_not_been(
         assert torch.equal(one, other)
 
 
-class Diverging(Stage):
-    def loss_at(self, step: int, generator: torch.Generator) -> torch.Tensor:
-        return self.network(torch.ones(1, 1, 4, 4)).mean() * float("nan")
+class Diverging(Squares):
+    def loss_of(self, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        return super().loss_of(batch, generator) * float("nan")
 
 
 def test_a_training_that_diverged_is_an_error_not_a_model(tmp_path: Path) -> None:
-    stage = Diverging(nn.Conv2d(1, 1, 1), SMOKE.student.model_copy(update={"steps": 3}), 0)
+    stage = Diverging(3)
     with pytest.raises(RunError, match="diverged"):
         train(stage, "Student", tmp_path, "cpu", lambda what, done, total: None)
     assert not (tmp_path / "last.ckpt").exists()

@@ -12,6 +12,7 @@ pixel is hidden, so nothing of the noisy image is lost; but the noise has to be 
 
 from __future__ import annotations
 
+import torch
 from torch import Generator, Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d, pad
 
@@ -45,14 +46,20 @@ def alive(x_noisy: Tensor) -> Tensor:
 
     Noise drawn where there is none would be all that the student sees there, and teach it to turn noise upside down.
     """
+    if not (x_noisy[..., 1:] == x_noisy[..., :-1]).any():  # as mostly: no square of one value without two alike
+        return torch.ones_like(x_noisy)
+    constant = (_largest(x_noisy) == -_largest(-x_noisy)).to(x_noisy.dtype)
+    return 1 - _largest(constant)
+
+
+def _largest(image: Tensor) -> Tensor:
+    """Over the square of CONSTANT pixels around each pixel, as far as it is inside."""
     half = CONSTANT // 2
-    largest = lambda image: max_pool2d(image, CONSTANT, 1, half)  # noqa: E731
-    constant = (largest(x_noisy) == -largest(-x_noisy)).to(x_noisy.dtype)
-    return 1 - largest(constant)
+    return max_pool2d(max_pool2d(image, (1, CONSTANT), 1, (0, half)), (CONSTANT, 1), 1, (half, 0))
 
 
 def brightness(x_noisy: Tensor) -> Tensor:
     """How bright each place of (N, 1, H, W) is, mostly free of its own noise."""
     half = BRIGHTNESS // 2
     mode = "reflect" if min(x_noisy.shape[-2:]) > half else "replicate"
-    return avg_pool2d(pad(x_noisy, 4 * [half], mode), BRIGHTNESS, 1)
+    return avg_pool2d(avg_pool2d(pad(x_noisy, 4 * [half], mode), (1, BRIGHTNESS), 1), (BRIGHTNESS, 1), 1)

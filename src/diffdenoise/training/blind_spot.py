@@ -17,7 +17,7 @@ from diffdenoise.networks.local_global import LocalGlobalNetwork
 from diffdenoise.networks.patch_blind import PatchBlindNetwork
 from diffdenoise.networks.puca import PUCA
 from diffdenoise.training.slices import SliceStore, draw_boxes
-from diffdenoise.training.stage import Stage, pixel_loss
+from diffdenoise.training.stage import Batch, Stage, pixel_loss
 
 VARIANCE_WEIGHT = 0.1  # of the likelihood beside the mean's loss; the mean is the harder task
 LOG_VARIANCE_RANGE = (-18.0, 4.0)  # normalised images: a standard deviation from 1e-4 to 7
@@ -54,11 +54,15 @@ class BlindSpotStage(Stage):
             assert final.bias is not None
             final.bias[1] = math.log(max(expected_variance, 1e-6))
 
-    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
-        """Scale-free loss of the mean, plus the Gaussian negative log likelihood of the variance."""
+    def batch_at(self, step: int, generator: torch.Generator) -> Batch:
+        """Noisy crops, (N, 1, H, W)."""
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop)
-        x_noisy = self.place(self.noisy.crops(boxes))
-        x_c, v_total = mean_and_variance(self.network(x_noisy))
+        return (self.noisy.crops(boxes),)
+
+    def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Scale-free loss of the mean, plus the Gaussian negative log likelihood of the variance."""
+        (x_noisy,) = batch
+        x_c, v_total = mean_and_variance(self(x_noisy))
         error = x_noisy - x_c
         per_pixel = pixel_loss(self.settings.loss or "l2", error)
         likelihood = v_total.log() + error.detach() ** 2 / v_total

@@ -13,7 +13,7 @@ from diffdenoise.diffusion.schedule import diffuse, make_schedule, target
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.networks.unet import ConditionalUNet, ImprovedDDPMUNet
 from diffdenoise.training.slices import SliceStore, draw_boxes
-from diffdenoise.training.stage import Stage, pixel_loss
+from diffdenoise.training.stage import Batch, Stage, pixel_loss
 
 
 def make_diffusion(settings: DiffusionSettings) -> nn.Module:
@@ -50,23 +50,22 @@ class DiffusionStage(Stage):
         self.noisy, self.blind, self.conditions, self.chosen = noisy, blind, conditions, chosen
         self.abar = make_schedule(settings.schedule, settings.timesteps).float()
 
-    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
+    def batch_at(self, step: int, generator: torch.Generator) -> Batch:
+        """Crops of the noisy slices (N, 1, H, W), of stage 1's output (N, 2, H, W), of the conditions (N, 1, H, W)."""
+        boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop, self.chosen)
+        return self.noisy.crops(boxes), self.blind.crops(boxes), self.conditions.crops(boxes)[:, :1]
+
+    def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Loss of the prediction at a random time, on the pixels that are hidden from the condition (open: on all)."""
-        x_noisy, condition, scored = self.batch(step, generator)
+        x_noisy, blind, condition = batch
+        condition, scored = self.cured(x_noisy, blind, condition, generator)
         t = torch.randint(len(self.abar), (len(x_noisy),), generator=generator)
         eps = torch.randn(x_noisy.shape, generator=generator).to(x_noisy)
         abar_t = self.abar[t][:, None, None, None].to(x_noisy)
         x_0 = self.chain.encode(x_noisy, condition)
-        output = self.network(diffuse(x_0, eps, abar_t), condition, t.to(x_noisy.device)).float()
+        output = self(diffuse(x_0, eps, abar_t), condition, t.to(x_noisy.device)).float()
         loss = pixel_loss(self.settings.loss, output - target(self.settings.prediction, x_0, eps, abar_t))
         return (loss * scored).sum() / scored.sum().clamp(min=1)
-
-    def batch(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """(x_noisy, condition, scored pixels) of a step, each (N, 1, H, W)."""
-        boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop, self.chosen)
-        stores = self.noisy, self.blind, self.conditions
-        x_noisy, blind, condition = (self.place(store.crops(boxes)) for store in stores)
-        return x_noisy, *self.cured(x_noisy, blind, condition[:, :1], generator)
 
     def cured(
         self, x_noisy: Tensor, blind: Tensor, condition: Tensor, generator: torch.Generator

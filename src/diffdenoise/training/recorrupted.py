@@ -26,7 +26,7 @@ from diffdenoise.noise.looked import centres
 from diffdenoise.noise.recorruption import alive, brightness, draw_like, let_through, recorrupt
 from diffdenoise.noise.spatial import Variation
 from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes
-from diffdenoise.training.stage import Stage
+from diffdenoise.training.stage import Batch, Stage
 from diffdenoise.training.start import load_start
 from diffdenoise.training.student import make_student, offsets
 
@@ -49,31 +49,38 @@ class RecorruptedStage(Stage):
         self.noisy, self.levels = noisy, levels
         self.least = max(1e-12, LEAST * float(np.median([level.typical for level in levels])) ** 2)
 
-    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
-        """Mean square error of what is wanted, and the push, over the noise; half as many crops as batch, in pairs."""
-        settings, alpha = self.settings, self.settings.recorruption
+    def batch_at(self, step: int, generator: torch.Generator) -> Batch:
+        """Half as many crops as batch and their noises, each (N, 1, H, W); for each neighbour its crops, (N, 1, H, W),
+        and where it is to be missing, (N, 1, 1, 1).
+        """
+        settings = self.settings
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, max(1, settings.batch // 2), settings.crop)
-        crops = self.noisy.crops(boxes)
-        drawn = [draw_noise(self.noisy, self.levels[box.scan], box, generator) for box in boxes]
-        x_noisy, z = self.place(crops), self.place(torch.cat(drawn))
-        given, wanted = recorrupt(torch.cat([x_noisy, x_noisy]), torch.cat([z, -z]), alpha)
-        seen = torch.cat([given, *self._neighbours(boxes, given, generator)], dim=1)
-        result = self.network(seen.contiguous(memory_format=torch.channels_last)).float()
+        z = [draw_noise(self.noisy, self.levels[box.scan], box, generator) for box in boxes]
+        return self.noisy.crops(boxes), torch.cat(z), *self._neighbours(boxes, generator)
+
+    def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Mean square error of what is wanted, and the push, over the noise; each crop with a pair of noises."""
+        x_noisy, z, *beside = batch
+        alpha, both = self.settings.recorruption, lambda x: torch.cat([x, x])
+        given, wanted = recorrupt(both(x_noisy), torch.cat([z, -z]), alpha)
+        pairs = zip(beside[::2], beside[1::2], strict=True)
+        shown = [torch.where(both(missing), given, both(crops)) for crops, missing in pairs]
+        seen = torch.cat([given, *shown], dim=1)
+        result = self(seen.contiguous(memory_format=torch.channels_last)).float()
         plus, minus = result.chunk(2)
         upside_down = torch.relu(-let_through(plus, minus, z, alpha, WINDOW))
         loss = ((result - wanted) ** 2).mean() + 2 * self.push * upside_down.mean()
         return loss * alpha**2 / (z**2).mean().clamp(min=self.least)
 
-    def _neighbours(self, boxes: list[Box], given: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """The crops beside those of the boxes, each (2 N, 1, H, W) for both of the pairs `given`."""
+    def _neighbours(self, boxes: list[Box], generator: torch.Generator) -> list[Tensor]:
+        """For each, its crops beside those of the boxes, and where it is missing or left out."""
         found, alone = [], torch.rand(len(boxes), generator=generator) < ALONE
         for offset in offsets(self.settings.neighbours or 0):
             left_out = alone | (torch.rand(len(boxes), generator=generator) < ONE_SIDED)
             there = [self.noisy.neighbour(box, offset) for box in boxes]
             missing = left_out | torch.tensor([box is None for box in there])
             crops = self.noisy.crops([other or box for other, box in zip(there, boxes, strict=True)])
-            shown, absent = (self.place(torch.cat([x, x])) for x in (crops, missing[:, None, None, None]))
-            found.append(torch.where(absent, given, shown))
+            found += [crops, missing[:, None, None, None]]
         return found
 
 

@@ -22,10 +22,15 @@ from torch.utils.data import DataLoader
 from diffdenoise.config import Loss, StageSettings
 from diffdenoise.device import precision
 from diffdenoise.errors import RunError
+from diffdenoise.training.ahead import Ahead
 from diffdenoise.training.pace import Pace, Pacer, steadily
+from diffdenoise.training.replayed import Replayed
 
 Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 
+Batch = tuple[Tensor, ...]  # each (N, ...)
+
+MOST_GRADIENT = 1.0  # norm
 WARM_UP = 50  # steps of rising learning rate
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT = "last.ckpt"
@@ -34,39 +39,81 @@ ENDLESS = 2**31  # steps of an epoch: one is enough, however many there will be
 
 
 class Stage(lightning.LightningModule):
-    """Base of the stages. `loss_at` draws its own batch from the generator it is given.
+    """Base of the stages: `batch_at` makes the batch of a step on the CPU, `loss_of` computes with it on the device.
 
     The data loader only counts steps: Lightning starts it anew when it resumes in the middle of an epoch, so a batch
-    that came from it would not be the one an undisturbed training sees.
+    that came from it would not be the one an undisturbed training sees. On a GPU batches are made ahead of their turn.
     """
 
     def __init__(self, network: nn.Module, settings: StageSettings, seed: int) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings, self.seed, self.pace = settings, seed, Pace.even(settings.steps)
+        # Not before the first step: Lightning copies the module that is averaged.
+        self._ahead: Ahead[tuple[Batch, torch.Generator]] | None = None
+        self._replayed: Replayed | None = None
 
-    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
-        """Training loss at a step; the generator is fresh for the step and lives on the CPU."""
+    def batch_at(self, step: int, generator: torch.Generator) -> Batch:
+        """Of a step, on the CPU; the generator is fresh for the step. Other steps' may be made at the same time."""
         raise NotImplementedError
+
+    def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Training loss of a batch on this module's device; the generator is the one that made it, and on the CPU."""
+        raise NotImplementedError
+
+    def loss_at(self, step: int) -> Tensor:
+        """Training loss at a step, a function of this and the seed."""
+        batch, generator = self._ahead(step) if self._ahead else self.made(step)
+        return self.loss_of(tuple(map(self.place, batch)), generator)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The network's output."""
+        if self._replayed is None:
+            self._replayed = Replayed(self.network)
+        return self._replayed(*inputs)
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """One step of training."""
-        loss = self.loss_at(self.global_step, step_generator(self.seed, self.global_step))
+        if self.device.type == "cuda" and self._ahead is None:
+            self.start_ahead()
+        loss = self.loss_at(self.global_step)
         self.log("loss", loss.detach())
         return loss
 
+    def start_ahead(self) -> None:
+        """From now on batches are made ahead of their turn, by threads."""
+        self._ahead = Ahead(self.made)
+
+    def release(self) -> None:
+        """Stop the threads, if there are any, and forget what was recorded."""
+        if self._ahead:
+            self._ahead.close()
+        self._ahead, self._replayed = None, None
+
+    def made(self, step: int) -> tuple[Batch, torch.Generator]:
+        """The batch of a step, and the generator that made it."""
+        generator = step_generator(self.seed, step)
+        return self.batch_at(step, generator), generator
+
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate rises for `WARM_UP` steps, then falls to zero along a cosine."""
-        optimizer = torch.optim.AdamW(self.network.parameters(), self.settings.learning_rate, betas=(0.9, 0.99))
+        fused = self.device.type == "cuda"  # one kernel for all weights
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), self.settings.learning_rate, betas=(0.9, 0.99), fused=fused
+        )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        """To a norm of MOST_GRADIENT. Lightning's own refuses a fused optimiser."""
+        nn.utils.clip_grad_norm_(self.network.parameters(), MOST_GRADIENT)
 
     def rate(self, step: int) -> float:
         """The learning rate at a step, as a share of the peak."""
         return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * self.pace.progress(step)))
 
     def place(self, x: Tensor) -> Tensor:
-        """A batch on this module's device, channels last."""
+        """Part of a batch on this module's device; images channels last."""
         return x.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
 
 
@@ -145,7 +192,6 @@ def train(
         precision=precision(device),
         max_steps=stage.pace.steps,
         max_epochs=-1,
-        gradient_clip_val=1.0,
         logger=CSVLogger(folder, name="log"),
         log_every_n_steps=20,
         callbacks=[*averaging, _Pacing(pacer), _Checkpoint(checkpoint, seconds), _Report(name, progress)],
@@ -160,6 +206,8 @@ def train(
         trainer.fit(stage, counter, ckpt_path=resume, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from stop
+    finally:
+        stage.release()
     if not all(weight.isfinite().all() for weight in stage.network.parameters()):
         checkpoint.unlink(missing_ok=True)  # going on from it would lead to the same place
         raise RunError(f"{name}: the training diverged. Lower its learning_rate with --config, and run again.")

@@ -9,7 +9,7 @@ from diffdenoise.config import StudentSettings
 from diffdenoise.networks.drunet import DRUNet
 from diffdenoise.networks.nafnet import NAFNet
 from diffdenoise.training.slices import SliceStore, draw_boxes
-from diffdenoise.training.stage import Stage, pixel_loss
+from diffdenoise.training.stage import Batch, Stage, pixel_loss
 from diffdenoise.training.start import load_start
 
 
@@ -37,9 +37,13 @@ class StudentStage(Stage):
             load_start(self.network)
         self.noisy, self.teacher, self.chosen = noisy, teacher, chosen
 
-    def loss_at(self, step: int, generator: torch.Generator) -> Tensor:
-        """Mean pixel loss against the teacher."""
+    def batch_at(self, step: int, generator: torch.Generator) -> Batch:
+        """Crops of the noisy slices and of the teacher's images, each (N, 1, H, W)."""
         settings = self.settings
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, settings.batch, settings.crop, self.chosen)
-        x_noisy, wanted = self.place(self.noisy.crops(boxes)), self.place(self.teacher.crops(boxes))
-        return pixel_loss(settings.loss, self.network(x_noisy).float() - wanted).mean()
+        return self.noisy.crops(boxes), self.teacher.crops(boxes)
+
+    def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Mean pixel loss against the teacher."""
+        x_noisy, wanted = batch
+        return pixel_loss(self.settings.loss, self(x_noisy).float() - wanted).mean()

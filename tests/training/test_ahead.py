@@ -1,0 +1,45 @@
+import threading
+import time
+
+import pytest
+import torch
+
+from diffdenoise.training.ahead import Ahead
+
+
+def test_each_step_gets_its_own_in_any_order_of_threads() -> None:
+    def make(step: int) -> int:
+        time.sleep(0.002 * (step % 3))
+        return 10 * step
+
+    ahead = Ahead(make, threads=3)
+    assert [ahead(step) for step in range(20)] == [10 * step for step in range(20)]
+    assert ahead(100) == 1000  # resumed elsewhere
+    assert min(ahead.coming) == 101
+    ahead.close()
+
+
+def test_it_is_ahead_but_not_far() -> None:
+    made: list[int] = []
+    ahead = Ahead(made.append, threads=2)
+    ahead(0)
+    ahead.close()
+    assert max(made, default=0) <= 4
+    assert set(made) <= set(range(ahead.depth))
+
+
+def test_what_fails_fails_in_its_turn() -> None:
+    ahead = Ahead(lambda step: 1 / (3 - step), threads=2)
+    assert [ahead(step) for step in range(3)] == [1 / 3, 1 / 2, 1]
+    with pytest.raises(ZeroDivisionError):
+        ahead(3)
+    ahead.close()
+
+
+def test_its_threads_work_alone_and_are_gone_in_the_end() -> None:
+    before = torch.get_num_threads()
+    ahead = Ahead(lambda step: torch.get_num_threads(), threads=2)
+    assert ahead(0) == 1
+    assert torch.get_num_threads() == before
+    ahead.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batch")]
