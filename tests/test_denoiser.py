@@ -150,7 +150,9 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 @pytest.mark.parametrize(
     ("device", "overrides", "sampled", "preset"),
     [
-        ("cuda", {}, False, "gpu"),
+        ("cuda", {}, False, "fast"),
+        ("cuda", {}, True, "gpu"),
+        ("cuda", {"teacher": {"steps": 5}}, False, "gpu"),
         ("cpu", {}, False, "fast"),
         ("cpu", {"student": {"steps": 5}}, False, "fast"),
         ("cpu", {}, True, "cpu"),
@@ -160,6 +162,13 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_the_preset_follows_hardware_and_wish(device: str, overrides: dict, sampled: bool, preset: str) -> None:
     assert choose_config(None, device, overrides, sampled).preset == preset
     assert choose_config("smoke", device, overrides, sampled).preset == "smoke"
+
+
+def test_on_a_gpu_the_steps_of_the_preset_fast_are_larger_unless_they_are_set() -> None:
+    sizes = lambda *given: (choose_config(*given).student.batch, choose_config(*given).student.crop)  # noqa: E731
+    assert sizes(None, "cuda") == sizes("fast", "cuda") == (16, 128)
+    assert sizes(None, "cuda", {"student": {"batch": 5}}) == (5, 128)
+    assert sizes(None, "cpu") == sizes(None, "mps") == (4, 64)
 
 
 def test_the_preset_may_stand_in_the_settings() -> None:

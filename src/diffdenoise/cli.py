@@ -33,7 +33,7 @@ Preset = Annotated[
     Literal["smoke", "fast", "cpu", "gpu", "paper"] | None,
     Parameter(
         help="What is trained, and how large. fast: the student alone. cpu, gpu: the method's three stages. paper: as "
-        "published. smoke: for trying out. Chosen by the hardware if not given."
+        "published. smoke: for trying out. If not given: fast, or cpu or gpu where samples are asked for."
     ),
 ]
 Budget = Annotated[

@@ -63,10 +63,10 @@ class Denoiser:
         """Train on noisy images alone.
 
         images: an array (rows, columns) or (..., slices, rows, columns), several of them, or paths of files, folders
-        and patterns. preset: None chooses by hardware: on a CPU "fast", which has nothing to sample from. budget:
-        "10m" or seconds. sigma: noise standard deviation in the images' unit, if known. counts: of counting noise, to a
-        unit of the images, if known. overrides: settings as in `Config`, nested. folder: keeps the run there, so that
-        the same call goes on after an interruption; None uses a temporary one.
+        and patterns. preset: None takes "fast", which has nothing to sample from. budget: "10m" or seconds. sigma:
+        noise standard deviation in the images' unit, if known. counts: of counting noise, to a unit of the images, if
+        known. overrides: settings as in `Config`, nested. folder: keeps the run there, so that the same call goes on
+        after an interruption; None uses a temporary one.
         Raises ScanError, ConfigError or RunError.
         """
         device = choose_device(device)
@@ -151,19 +151,19 @@ def choose_config(
     sampled: bool = False,
     **settings: Any,
 ) -> Config:
-    """The preset (given or named by overrides), or the one for the hardware, with overrides.
+    """The preset (given or named by overrides), as it is on the device, with overrides; without one, "fast".
 
     settings: more of them; those that are None do not count. sampled: the diffusion model is wanted. With it, or where
-    overrides are about it, a preset with a teacher is chosen.
+    overrides are about it, a preset with a teacher is chosen, "gpu" or "cpu" by the device.
     Raises ConfigError for settings that make no sense, or are about a teacher where there is none.
     """
     given = {key: value for key, value in settings.items() if value is not None}
     of_teacher = sorted(OF_TEACHER.intersection(overrides or {}))
     if _learns_from(overrides) == "teacher":
         of_teacher.append("student.learns_from")
-    chosen = "gpu" if device == "cuda" else "cpu" if sampled or of_teacher else "fast"
+    chosen = ("gpu" if device == "cuda" else "cpu") if sampled or of_teacher else "fast"
     named = (overrides or {}).get("preset")
-    config = make_config(preset or (chosen if named is None else None), {**(overrides or {}), **given})
+    config = make_config(preset or (chosen if named is None else None), {**(overrides or {}), **given}, device)
     if of_teacher and not config.has_teacher:
         raise ConfigError(
             f"{', '.join(of_teacher)}: does nothing, for with preset {config.preset} there is no teacher."

@@ -67,9 +67,10 @@ class Stage(lightning.LightningModule):
         return self.loss_of(tuple(map(self.place, batch)), generator)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The network's output."""
-        if self._replayed is None:
-            self._replayed = Replayed(self.network)
+        """The network's output; on a GPU from passes that are recorded and replayed."""
+        if self.device.type != "cuda":
+            return self.network(*inputs)
+        self._replayed = self._replayed or Replayed(self.network)
         return self._replayed(*inputs)
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
