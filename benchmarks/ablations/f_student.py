@@ -22,13 +22,11 @@ the student's error on each, the noise being that of the very draws that it was 
 regions of the anatomy that the noise of the scan does not explain, as a standard deviation in units of sigma; *of it
 by chance*: the part that changes with the seed. *Detail kept*: the slope of the result on the clean image, by
 frequency band. As published (x_hat of 10 steps, leak open) and the default (fused)."""
-FINDING = """**To be run again.** In the figures above *sampler's noise kept* was measured on draws that the student
-had not been taught, and on slices two thirds of which had no teacher image: there it is near 0 whatever the student
-does, so that its 0.02 says nothing. The study now takes the taught draws of taught slices. What does not hang on that:
-the student keeps what every chain has in common (0.96 to 1.00 of the bias), and it invents as much as SRDS does, 0.27
-sigma in flat regions, where a single chain has 0.71, of which 0.65 by chance. So most of what a chain invents is gone,
-but with SRDS already; the rest is in every draw and stays. The default teacher hardly varies with the seed (0.007
-sigma), so that its slope on chance means nothing. L1 and L2 differ by 0.1 dB, in favour of L1. The students here had
+FINDING = """The student keeps what every chain has in common (0.96 to 1.00 of the bias), and nothing of the chance of
+the draws that it was taught (-0.05 and -0.06 of it, none but for chance). It invents as much as SRDS does, 0.28 sigma
+in flat regions, where a single chain has 0.70, of which 0.63 by chance. So most of what a chain invents is gone, but
+with SRDS already; the rest is in every draw and stays. The default teacher hardly varies with the seed (0.006 sigma),
+so that its slope on chance means nothing. L1 and L2 differ by less than 0.1 dB, in favour of L1. The students here had
 1000 steps and 20 teacher images: those of the whole preset `cpu` are in study h."""
 TEACHERS = {
     "published": ({"leak": "open", "target": "image"}, "x_hat"),

@@ -32,15 +32,14 @@ pixels anatomy differs as much as such noise does; and an X-ray at 1.2 px, where
 too low). The kind is recognised everywhere but for Rician noise on radiographs, which have no dark background to show
 it (and no Rician noise in practice). Six of ten phantom pairs agree within 15 % in both scans, three more in one: an
 estimate from a single scan comes from the flattest places, which are quieter than the rest (Siemens, 0.74 and 0.82:
-its noise is stronger in the middle). From both scans nine of ten are within 9 %, with a map of the noise where it
+its noise is stronger in the middle). From both scans nine of ten are within 10 %, with a map of the noise where it
 varies (study q; without one Siemens read 0.86). VIDA reads 0.75: a drift between its scans, finer than the regions,
-passes for noise in the subtraction. (The pairs are to be measured again: the figures above have the mean deviation
-over the root mean square, which reads too low where the level varies over the object.)
+passes for noise in the subtraction.
 
 **It fails on echo-planar scans of heads**: at pixels of 2 and 3 mm there is no flat place in a brain, the noise is
 correlated over a pixel and weak, and what is estimated from one volume is anatomy, 4 to 5 times the noise. A
 repetition tells, and a fit looks for it: volumes of a series and scans of one size that show the same object, each
-with noise of its own (`noise/repetition.py`). From both scans the heads read 0.66 and 0.67: the truth here is a mean
+with noise of its own (`noise/repetition.py`). From both scans the heads read 0.67: the truth here is a mean
 square, to which pulsation and movement add in a few places, and part of this noise is shared over more pixels than any
 hidden patch. Give the level of a single volume of this kind (`--sigma`).
 
