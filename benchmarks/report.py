@@ -67,11 +67,11 @@ and all of *phantoms* (not in the tables yet) are tested; the radiograph's patie
 none of the 12 that are tested. How the default trains was tried by hand on the same data sets (docs/method.md, section
 12), without keeping from it all that is tested here.
 
-**Two days.** The default (*diffdenoise*) and *supervised, from our start* were measured on 2026-11-27; on colin27,
-where the default asks for a second opinion, hours later than that network and on a machine that trained faster, so
-that a part of what it is ahead may be the machine's. (At 25/255 and on 3 T Rician both were measured again.) The rows
-marked ° are older: those of other methods are by one pass over each slice, so that the default is a little less far
-ahead of those methods than it seems here. *Noise2Void, falling rate* is older, too: the epoch that it times was timed
+**Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed by
+up to 0.15 dB from day to day. The default (*diffdenoise*) and *supervised, from our start* were measured on one machine
+on the same day, 2026-11-27, in the tasks of single slices with simulated noise; rows of others may be of a slower or a
+faster day. The rows marked ° are older: those of other methods are by one pass over each slice, so that the default is
+a little less far ahead of those methods than it seems here. *Noise2Void, falling rate* is older, too: the epoch that it times was timed
 together with imports and setting up, so that its rate falls too steeply.
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
