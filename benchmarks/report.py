@@ -68,11 +68,11 @@ none of the 12 that are tested. How the default trains was tried by hand on the 
 12), without keeping from it all that is tested here.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
-from day to day by as much as the default is ahead or behind. The default (*diffdenoise*) and *supervised, from our start* were measured on one machine
-on the same day, 2026-11-27, in the tasks of single slices with simulated noise; rows of others may be of a slower or a
-faster day. The rows marked ° are older: those of other methods are by one pass over each slice, not the mean over eight
-turns. *Noise2Void, falling rate* is older, too: the epoch that it times was timed together with imports and setting up,
-so that its rate falls too steeply.
+from day to day by as much as the default is ahead or behind. The default (*diffdenoise*) and *supervised, from our
+start* were measured on one machine on the same day, 2026-11-27, in the tasks of single slices with simulated noise;
+rows of others may be of a slower or a faster day. The rows marked ° are older: those of other methods are by one pass
+over each slice, not the mean over eight turns. *Noise2Void, falling rate* is older, too: the epoch that it times was
+timed together with imports and setting up, so that its rate falls too steeply.
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
 puca laine scratch`), are rows that would make of a few hours of `make bench` most of a day. Still to come:
