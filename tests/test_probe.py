@@ -1,10 +1,11 @@
 import time
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from diffdenoise.presets import PRESETS
-from diffdenoise.probe import MOST_STEPS, seconds_per_step
+from diffdenoise.probe import FEWEST, MOST, seconds_per_step
 from diffdenoise.training.stage import Batch, Stage
 
 
@@ -15,6 +16,7 @@ class _Slow(Stage):
         super().__init__(nn.Conv2d(1, 1, 1), PRESETS["smoke"].student, 0)
 
     def batch_at(self, step: int, generator: torch.Generator) -> Batch:
+        self.made_steps = step + 1
         time.sleep(0.3 if step == 5 else 0.03)
         return (torch.zeros(1, 1, 1, 1),)
 
@@ -23,6 +25,11 @@ class _Slow(Stage):
 
 
 def test_a_step_takes_as_long_as_most_do() -> None:
-    start = time.perf_counter()
     assert 0.03 <= seconds_per_step(_Slow(), "cpu", seconds=1) < 0.1
-    assert time.perf_counter() - start < 0.03 * MOST_STEPS + 3
+
+
+@pytest.mark.parametrize(("seconds", "fewest", "most"), [(0.0, FEWEST, FEWEST + 1), (1e9, MOST, MOST)])
+def test_it_is_measured_for_as_long_as_wanted_within_bounds(seconds: float, fewest: int, most: int) -> None:
+    stage = _Slow()
+    seconds_per_step(stage, "cpu", seconds)
+    assert fewest <= stage.made_steps <= most

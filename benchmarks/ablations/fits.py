@@ -40,7 +40,7 @@ class Fitted:
 def without_teacher(lab: Lab, scans: Mapping[str, np.ndarray], overrides: dict[str, Any]) -> Model:
     """The preset `fast` at the lab's number of steps, fitted on noisy scans ([T,] slices, rows, columns) by name."""
     student = {"steps": lab.size.student, **overrides.get("student", {})}
-    config = make_config("fast", {**overrides, "student": student})
+    config = make_config("fast", {**overrides, "student": student}, lab.device)
     sources = [Source(name, partial(_scan, scan, name)) for name, scan in scans.items()]
     folder = lab.folder / f"alone-{key_of(sorted(scans), config.model_dump(mode='json'))}"
     return fit(sources, config, folder, lab.device).model.to(lab.device)

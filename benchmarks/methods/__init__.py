@@ -112,8 +112,6 @@ METHODS: dict[str, Method] = {
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours", revision=2),
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False),
     "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False, revision=3),
-    # on a CPU this is the default
-    "alone": Method("diffdenoise, preset fast", "ours:alone", "ours", core=False, revision=2),
     "once": Method("diffdenoise, one pass", "ours:once", "ours", core=False),
     "ours": Method("diffdenoise", "ours:default", "ours", revision=8, again=SECOND),
     "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False, revision=2),

@@ -20,7 +20,7 @@ from benchmarks.methods.levels import estimated
 from diffdenoise.config import StudentSettings
 from diffdenoise.device import precision
 from diffdenoise.noise.trend import Trend, classify_noise
-from diffdenoise.presets import PRESETS
+from diffdenoise.presets import make_config
 from diffdenoise.symmetry import over_symmetries, takes_little
 from diffdenoise.tiling import tiled
 from diffdenoise.training.slices import Box, cut, draw_boxes
@@ -152,8 +152,8 @@ def train(
     exact: in fp32; else in bf16 where the device has it, as this project trains. started: from the weights that ship
     with this project.
     """
-    settings = settings_for(given.device, started)
-    peak = settings.learning_rate if started or settings.start == "random" else FROM_RANDOM
+    settings = settings_for(given.device)
+    peak = settings.learning_rate if started else FROM_RANDOM
     torch.manual_seed(given.seed)
     network = make_student(settings)
     if started:
@@ -183,9 +183,9 @@ def train(
     return lambda scans: [_apply(apply, scan, given.device) for scan in scans]
 
 
-def settings_for(device: str, started: bool) -> StudentSettings:
-    """Of the network; the weights that ship are of the one of `fast`, on a GPU as well."""
-    return PRESETS["gpu" if device == "cuda" and not started else "fast"].student
+def settings_for(device: str) -> StudentSettings:
+    """Of the network and its crops: those of this project's default on the device."""
+    return make_config("fast", device=device).student
 
 
 def _apply(apply: Callable[[Tensor], Tensor], scan: np.ndarray, device: str) -> np.ndarray:

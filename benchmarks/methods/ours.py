@@ -61,11 +61,6 @@ def ensemble(given: Given) -> Denoise:
     return _preset(given, None, "ensemble", {"student": {"neighbours": 0}} if given.single else {})
 
 
-def alone(given: Given) -> Denoise:
-    """The preset `fast`, which is the default on a CPU, on any device."""
-    return _preset(given, "fast", "auto", {"student": {"neighbours": 0}} if given.single else {})
-
-
 def three_stages(given: Given) -> Denoise:
     """The preset with blind-spot network, diffusion and student."""
     return _preset(given, "gpu" if given.device == "cuda" else "cpu", "student")

@@ -51,7 +51,7 @@ CPU = Config(
     student=StudentSettings(steps=3000, batch=4, crop=64, learning_rate=2e-3),
 )
 
-# Three stages with room to grow. On a GPU, too, minutes are better spent on the student alone (docs/ablations.md, t).
+# Three stages with room to grow. Of a minute on a GPU, too, the student alone makes more (docs/ablations.md, t).
 GPU = Config(
     preset="gpu",
     blind_spot=BlindSpotSettings(steps=20_000, batch=16, crop=96, learning_rate=2e-3, widths=(64, 128, 128), blocks=2),

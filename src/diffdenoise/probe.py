@@ -23,7 +23,9 @@ from diffdenoise.training.slices import Box, SliceStore
 from diffdenoise.training.stage import Stage, autocast, train
 from diffdenoise.training.student import StudentStage
 
-FEWEST_STEPS, SETTLED, MOST_STEPS = 8, 3, 50  # the first of them take longer
+FEWEST, MOST = 8, 50  # times that are taken
+SETTLED = 2  # of them at the start take longer
+AT_ONCE = 4  # steps on a GPU
 
 
 class _PretendedCondition(SliceStore):
@@ -72,22 +74,22 @@ def seconds_per_step(stage: Stage, device: str, seconds: float = 4.0) -> float:
     """Time of a training step, in the training loop itself, measured for about so many seconds.
 
     The median: other work on the machine makes some steps many times slower, and a few such steps must not shrink
-    the whole training. On a GPU the mean, for it is behind with its work until it is waited for.
+    the whole training. On a GPU, which is behind with its work until it is waited for, of AT_ONCE steps at a time.
     """
-    started, times = time.perf_counter(), []
+    started, times, at_once = time.perf_counter(), [time.perf_counter()], AT_ONCE if device == "cuda" else 1
 
-    def enough(done: int, pace: Pace) -> Pace:
-        last = done >= MOST_STEPS or (done >= FEWEST_STEPS and time.perf_counter() - started > seconds)
-        if device == "cuda" and (last or done == SETTLED):
-            torch.cuda.synchronize()
-        times.append(time.perf_counter())
-        return pace.ending_at(done, done) if last and done < pace.steps else pace  # at the next one
+    def timed(done: int, pace: Pace) -> Pace:
+        if done % at_once == 0:
+            if device == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter())
+        enough = len(times) > FEWEST and times[-1] - started > seconds
+        return pace.ending_at(done, done) if enough and done < pace.steps else pace  # at the next one
 
-    stage.pace = Pace.even(MOST_STEPS)
+    stage.pace = Pace.even(MOST * at_once)
     with tempfile.TemporaryDirectory(prefix="diffdenoise-") as folder:
-        train(stage, "", Path(folder), device, lambda *_: None, pacer=enough)
-    taken = np.diff(times[SETTLED - 1 :])
-    return float(np.mean(taken) if device == "cuda" else np.median(taken))
+        train(stage, "Measuring a step", Path(folder), device, lambda *_: None, pacer=timed)
+    return float(np.median(np.diff(times)[SETTLED:])) / at_once
 
 
 def _seconds_per_slice(

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d
 
+from diffdenoise.noise.looked import CONSTANT
 from diffdenoise.noise.recorruption import BRIGHTNESS, alive, brightness, draw_like, let_through, recorrupt
 from diffdenoise.noise.texture import smoothed
 from diffdenoise.phantom import mni_slices
@@ -71,6 +73,19 @@ def test_a_mask_is_not_alive_and_noise_is() -> None:
     assert not found[0, 0, :20].any()
     assert found[0, 0, 20:].all()
     assert found[1].all()
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_what_is_not_alive_is_in_a_square_of_one_value(rows: int, columns: int, seed: int) -> None:
+    """By its plain definition, squares cut at the border."""
+    image = torch.randint(0, 2, (1, 1, rows, columns), generator=torch.Generator().manual_seed(seed)).float()
+    image[..., : seed % 9, : seed % 7] = 1
+    half, dead = CONSTANT // 2, torch.zeros(rows, columns)
+    for row, column in np.ndindex(rows, columns):
+        down, across = (slice(max(0, at - half), at + half + 1) for at in (row, column))
+        if len(image[0, 0, down, across].unique()) == 1:
+            dead[down, across] = 1
+    assert torch.equal(alive(image)[0, 0], 1 - dead)
 
 
 def test_brightness_is_a_local_mean() -> None:

@@ -11,9 +11,12 @@ from diffdenoise.training.student import make_student
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
 
-def test_on_a_cpu_it_is_the_network() -> None:
+def test_where_nothing_is_learned_it_is_the_network() -> None:
     network = nn.Conv2d(1, 1, 3)
     replayed, x = Replayed(network), torch.rand(2, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(replayed(x), network(x))
+    network.eval()
     assert torch.equal(replayed(x), network(x))
     assert not replayed.recorded
 
@@ -54,5 +57,14 @@ def test_shapes_beyond_the_first_few_are_not_recorded() -> None:
         x = torch.rand(1, 1, size, size, device="cuda")
         assert torch.allclose(replayed(x), network(x), atol=1e-5)
     assert len(replayed.recorded) == MOST
-    with torch.no_grad():
-        assert torch.equal(replayed(x), network(x))
+
+
+@needs_gpu
+def test_closed_it_gives_its_memory_back() -> None:
+    network = make_student(PRESETS["fast"].student).cuda().train()
+    replayed, x = Replayed(network), torch.rand(8, 1, 128, 128, device="cuda")
+    before = torch.cuda.memory_reserved()
+    replayed(x).mean().backward()
+    held = torch.cuda.memory_reserved()
+    replayed.close()
+    assert torch.cuda.memory_reserved() - before < 0.2 * (held - before)

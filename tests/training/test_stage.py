@@ -6,12 +6,14 @@ from torch import nn
 
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import RunError
+from diffdenoise.noise.estimate import constant_level
 from diffdenoise.presets import PRESETS
 from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage, make_diffusion
+from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import SliceStore, write_scan_slices
 from diffdenoise.training.stage import Batch, Stage, pixel_loss, step_generator, train
-from diffdenoise.training.student import make_student
+from diffdenoise.training.student import StudentStage, make_student
 from tests.conftest import noisy_disks
 
 SMOKE = PRESETS["smoke"]
@@ -57,6 +59,22 @@ def test_a_step_is_a_function_of_seed_and_step(noisy: SliceStore) -> None:
     stage = BlindSpotStage(SMOKE.blind_spot, noisy, 3, 0.01)
     losses = [stage.loss_at(step).item() for step in (5, 6, 5)]
     assert losses[0] == losses[2] != losses[1]
+
+
+@pytest.mark.parametrize("kind", ["student", "recorrupted"])
+def test_made_ahead_the_batches_are_the_same(noisy: SliceStore, kind: str) -> None:
+    torch.manual_seed(0)
+    stage: Stage = (
+        RecorruptedStage(SMOKE.student.model_copy(update={"neighbours": 1}), noisy, [constant_level(0.05)], 3)
+        if kind == "recorrupted"
+        else StudentStage(SMOKE.student, noisy, noisy, [[0, 2]], 3)
+    )
+    in_turn = [stage.loss_at(step).item() for step in range(12)]
+    stage.start_ahead()
+    ahead = [stage.loss_at(step).item() for step in range(12)]
+    stage.release()
+    assert ahead == in_turn
+    assert len(set(ahead)) == 12
 
 
 def test_the_pixel_losses() -> None:

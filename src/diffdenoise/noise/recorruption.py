@@ -46,8 +46,8 @@ def alive(x_noisy: Tensor) -> Tensor:
 
     Noise drawn where there is none would be all that the student sees there, and teach it to turn noise upside down.
     """
-    if not (x_noisy[..., 1:] == x_noisy[..., :-1]).any():  # as mostly: no square of one value without two alike
-        return torch.ones_like(x_noisy)
+    if x_noisy.shape[-1] > 1 and not (x_noisy[..., 1:] == x_noisy[..., :-1]).any():
+        return torch.ones_like(x_noisy)  # as mostly: no square of one value without two alike
     constant = (_largest(x_noisy) == -_largest(-x_noisy)).to(x_noisy.dtype)
     return 1 - _largest(constant)
 

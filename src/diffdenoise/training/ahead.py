@@ -11,7 +11,7 @@ import torch
 
 Made = TypeVar("Made")
 
-THREADS = 4  # at most; one that makes batches of the preset fast keeps up with a third of a fast GPU
+THREADS = 4  # at most; one alone takes about as long for a batch of the preset fast as an H100 (docs/ablations.md, t)
 
 
 class Ahead(Generic[Made]):
@@ -33,5 +33,6 @@ class Ahead(Generic[Made]):
         return self.coming.pop(step).result()
 
     def close(self) -> None:
-        """Leaves off; what is being made is waited for."""
+        """Leave off; what is being made is waited for."""
         self.pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(torch.get_num_threads())  # or threads to come would start with the workers' one

@@ -7,6 +7,7 @@ steps: docs/ablations.md, t). Recorded, forward and backward are one call each.
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-MOST = 4  # shapes: crops of small scans vary in size, and each recording holds its own memory
+MOST = 2  # shapes, for scans smaller than a crop make others: each recording holds the memory of all its activations
 
 
 class Replayed:
-    """Calls a network in training; on a GPU replays it, for the first few shapes that come."""
+    """Calls a network on a GPU, in training by replaying it, for the first few shapes that come.
+
+    At most one output is waiting for its backward pass: the next call overwrites it.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
@@ -26,12 +30,20 @@ class Replayed:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """The network's output, with gradients for its weights alone."""
-        if not inputs[0].is_cuda or not self.network.training or not torch.is_grad_enabled():
+        if not self.network.training or not torch.is_grad_enabled():
             return self.network(*inputs)
         key = tuple((x.shape, x.dtype, x.stride()) for x in inputs)
         if key not in self.recorded and len(self.recorded) < MOST:
+            gc.collect()  # other recordings that went meanwhile would spoil this one
             self.recorded[key] = _record(self.network, inputs)
         return self.recorded.get(key, self.network)(*inputs)
+
+    def close(self) -> None:
+        """Give the memory back: recordings refer to themselves, and would keep it until someone collects them."""
+        if self.recorded:
+            self.recorded.clear()
+            gc.collect()
+            torch.cuda.empty_cache()
 
 
 def _record(network: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:

@@ -67,7 +67,7 @@ class Stage(lightning.LightningModule):
         return self.loss_of(tuple(map(self.place, batch)), generator)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The network's output; on a GPU from passes that are recorded and replayed."""
+        """The network's output, once a step; on a GPU from passes that are recorded and replayed."""
         if self.device.type != "cuda":
             return self.network(*inputs)
         self._replayed = self._replayed or Replayed(self.network)
@@ -86,9 +86,11 @@ class Stage(lightning.LightningModule):
         self._ahead = Ahead(self.made)
 
     def release(self) -> None:
-        """Stop the threads, if there are any, and forget what was recorded."""
+        """Stop the threads, and forget what was recorded, if there are any."""
         if self._ahead:
             self._ahead.close()
+        if self._replayed:
+            self._replayed.close()
         self._ahead, self._replayed = None, None
 
     def made(self, step: int) -> tuple[Batch, torch.Generator]:
