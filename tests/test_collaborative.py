@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from diffdenoise.collaborative import SIZE, STRIDE, SecondOpinion, collaborative
+from diffdenoise.collaborative import SIZE, STRIDE, collaborative
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.texture import WHITE, Texture, draw, smoothed
+from diffdenoise.second_opinion import SecondOpinion
 
 SIGMA = 0.2
 

@@ -13,8 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffdenoise import pipeline
-from diffdenoise.collaborative import SecondOpinion
+from diffdenoise import settled
 from diffdenoise.errors import ConfigError, ScanError
 from diffdenoise.inference import denoise_slices
 from diffdenoise.model_file import load_model, read_header
@@ -24,6 +23,7 @@ from diffdenoise.pipeline import fit
 from diffdenoise.preparation import Source
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
+from diffdenoise.second_opinion import SecondOpinion
 from diffdenoise.training.diffusion import make_diffusion
 from tests.conftest import noisy_disks
 
@@ -222,7 +222,7 @@ def test_a_second_opinion_is_looked_for_where_it_takes_little_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int, asked: bool | None, expected: bool
 ) -> None:
     second = SecondOpinion(0.5, constant_level(0.1))
-    monkeypatch.setattr(pipeline, "second_opinion_of", lambda *_: second)
+    monkeypatch.setattr(settled, "second_opinion_of", lambda *_: second)
     alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "second_opinion": asked}})
     scan = Source("disks", lambda: Scan(noisy_disks(slices=slices, rows=64, columns=64), "disks", "npy"))
     fit([scan], alone, tmp_path, "cpu")

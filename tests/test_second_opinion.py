@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from diffdenoise.collaborative import SecondOpinion
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import ConfigError
 from diffdenoise.inference import denoise_slices
@@ -21,7 +20,8 @@ from diffdenoise.noise.texture import smoothed
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
-from diffdenoise.second_opinion import second_opinion_of
+from diffdenoise.second_opinion import SecondOpinion
+from diffdenoise.settled import second_opinion_of
 from diffdenoise.training.student import make_student
 
 SIGMA = 0.15

@@ -55,7 +55,7 @@ SamplerChoice = Annotated[
     Parameter(
         help="student: one fast pass. ensemble: the mean of its passes over the eight ways to turn and mirror a slice; "
         "slower, and a little better. second_opinion: with as much of what collaborative filtering makes of it as the "
-        "fit found use in. auto: the last where the fit found any, and each where it takes little time beside the "
+        "scan, or those of the fit, bear out. auto: the last, or the one before, where it takes little time beside the "
         "training. srds: sample symmetric pairs and fuse; slow."
     ),
 ]

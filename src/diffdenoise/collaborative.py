@@ -16,17 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.noise.recorruption import alive
 from diffdenoise.noise.texture import Texture, draw
 
 SIZE, STRIDE = 8, 4  # pixels; side of a patch, and from one to the next that others are compared with
@@ -45,40 +41,6 @@ class _Stacks(NamedTuple):
 
     starts: Tensor
     padded: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class SecondOpinion:
-    """How much of it is mixed into the first one, and the noise that it goes by, both as a fit found them.
-
-    level: as the networks see the noise. That of the fit, not of the scan at hand: networks are shown scans so that the
-    noise is alike, and of a single slice a texture, or a map, cannot always be told.
-    """
-
-    share: float
-    level: NoiseLevel
-
-    @classmethod
-    def of_dict(cls, stored: dict[str, Any]) -> SecondOpinion:
-        """What `dataclasses.asdict` made of one, also by way of JSON. Raises ValueError for what is none."""
-        found = cls(float(stored["share"]), NoiseLevel.of_dict(stored["level"]))
-        knots, sigma = found.level.knots, found.level.sigma
-        if not (0 <= found.share <= 1 and len(knots) == len(sigma) > 0 and np.isfinite([*knots, *sigma]).all()):
-            raise ValueError(f"a second opinion of share {found.share}, or of noise that makes no sense")
-        return found
-
-    def about(self, x_noisy: Tensor, first: Tensor, over: np.ndarray | float | None = None) -> Tensor:
-        """About an image (1, 1, H, W), given the first opinion; same shape.
-
-        over: how many times as strong as its brightness says the noise is; None: what the level says of whole images.
-        """
-        over = self.level.over(first.shape) if over is None else over
-        variance = torch.from_numpy(self.level.variance(first.cpu().numpy(), over)).to(first)
-        return collaborative(x_noisy, first, (variance * alive(x_noisy)).sqrt(), self.level.texture)
-
-    def mixed_into(self, first: Tensor, x_noisy: Tensor) -> Tensor:
-        """The first opinion about an image (1, 1, H, W) with this one's share of the second."""
-        return first + self.share * (self.about(x_noisy, first) - first)
 
 
 def collaborative(x_noisy: Tensor, guide: Tensor, deviation: Tensor, texture: Texture) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
 
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffdenoise.collaborative import SecondOpinion
 from diffdenoise.diagnosis import as_given, diagnose
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ConfigError
@@ -23,6 +22,7 @@ from diffdenoise.noise.rician import inverse_of, rician_sigma
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
+from diffdenoise.second_opinion import Crop, SecondOpinion, middle_of, spread_over
 from diffdenoise.series import Components, components_of_parts
 from diffdenoise.symmetry import over_symmetries
 from diffdenoise.tiling import tiled
@@ -57,9 +57,9 @@ def denoise_slices(
     """Denoise one scan, float (slices, rows, columns) in its own units.
 
     sampler: "student" is one pass; "ensemble" the mean of its passes over the eight symmetries of each slice;
-    "second_opinion" has that of collaborative filtering mixed into what the fit takes for better of these two; "auto"
-    is the one of the three that the model says; "srds" samples and fuses, and alone gives a spread. frames: so many
-    volumes of the same places, one after the other.
+    "second_opinion" has as much of that of collaborative filtering mixed into what the fit takes for better of these
+    two as the scan or the fit bears out; "auto" is the one of the three that the model says; "srds" samples and fuses,
+    and alone gives a spread. frames: so many volumes of the same places, one after the other.
 
     Of the student's correction as much is made as the model's strength says. A student that sees neighbouring slices is
     given them where there are some, and the slice itself where not; one that sees series is given their components
@@ -74,8 +74,8 @@ def denoise_slices(
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
     eight = model.config.student.ensemble if sampler == "second_opinion" else sampler == "ensemble"
     student = partial(over_symmetries, model.student) if eight else model.student
-    second = model.second_opinion if sampler == "second_opinion" else None
     series = series_of_scan(model, domain, pixels, frames)
+    second = _second_opinion(model, domain, pixels, student, frames, device) if sampler == "second_opinion" else None
     places = len(pixels) // frames
     for place in range(places):
         images = pixels[place::places]
@@ -114,6 +114,23 @@ def chosen(model: Model, sampler: Sampler) -> Sampler:
     if model.second_opinion:
         return "second_opinion"
     return "ensemble" if model.config.student.ensemble else "student"
+
+
+def _second_opinion(
+    model: Model, domain: Domain, pixels: np.ndarray, student: Callable[[Tensor], Tensor], frames: int, device: str
+) -> SecondOpinion | None:
+    """The model's, by the larger of the shares that the fit's scans and this one bear out; None if both are 0."""
+    second = model.second_opinion
+    assert second
+    places = len(pixels) // frames
+
+    def crop(number: int) -> Crop:
+        seen, own = seen_by_student(model, domain, pixels, number % places, frames)
+        one = slice(number // places, number // places + 1)
+        return middle_of(seen[one], own, second.level, image_seed(0, pixels[number]))
+
+    share = max(second.share, second.borne_out(student, map(crop, spread_over(len(pixels))), device))
+    return replace(second, share=share) if share else None
 
 
 def _as_the_student(student: Callable[[Tensor], Tensor], second: SecondOpinion | None, seen: Tensor) -> np.ndarray:

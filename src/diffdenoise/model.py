@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from diffdenoise import __version__
-from diffdenoise.collaborative import SecondOpinion
 from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.normalisation import Normalisation
+from diffdenoise.second_opinion import SecondOpinion
 
 FORMAT = 1
 DECISIVE = ("config", "normalisation", "chain", "strength", "second_opinion")  # the last two are not in files of old
@@ -36,7 +36,7 @@ class Model:
     """The trained networks and what is needed to apply them; the last round's student is the one users run.
 
     blind_spot: None where the student has no teacher. strength: the share of the student's correction that is made.
-    second_opinion: what is mixed into the student's result, if it is.
+    second_opinion: what is asked beside the student, if it is.
     history: what the training was (device, precision, number of scans and slices); nothing that names a patient or a
     file. stored: the fingerprint that its file gives it, if it came from one.
     """

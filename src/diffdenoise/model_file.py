@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from diffdenoise.collaborative import SecondOpinion
 from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import ModelError
 from diffdenoise.model import FORMAT, Model, Round, fingerprint_of
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.scans.atomic import atomic_file
+from diffdenoise.second_opinion import SecondOpinion
 from diffdenoise.training.blind_spot import make_blind_spot
 from diffdenoise.training.diffusion import make_diffusion
 from diffdenoise.training.student import make_student

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from diffdenoise.budget import Planner
-from diffdenoise.config import Config, StudentSettings
+from diffdenoise.config import Config
 from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import ModelError
@@ -37,8 +37,7 @@ from diffdenoise.probe import probes
 from diffdenoise.rounds import feed_back, image_seed, predict_blind, why_not_to_fuse
 from diffdenoise.run_folder import MODEL, PLAN, cached, key_of, locked, make_run_folder, write_json
 from diffdenoise.scans.atomic import atomic_file
-from diffdenoise.second_opinion import PASSES, second_opinion_of
-from diffdenoise.symmetry import SYMMETRIES, takes_little
+from diffdenoise.settled import settled
 from diffdenoise.teacher import Teacher, choose_slices
 from diffdenoise.training.blind_spot import BlindSpotStage, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
@@ -91,7 +90,7 @@ def fit(
         planner = Planner(folder / PLAN, key, budget, seconds, slices.count, started)
         train_all = _train if slices.config.has_teacher else _train_alone
         run = _Run(slices, folder, device, progress, planner)
-        model = _settled(train_all(run, slices.config), slices, device).to("cpu")
+        model = settled(train_all(run, slices.config), slices, device).to("cpu")
         _keep_earlier(folder / MODEL, model)
         save_model(model, folder / MODEL)
 
@@ -100,28 +99,6 @@ def fit(
             shutil.rmtree(folder / "model", ignore_errors=True)
         made = cached(folder / "model", key, make)
         return Fit(load_model(folder / MODEL), _skipped(made))
-
-
-def _settled(model: Model, slices: Slices, device: str) -> Model:
-    """The model with what only its use asks for decided, where its config leaves that open."""
-    student = model.config.student
-    pays = partial(_takes_little, student, slices)
-    if student.ensemble is None:
-        eight = pays(SYMMETRIES - 1)
-        if eight:
-            log.info("Results are the mean over eight turns of a slice, for it takes little time beside this training.")
-        student = student.model_copy(update={"ensemble": eight})
-        model = replace(model, config=model.config.model_copy(update={"student": student}))
-    asked = pays(PASSES) if student.second_opinion is None else student.second_opinion
-    return replace(model, second_opinion=second_opinion_of(model, slices, device)) if asked else model
-
-
-def _takes_little(student: StudentSettings, slices: Slices, passes: int) -> bool:
-    """Whether so many passes over all slices take little time beside the student's training."""
-    shapes = slices.store.shapes
-    pixels = sum(count * rows * columns for count, _, rows, columns in shapes)
-    crop = min(student.crop, *(min(shape[-2:]) for shape in shapes if is_usable(shape)))  # at least
-    return takes_little(pixels, student.steps * student.batch * crop**2, passes)
 
 
 def _keep_earlier(path: Path, model: Model) -> None:

@@ -1,89 +1,123 @@
-"""A second opinion about what the student says, by collaborative filtering, and how much it is worth.
+"""How much a second opinion about what a student says, by collaborative filtering, is worth.
 
 With f the student's result and c what `collaborative` makes of the same noisy slice and f, a user is given
 
     f + s (c - f)
 
-s is found at the end of a fit, on its own noisy scans, by recorruption: of a crop `given` and `wanted` are made, whose
-noises are independent (`noise.recorruption`). f and c see `given` alone, so that
+s is found by recorruption: of a noisy crop `given` and `wanted` are made, whose noises are independent
+(`noise.recorruption`). f and c see `given` alone, so that
 
     s = <c - f, wanted - f> / |c - f|^2
 
-is on the mean what it would be with the clean image in the place of `wanted`, but for chance, which is known, too: its
-square is sum (c - f)^2 (wanted - f)^2 / |c - f|^4. Where c adds nothing, or nothing that stands out, s is 0, and c is
-never computed.
+is on the mean what it would be with the clean image in the place of `wanted`, but for chance. Most of that is z's, and
+goes as z comes as a symmetric pair, +z and -z; what is left is known, its square is sum (sum of both (c - f) (wanted -
+f))^2 / |c - f|^4. Where nothing stands out s is 0, and c is never computed.
+
+It is found twice. At the end of a fit on the fit's own scans (`settled.py`): those the student knows, their noise with
+them, which makes s too small there if anything. And on each scan that is denoised, of which the student may know little
+or nothing, and c so much more. The larger one counts.
 """
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffdenoise.collaborative import SecondOpinion
-from diffdenoise.model import Model
-from diffdenoise.noise.recorruption import recorrupt
-from diffdenoise.preparation import Slices
-from diffdenoise.symmetry import over_symmetries
-from diffdenoise.training.recorrupted import draw_noise, strength_over
-from diffdenoise.training.slices import Box, is_usable
-from diffdenoise.training.student import offsets
+from diffdenoise.collaborative import collaborative
+from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.recorruption import alive, brightness, draw_like, recorrupt
 
-PASSES = 4  # of the student that a second opinion takes as long as, on a CPU; by hand: 1 to 4
-CROPS, SIDE = 8, 160  # that s is found on; pixels
+CROPS, SIDE = 8, 160  # that s is found on, at most; pixels
 ALPHA = 0.3  # more, and the student sees more noise than it was trained on; less, and s is known less well
 LEAST, CLEAR = 0.15, 2.0  # a smaller share gains next to nothing; standard errors that it is to be above 0
-log = logging.getLogger("diffdenoise")
 
 
-def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinion | None:
-    """What is worth to be mixed into the results of a student that was trained on these slices; None: nothing.
+@dataclass(frozen=True)
+class SecondOpinion:
+    """How much of it is mixed into the first one, at least, and the noise that it goes by, both as a fit found them.
 
-    Nothing, too, into those of one of series, and where scans repeat one another: what moved passes for noise there,
-    and how much of a correction is made was found for the student's own (`held_back`).
+    share: the s that the fit's own scans bear out; 0: none that is clear. level: as the networks see the noise. That of
+    the fit, not of the scan at hand: networks are shown scans so that the noise is alike, and of a single slice a
+    texture, or a map, cannot always be told.
     """
-    if model.config.student.series or any(slices.repeated):
-        return None
-    asked = SecondOpinion(1.0, sorted(slices.levels, key=lambda level: level.typical)[len(slices.levels) // 2])
-    gained, chance, square = 0.0, 0.0, 0.0
-    for number, box in enumerate(_boxes(slices)):
-        first, second, wanted = (x.cpu().double() for x in _opinions(model, slices, asked, box, number, device))
-        change = (second - first) * (wanted - first)
-        gained += float(change.sum())
-        chance += float(change.square().sum())
-        square += float((second - first).square().sum())
-    if gained < max(LEAST * square, CLEAR * chance**0.5) or square == 0:
-        return None
-    share = min(1.0, gained / square)
-    log.info("Of what collaborative filtering would change in a result, %.0f %% is changed.", 100 * share)
-    return replace(asked, share=share)
+
+    share: float
+    level: NoiseLevel
+
+    @classmethod
+    def of_dict(cls, stored: dict[str, Any]) -> SecondOpinion:
+        """What `dataclasses.asdict` made of one, also by way of JSON. Raises ValueError for what is none."""
+        found = cls(float(stored["share"]), NoiseLevel.of_dict(stored["level"]))
+        knots, sigma = found.level.knots, found.level.sigma
+        if not (0 <= found.share <= 1 and len(knots) == len(sigma) > 0 and np.isfinite([*knots, *sigma]).all()):
+            raise ValueError(f"a second opinion of share {found.share}, or of noise that makes no sense")
+        return found
+
+    def about(self, x_noisy: Tensor, first: Tensor, over: np.ndarray | float | None = None) -> Tensor:
+        """About an image (1, 1, H, W), given the first opinion; same shape.
+
+        over: how many times as strong as its brightness says the noise is; None: what the level says of whole images.
+        """
+        over = self.level.over(first.shape) if over is None else over
+        variance = torch.from_numpy(self.level.variance(first.cpu().numpy(), over)).to(first)
+        return collaborative(x_noisy, first, (variance * alive(x_noisy)).sqrt(), self.level.texture)
+
+    def mixed_into(self, first: Tensor, x_noisy: Tensor) -> Tensor:
+        """The first opinion about an image (1, 1, H, W) with this one's share of the second."""
+        return first + self.share * (self.about(x_noisy, first) - first)
+
+    def borne_out(self, student: Callable[[Tensor], Tensor], crops: Iterable[Crop], device: str) -> float:
+        """The s of this module, of 0 to 1, that crops bear out for a student; 0: none that is clear."""
+        gained, chance, square = 0.0, 0.0, 0.0
+        for crop in crops:
+            pair = [self._of_recorrupted(student, crop, sign, device) for sign in (1, -1)]
+            gain = torch.stack([(second - first) * (wanted - first) for first, second, wanted in pair]).sum(0)
+            gained += float(gain.sum())
+            chance += float(gain.square().sum())
+            square += sum(float((second - first).square().sum()) for first, second, _ in pair)
+        clear = square > 0 and gained >= max(LEAST * square, CLEAR * chance**0.5)
+        return min(1.0, gained / square) if clear else 0.0
+
+    def _of_recorrupted(
+        self, student: Callable[[Tensor], Tensor], crop: Crop, sign: int, device: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(the student's, the second one, `wanted`) for a crop and its noise, each (1, 1, H, W), float64 on the CPU."""
+        given, wanted = recorrupt(crop.seen[:, :1], sign * crop.z, ALPHA)
+        with torch.no_grad():
+            first = student(torch.where(crop.own, given, crop.seen).to(device)).float()
+            second = self.about(given.to(device), first, crop.over * np.sqrt(1 + ALPHA**2))
+        return first.cpu().double(), second.cpu().double(), wanted.double()
 
 
-def _opinions(
-    model: Model, slices: Slices, asked: SecondOpinion, box: Box, number: int, device: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(the student's, the second one, `wanted`) for a crop, each (1, 1, H, W)."""
-    store, student = slices.store, model.student
-    generator = torch.Generator().manual_seed(model.config.seed + number)
-    given, wanted = recorrupt(store.crops([box]), draw_noise(store, slices.levels[box.scan], box, generator), ALPHA)
-    beside = [store.neighbour(box, offset) for offset in offsets(model.config.student.neighbours or 0)]
-    seen = torch.cat([given, *(store.crops([other]) if other else given for other in beside)], dim=1).to(device)
-    with torch.no_grad():
-        first = (over_symmetries(student, seen) if model.config.student.ensemble else student(seen)).float()
-        over = strength_over(asked.level.variation, store.shapes[box.scan], box) * np.sqrt(1 + ALPHA**2)
-        return first, asked.about(given.to(device), first, over), wanted.to(device)
+class Crop(NamedTuple):
+    """A part of a slice that s is found on.
+
+    seen: what the student is given, (1, C, H, W), the slice itself first; own: which channels are that, (C, 1, 1); z:
+    noise like the slice's own, (1, 1, H, W); over: how many times as strong as its brightness says noise is there.
+    """
+
+    seen: Tensor
+    own: Tensor
+    z: Tensor
+    over: np.ndarray | float
 
 
-def _boxes(slices: Slices) -> list[Box]:
-    """The middles of CROPS slices that are evenly spread over all scans; the same ones again where they are fewer."""
-    shapes = slices.store.shapes
-    places = [(scan, index) for scan, shape in enumerate(shapes) if is_usable(shape) for index in range(shape[0])]
-    found, spread = [], np.linspace(0, len(places) - 1, CROPS).round().astype(int)
-    for scan, index in (places[number] for number in spread):
-        rows, columns = shapes[scan][-2:]
-        side = min(SIDE, rows, columns)
-        found.append(Box(scan, index, (rows - side) // 2, (columns - side) // 2, side, 0))
-    return found
+def middle_of(seen: Tensor, own: list[bool], level: NoiseLevel, seed: int) -> Crop:
+    """The middle of a slice (1, C, H, W) and of its neighbours, with noise like its own."""
+    x_noisy, over = seen[:, :1], level.over(seen.shape)
+    variance = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy(), over)
+    generator = torch.Generator().manual_seed(seed)
+    z = draw_like((alive(x_noisy) * torch.from_numpy(variance)).sqrt(), level.texture, generator)
+    rows, columns = (slice(start, start + SIDE) for start in (max(0, (side - SIDE) // 2) for side in seen.shape[-2:]))
+    there = over[..., rows, columns] if isinstance(over, np.ndarray) else over
+    return Crop(seen[..., rows, columns], torch.tensor(own)[:, None, None], z[..., rows, columns], there)
+
+
+def spread_over(count: int) -> list[int]:
+    """Numbers of CROPS of so many slices, evenly spread; of fewer, all."""
+    return np.linspace(0, count - 1, min(CROPS, count)).round().astype(int).tolist()

@@ -1,0 +1,74 @@
+"""What only the use of a model asks for, decided at the end of a fit: eight turns of a slice, a second opinion."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from diffdenoise.config import StudentSettings
+from diffdenoise.model import Model
+from diffdenoise.preparation import Slices
+from diffdenoise.second_opinion import SIDE, Crop, SecondOpinion, spread_over
+from diffdenoise.symmetry import SYMMETRIES, over_symmetries, takes_little
+from diffdenoise.training.recorrupted import draw_noise, strength_over
+from diffdenoise.training.slices import Box, is_usable
+from diffdenoise.training.student import offsets
+
+PASSES = 4  # of the student that a second opinion takes as long as, on a CPU; by hand: 1 to 4
+log = logging.getLogger("diffdenoise")
+
+
+def settled(model: Model, slices: Slices, device: str) -> Model:
+    """The model with what only its use asks for decided, where its config leaves that open."""
+    student = model.config.student
+    pays = partial(_takes_little, student, slices)
+    if student.ensemble is None:
+        eight = pays(SYMMETRIES - 1)
+        if eight:
+            log.info("Results are the mean over eight turns of a slice, for it takes little time beside this training.")
+        student = student.model_copy(update={"ensemble": eight})
+        model = replace(model, config=model.config.model_copy(update={"student": student}))
+    asked = pays(PASSES) if student.second_opinion is None else student.second_opinion
+    return replace(model, second_opinion=second_opinion_of(model, slices, device)) if asked else model
+
+
+def _takes_little(student: StudentSettings, slices: Slices, passes: int) -> bool:
+    """Whether so many passes over all slices take little time beside the student's training."""
+    shapes = slices.store.shapes
+    pixels = sum(count * rows * columns for count, _, rows, columns in shapes)
+    crop = min(student.crop, *(min(shape[-2:]) for shape in shapes if is_usable(shape)))  # at least
+    return takes_little(pixels, student.steps * student.batch * crop**2, passes)
+
+
+def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinion | None:
+    """What a student that was trained on these slices is to be asked beside, by the share that they bear out.
+
+    None where it is not to be asked: about what is one of a series, and where scans repeat one another. What moved
+    passes for noise there, and how much of a correction is made was found for the student's own (`held_back`).
+    """
+    if model.config.student.series or any(slices.repeated):
+        return None
+    second = SecondOpinion(0.0, sorted(slices.levels, key=lambda level: level.typical)[len(slices.levels) // 2])
+    student = partial(over_symmetries, model.student) if model.config.student.ensemble else model.student
+    share = second.borne_out(student, _crops(model, slices), device)
+    log.info("Of what collaborative filtering would change in these scans, %.0f %% is changed.", 100 * share)
+    return replace(second, share=share)
+
+
+def _crops(model: Model, slices: Slices) -> Iterator[Crop]:
+    """The middles of slices that are evenly spread over all scans, as the student was shown them."""
+    store, beside = slices.store, offsets(model.config.student.neighbours or 0)
+    places = [(scan, index) for scan, of in enumerate(store.shapes) if is_usable(of) for index in range(of[0])]
+    for number, (scan, index) in enumerate(places[place] for place in spread_over(len(places))):
+        rows, columns = store.shapes[scan][-2:]
+        side = min(SIDE, rows, columns)
+        box = Box(scan, index, (rows - side) // 2, (columns - side) // 2, side, 0)
+        boxes = [store.neighbour(box, offset) for offset in beside]
+        seen = torch.cat([store.crops([other or box]) for other in (box, *boxes)], dim=1)
+        own = torch.tensor([True, *(other is None for other in boxes)])[:, None, None]
+        z = draw_noise(store, slices.levels[scan], box, torch.Generator().manual_seed(model.config.seed + number))
+        yield Crop(seen, own, z, strength_over(slices.levels[scan].variation, store.shapes[scan], box))
