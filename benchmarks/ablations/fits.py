@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.ablations.lab import Lab, Task, as_array
 from diffdenoise.domain import Domain
-from diffdenoise.inference import domain_of
+from diffdenoise.inference import denoise_slices, domain_of, second_opinion_on
 from diffdenoise.model import Model
 from diffdenoise.pipeline import fit
 from diffdenoise.preparation import Source
@@ -21,6 +21,7 @@ from diffdenoise.presets import make_config
 from diffdenoise.rounds import image_seed
 from diffdenoise.run_folder import key_of
 from diffdenoise.scans.scan import Scan
+from diffdenoise.symmetry import over_symmetries
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,30 @@ def without_teacher(lab: Lab, scans: Mapping[str, np.ndarray], overrides: dict[s
 
 def _scan(pixels: np.ndarray, name: str) -> Scan:
     return Scan(pixels.reshape(-1, *pixels.shape[-2:]), name, "npy", frames=len(pixels) if pixels.ndim == 4 else 1)
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What a model says of a scan: by the mean over eight turns, and if only the second opinion counted; its share."""
+
+    first: np.ndarray
+    second: np.ndarray
+    share: float
+
+    def mixed(self, share: float) -> np.ndarray:
+        """The result by another share."""
+        return self.first + np.float32(share) * (self.second - self.first)
+
+
+def opinions(model: Model, scan: np.ndarray, device: str) -> Opinions:
+    """Of a scan (slices, rows, columns); the model has a second opinion."""
+    assert model.second_opinion
+    student, domain = partial(over_symmetries, model.student), domain_of(model, scan)
+    found = second_opinion_on(model, domain, scan, student, 1, device)
+    alone = replace(model, second_opinion=replace(model.second_opinion, share=1.0))
+    first = denoise_slices(model, scan, "ensemble", device=device).pixels
+    second = denoise_slices(alone, scan, "second_opinion", device=device).pixels
+    return Opinions(first, second, found.share if found else 0.0)
 
 
 def fitted(lab: Lab, task: Task, name: str, overrides: dict[str, Any]) -> Fitted:

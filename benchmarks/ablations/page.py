@@ -36,6 +36,7 @@ STUDIES = {
     "r": "r_series",
     "s": "s_second_opinion",
     "t": "t_gpu",
+    "u": "u_unlike",
 }
 MADE = ("commit", "date")
 HEAD = """# Ablations

@@ -75,7 +75,7 @@ def denoise_slices(
     eight = model.config.student.ensemble if sampler == "second_opinion" else sampler == "ensemble"
     student = partial(over_symmetries, model.student) if eight else model.student
     series = series_of_scan(model, domain, pixels, frames)
-    second = _second_opinion(model, domain, pixels, student, frames, device) if sampler == "second_opinion" else None
+    second = second_opinion_on(model, domain, pixels, student, frames, device) if sampler == "second_opinion" else None
     places = len(pixels) // frames
     for place in range(places):
         images = pixels[place::places]
@@ -116,7 +116,7 @@ def chosen(model: Model, sampler: Sampler) -> Sampler:
     return "ensemble" if model.config.student.ensemble else "student"
 
 
-def _second_opinion(
+def second_opinion_on(
     model: Model, domain: Domain, pixels: np.ndarray, student: Callable[[Tensor], Tensor], frames: int, device: str
 ) -> SecondOpinion | None:
     """The model's, by the larger of the shares that the fit's scans and this one bear out; None if both are 0."""
@@ -126,8 +126,8 @@ def _second_opinion(
 
     def crop(number: int) -> Crop:
         seen, own = seen_by_student(model, domain, pixels, number % places, frames)
-        one = slice(number // places, number // places + 1)
-        return middle_of(seen[one], own, second.level, image_seed(0, pixels[number]))
+        frame = number // places
+        return middle_of(seen[frame : frame + 1], own, second.level, image_seed(0, pixels[number]))
 
     share = max(second.share, second.borne_out(student, map(crop, spread_over(len(pixels))), device))
     return replace(second, share=share) if share else None

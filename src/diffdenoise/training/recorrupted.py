@@ -10,6 +10,9 @@ Tachella et al. 2025, needs no level, for it holds the mean over all pixels at z
 
 Neighbouring slices whose noise is their own are seen as they are: nothing of a slice's noise can be told from them.
 Where there is none the recorrupted slice itself stands in. (As it is it would tell z, and so what is wanted.)
+
+A few crops are shown darker or brighter than they are. A student that has met white matter at one brightness alone
+learns that there is nothing brighter, and pulls what is, in the scan of someone else, down to what it knows.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from diffdenoise.training.student import make_student, offsets
 LEAST = 0.01  # of the typical noise variance: crops with less, of a mask, weigh no more than with this
 ALONE, ONE_SIDED = 0.25, 0.1  # share of the crops without any neighbours; of the others' neighbours, left out
 MOST_FRAMES = 8  # of a component, those of the largest weights; more cost time, and are about as bright
+BRIGHTEST = 1.4  # mean of a crop that is shifted, at most; at least 0; most pixels of most scans lie from 0 to 1
 WINDOW = 32  # pixels; smaller squares show more of chance, larger ones less of where the level is wrong
 
 
@@ -41,6 +45,7 @@ class RecorruptedStage(Stage):
 
     settings: StudentSettings
     push = 2.0  # over the pull of z; anything above 1 holds
+    shifted = 1 / 32  # of the crops; more costs a little where scans are like those of the fit (docs/ablations.md, u)
 
     def __init__(self, settings: StudentSettings, noisy: SliceStore, levels: list[NoiseLevel], seed: int) -> None:
         super().__init__(make_student(settings), settings, seed)
@@ -56,7 +61,14 @@ class RecorruptedStage(Stage):
         settings = self.settings
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, max(1, settings.batch // 2), settings.crop)
         z = [draw_noise(self.noisy, self.levels[box.scan], box, generator) for box in boxes]
-        return self.noisy.crops(boxes), torch.cat(z), *self._neighbours(boxes, generator)
+        crops, beside = self.noisy.crops(boxes), self._neighbours(boxes, generator)
+        shift = self._shift(crops, generator)
+        return crops + shift, torch.cat(z), *(x if x.dtype == torch.bool else x + shift for x in beside)
+
+    def _shift(self, crops: Tensor, generator: torch.Generator) -> Tensor:
+        """What is added to each crop, (N, 1, 1, 1): 0 to most, to a few so much that they have another mean."""
+        shifted, means = torch.rand(2, len(crops), 1, 1, 1, generator=generator)
+        return torch.where(shifted < self.shifted, BRIGHTEST * means - crops.mean((1, 2, 3), keepdim=True), 0.0)
 
     def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Mean square error of what is wanted, and the push, over the noise; each crop with a pair of noises."""
