@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
@@ -16,11 +18,11 @@ from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.spatial import Variation
-from diffdenoise.noise.texture import smoothed
+from diffdenoise.noise.texture import WHITE, smoothed
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
-from diffdenoise.second_opinion import SecondOpinion
+from diffdenoise.second_opinion import ALPHA, CROPS, LEAST, SIDE, SecondOpinion, middle_of, spread_over
 from diffdenoise.settled import second_opinion_of
 from diffdenoise.training.student import make_student
 
@@ -68,10 +70,18 @@ def test_a_student_that_loses_what_repeats_is_corrected_by_so_much_that_errors_f
     second = second_opinion_of(model, slices, "cpu")
     assert second is not None
     assert 0.5 < second.share <= 1
-    other = noisy(clean[:1], seed=1)
-    asked = denoise_slices(replace(model, second_opinion=second), other).pixels
-    alone = denoise_slices(model, other).pixels
-    assert ((asked - clean[:1]) ** 2).mean() < 0.5 * ((alone - clean[:1]) ** 2).mean()
+    assert error_asked(replace(model, second_opinion=second), clean[:1]) < 0.5 * error_asked(model, clean[:1])
+
+
+def test_on_a_scan_that_the_student_fails_it_counts_though_it_added_nothing_to_those_of_the_fit(tmp_path: Path) -> None:
+    clean = striped()
+    model, _ = fitted(tmp_path, noisy(clean), Blurs())
+    asking = replace(model, second_opinion=SecondOpinion(0.0, constant_level(SIGMA)))
+    assert error_asked(asking, clean[:1]) < 0.5 * error_asked(model, clean[:1])
+
+
+def error_asked(model: Model, clean: np.ndarray) -> float:
+    return float(((denoise_slices(model, noisy(clean, seed=1)).pixels - clean) ** 2).mean())
 
 
 def test_who_knows_the_truth_is_not_asked_again(tmp_path: Path) -> None:
@@ -80,7 +90,67 @@ def test_who_knows_the_truth_is_not_asked_again(tmp_path: Path) -> None:
     offset, scale = slices.scales[0]
     knowing = replace(model, rounds=(Round(None, Knows((clean[0] - offset) / scale)),))
     white = replace(slices, levels=[constant_level(SIGMA / scale)])  # the stripes are taken for a texture of the noise
-    assert second_opinion_of(knowing, white, "cpu") is None
+    second = second_opinion_of(knowing, white, "cpu")
+    assert second is not None
+    assert second.share == 0
+    asked, alone = (
+        denoise_slices(it, noisy(clean)).pixels for it in (replace(knowing, second_opinion=second), knowing)
+    )
+    np.testing.assert_array_equal(asked, alone)
+
+
+@given(st.floats(-0.2, 1.2))
+@settings(max_examples=10)
+def test_the_share_is_what_the_clean_image_would_tell(best: float) -> None:
+    """f is off by -best d, and c by (1 - best) d: the mean that is right has the share `best` of c."""
+    clean = torch.from_numpy(striped(1, 160))[None]
+    draw = torch.Generator().manual_seed(1)
+    d = 0.1 * torch.randn(clean.shape, generator=draw)
+    x_noisy = clean + SIGMA * torch.randn(clean.shape, generator=draw)
+    second = SecondOpinion(0.0, constant_level(SIGMA))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SecondOpinion, "about", lambda self, given, first, over: clean + (1 - best) * d)
+        share = second.borne_out(lambda x: clean - best * d, [middle_of(x_noisy, [True], second.level, 2)], "cpu")
+    assert share == pytest.approx(min(best, 1), abs=0.05) if best > LEAST + 0.05 else share < LEAST + 0.05
+
+
+def test_of_a_neighbour_that_is_there_nothing_is_drawn_anew() -> None:
+    seen = torch.rand(1, 3, 200, 120)
+    crop = middle_of(seen, [True, False, True], constant_level(SIGMA), 0)
+    assert crop.seen.shape == (1, 3, SIDE, 120)
+    assert torch.equal(crop.seen, seen[:, :, 20 : 20 + SIDE])
+    assert crop.z.std() == pytest.approx(SIGMA, rel=0.05)
+    shown = []
+
+    def student(x: Tensor) -> Tensor:
+        shown.append(x)
+        return x[:, :1]
+
+    SecondOpinion(0.0, constant_level(SIGMA)).borne_out(student, [crop], "cpu")
+    for x, sign in zip(shown, (1, -1), strict=True):
+        torch.testing.assert_close(x[:, :1], crop.seen[:, :1] + sign * ALPHA * crop.z)
+        assert torch.equal(x[:, 1], crop.seen[:, 1])
+        assert torch.equal(x[:, 2], x[:, 0])
+
+
+def test_the_noise_drawn_is_as_strong_as_the_place_and_the_brightness_say() -> None:
+    x_noisy = torch.cat([torch.full((1, 1, 200, 100), 0.1), torch.full((1, 1, 200, 100), 0.5)], dim=3)
+    x_noisy += 1e-3 * torch.randn(x_noisy.shape, generator=torch.Generator().manual_seed(0))
+    crop = middle_of(x_noisy, [True], replace(NOISE, reach=0, texture=WHITE), 0)
+    over = NOISE.over(x_noisy.shape)
+    assert isinstance(over, np.ndarray)
+    assert np.array_equal(crop.over, over[..., 20:-20, 20:-20])
+    standard = crop.z.numpy() / crop.over
+    assert standard[..., :70].std() == pytest.approx(0.08, rel=0.05)
+    assert standard[..., 90:].std() == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.mark.parametrize("count", [1, 5, CROPS, CROPS + 1, 200])
+def test_the_slices_it_is_tried_on_are_spread_over_all(count: int) -> None:
+    numbers = spread_over(count)
+    assert len(numbers) == len(set(numbers)) == min(count, CROPS)
+    assert numbers[0] == 0
+    assert numbers[-1] == count - 1
 
 
 def test_where_scans_repeat_one_another_it_is_not_asked(tmp_path: Path) -> None:
@@ -88,7 +158,10 @@ def test_where_scans_repeat_one_another_it_is_not_asked(tmp_path: Path) -> None:
     assert second_opinion_of(model, replace(slices, repeated=[True]), "cpu") is None
 
 
-def test_auto_asks_where_the_fit_found_use_in_it_and_the_student_alone_can_be_had(tmp_path: Path) -> None:
+def test_auto_asks_where_the_fit_found_use_in_it_and_the_student_alone_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SecondOpinion, "borne_out", lambda *_: 0.4)  # less than the fit found
     pixels = noisy(striped(1))
     model, _ = fitted(tmp_path, pixels, Blurs())
     asking = replace(model, second_opinion=SecondOpinion(0.5, NOISE))

@@ -69,16 +69,7 @@ def _measured(lab: Lab, subject: str, kind: str) -> dict[str, Any]:
 
 def tables(result: dict[str, Any]) -> str:
     """A row for each kind of noise."""
-    head = [
-        "noise",
-        "one pass",
-        "eight turns",
-        "the fit's share",
-        "by that",
-        "the scan's share",
-        "by that",
-        "best share",
-    ]
+    shares = [words for share in ("fit's share", "scan's share", "best share") for words in (share, "by that")]
     rows = ((words, result[kind]) for kind, words in KINDS.items() if kind in result)
     return markdown(["noise", "one pass", "eight turns", *shares], [[words, *_row(row)] for words, row in rows])
 

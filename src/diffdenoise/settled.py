@@ -12,6 +12,7 @@ import torch
 from diffdenoise.config import StudentSettings
 from diffdenoise.model import Model
 from diffdenoise.preparation import Slices
+from diffdenoise.rounds import image_seed
 from diffdenoise.second_opinion import SIDE, Crop, SecondOpinion, spread_over
 from diffdenoise.symmetry import SYMMETRIES, over_symmetries, takes_little
 from diffdenoise.training.recorrupted import draw_noise, strength_over
@@ -63,12 +64,13 @@ def _crops(model: Model, slices: Slices) -> Iterator[Crop]:
     """The middles of slices that are evenly spread over all scans, as the student was shown them."""
     store, beside = slices.store, offsets(model.config.student.neighbours or 0)
     places = [(scan, index) for scan, of in enumerate(store.shapes) if is_usable(of) for index in range(of[0])]
-    for number, (scan, index) in enumerate(places[place] for place in spread_over(len(places))):
+    for scan, index in (places[number] for number in spread_over(len(places))):
         rows, columns = store.shapes[scan][-2:]
         side = min(SIDE, rows, columns)
         box = Box(scan, index, (rows - side) // 2, (columns - side) // 2, side, 0)
         boxes = [store.neighbour(box, offset) for offset in beside]
         seen = torch.cat([store.crops([other or box]) for other in (box, *boxes)], dim=1)
         own = torch.tensor([True, *(other is None for other in boxes)])[:, None, None]
-        z = draw_noise(store, slices.levels[scan], box, torch.Generator().manual_seed(model.config.seed + number))
+        generator = torch.Generator().manual_seed(image_seed(model.config.seed, seen.numpy()))
+        z = draw_noise(store, slices.levels[scan], box, generator)
         yield Crop(seen, own, z, strength_over(slices.levels[scan].variation, store.shapes[scan], box))

@@ -8,7 +8,7 @@ from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.spatial import Variation
 from diffdenoise.noise.texture import smoothed
 from diffdenoise.presets import make_config
-from diffdenoise.training.recorrupted import LEAST, RecorruptedStage, draw_noise
+from diffdenoise.training.recorrupted import BRIGHTEST, LEAST, RecorruptedStage, draw_noise
 from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes, write_scan_slices
 
 
@@ -29,7 +29,7 @@ def stage(folder: Path, levels: list[NoiseLevel], passing: float | None = None) 
         write_scan_slices(folder, number, draw.standard_normal((2, 1, 48, 48)).astype(np.float32))
     made = RecorruptedStage(make_config("smoke").student, SliceStore(folder), levels, seed=0)
     if passing is not None:
-        made.network = Passing(passing)
+        made.network, made.shifted = Passing(passing), 0
     return made
 
 
@@ -86,6 +86,28 @@ def test_each_scan_has_its_own_noise(tmp_path: Path) -> None:
         assert (along > other) == (turn % 2 == 0)
 
 
+@pytest.mark.parametrize("shifted", [0.0, 0.5, 1.0])
+def test_some_crops_are_shown_darker_or_brighter_their_neighbours_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shifted: float
+) -> None:
+    monkeypatch.setattr(RecorruptedStage, "shifted", shifted)
+    write_scan_slices(tmp_path, 0, np.random.default_rng(0).random((6, 1, 48, 48)).astype(np.float32))
+    settings = make_config("fast", {"student": {"neighbours": 1, "crop": 48, "batch": 40}}).student
+    made = RecorruptedStage(settings, SliceStore(tmp_path), [constant_level(0.1)], seed=0)
+    crops, z, above, lost, *_ = made.batch_at(0, torch.Generator().manual_seed(0))
+    boxes = draw_boxes(made.noisy.shapes, 0, 0, 20, 48)
+    shift = crops - made.noisy.crops(boxes)
+    torch.testing.assert_close(shift, shift.mean((2, 3), keepdim=True).expand_as(shift))
+    moved = shift.abs().amax((1, 2, 3)) > 1e-6
+    assert {0.0: moved.sum() == 0, 0.5: 4 < moved.sum() < 16, 1.0: moved.all()}[shifted]
+    means = crops[moved].mean((1, 2, 3))
+    assert ((means > -1e-5) & (means < BRIGHTEST + 1e-5)).all()
+    assert z.std() == pytest.approx(0.1, rel=0.05)
+    there = [made.noisy.neighbour(box, -1) or box for box in boxes]
+    torch.testing.assert_close(above, made.noisy.crops(there) + shift)
+    assert lost.dtype == torch.bool
+
+
 class Spy(torch.nn.Module):
     """Notes what it sees."""
 
@@ -104,6 +126,7 @@ def test_neighbours_are_seen_as_they_are_and_what_is_missing_never_tells_z(
     made = RecorruptedStage(settings, SliceStore(tmp_path, [2]), [constant_level(1.0)], seed=0)
     made.network = Spy()
     kinds = set()
+    monkeypatch.setattr(RecorruptedStage, "shifted", 0.0)
     for left_out in (0.0, 1.0):
         monkeypatch.setattr("diffdenoise.training.recorrupted.ALONE", left_out)
         monkeypatch.setattr("diffdenoise.training.recorrupted.ONE_SIDED", 0.0)
