@@ -29,6 +29,5 @@ def keys_of(task: Task, method: str, seconds: float, device: str) -> tuple[str, 
     The first is the one to write: whole seconds without a decimal point, however they were given. Some results were
     written with one.
     """
-    revision = METHODS[method].revision_for(task.kind)
     spellings = (int(seconds), float(seconds)) if seconds == int(seconds) else (seconds,)
-    return tuple(key_of(task.key, method, revision, spelling, device) for spelling in spellings)
+    return tuple(key_of(task.key, method, METHODS[method].revision, spelling, device) for spelling in spellings)

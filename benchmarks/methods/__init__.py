@@ -53,8 +53,7 @@ class Method:
 
     told: what it is told beyond noisy scans; sees: what it trains on ("nothing", "each image" for itself, the "set").
     core: part of the table without being named; the others would make a few hours of it most of a day.
-    revision: raise it when the method changed, so that its cells are computed anew. again: kinds of noise whose cells
-    alone a later change concerned ("measured" is one, too), each as often as it happened.
+    revision: raise it when the method changed, so that its cells are computed anew.
     """
 
     title: str
@@ -64,11 +63,6 @@ class Method:
     told: Literal["", "noise", "clean"] = ""
     core: bool = True
     revision: int = 1
-    again: tuple[str, ...] = ()
-
-    def revision_for(self, kind: str) -> int:
-        """Of what is measured on this kind of noise."""
-        return self.revision + self.again.count(kind)
 
     def load(self) -> Callable[[Given], Denoise]:
         """The function, imported now."""
@@ -82,9 +76,6 @@ def classical(title: str, name: str, told: Literal["", "noise"] = "", core: bool
     """A method that trains on nothing."""
     return Method(title, f"classical:{name}", "classical", "nothing", told, core)
 
-
-# Kinds of noise on which the default asks for a second opinion; on others, so far, never: too large, or measured twice.
-SECOND = ("gaussian", "uneven", "correlated", "zero-filled", "rician")
 
 METHODS: dict[str, Method] = {
     "noisy": classical("noisy", "noisy"),
@@ -110,12 +101,12 @@ METHODS: dict[str, Method] = {
         Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours", core=False), revision=2
     ),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours", revision=2),
-    "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False),
-    "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False, revision=3),
-    "once": Method("diffdenoise, one pass", "ours:once", "ours", core=False),
-    "ours": Method("diffdenoise", "ours:default", "ours", revision=8, again=SECOND),
-    "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False, revision=2),
-    "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, revision=4),
+    "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False, revision=2),
+    "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False, revision=4),
+    "once": Method("diffdenoise, one pass", "ours:once", "ours", core=False, revision=2),
+    "ours": Method("diffdenoise", "ours:default", "ours", revision=10),
+    "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False, revision=3),
+    "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, revision=5),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean", revision=2),
     "supervised-start": Method(
         "supervised, from our start", "learned:supervised_started", "bound", told="clean", core=False, revision=2

@@ -101,14 +101,6 @@ def test_a_cell_is_outdated_when_its_method_has_another_revision(monkeypatch: py
     assert _outdated(cell, "cpu", 180.0)
 
 
-def test_a_change_that_concerns_some_noise_leaves_the_other_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    textured = next(task for task in CORE if task.kind == "correlated")
-    before = {task.name: Cell(task, "ours", 180, "cpu").key for task in (CORE[0], textured)}
-    monkeypatch.setitem(METHODS, "ours", replace(METHODS["ours"], again=(*METHODS["ours"].again, "correlated")))
-    assert Cell(CORE[0], "ours", 180, "cpu").key == before[CORE[0].name]
-    assert Cell(textured, "ours", 180, "cpu").key != before[textured.name]
-
-
 def test_without_results_nothing_is_written(tmp_path: Path) -> None:
     write_report(tmp_path / "none", tmp_path)
     assert not (tmp_path / "benchmarks.md").exists()
