@@ -78,6 +78,9 @@ def test_on_a_scan_that_the_student_fails_it_counts_though_it_added_nothing_to_t
     model, _ = fitted(tmp_path, noisy(clean), Blurs())
     asking = replace(model, second_opinion=SecondOpinion(0.0, constant_level(SIGMA)))
     assert error_asked(asking, clean[:1]) < 0.5 * error_asked(model, clean[:1])
+    assert denoise_slices(asking, noisy(clean[:1], seed=1)).unlike
+    known = replace(model, second_opinion=SecondOpinion(0.6, constant_level(SIGMA)))  # as little as of this one
+    assert not denoise_slices(known, noisy(clean[:1], seed=1)).unlike
 
 
 def error_asked(model: Model, clean: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from diffdenoise.noise.rician import inverse_of, rician_sigma
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
-from diffdenoise.second_opinion import Crop, SecondOpinion, middle_of, spread_over
+from diffdenoise.second_opinion import UNLIKE, Crop, SecondOpinion, middle_of, spread_over
 from diffdenoise.series import Components, components_of_parts
 from diffdenoise.symmetry import over_symmetries
 from diffdenoise.tiling import tiled
@@ -36,13 +36,15 @@ class Denoised:
     """A result in the units of the input, (slices, rows, columns).
 
     spread: only where a sampler gave one. magnitude: the same with the floor of Rician noise, where that was taken off.
-    untouched: no noise was found to take away.
+    untouched: no noise was found to take away. unlike: the scan seems to be of another kind than those of the fit, for
+    the second opinion counts for nearly all of its result, and for less than half of theirs.
     """
 
     pixels: np.ndarray
     spread: np.ndarray | None
     magnitude: np.ndarray | None = None
     untouched: bool = False
+    unlike: bool = False
 
 
 def denoise_slices(
@@ -95,12 +97,14 @@ def denoise_slices(
         inside = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
         result[place::places] = domain.back(clean).clip(*inside)
     floor = floor_of(model, pixels)
+    of_fit = model.second_opinion
+    unlike = bool(second and of_fit and second.share >= UNLIKE > 2 * of_fit.share)
     if not floor:
-        return weakened(Denoised(result, spread), pixels, model.strength)
+        return weakened(Denoised(result, spread, unlike=unlike), pixels, model.strength)
     signal, inverse = np.empty_like(result), inverse_of(result, floor)
     for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
         signal[index] = np.maximum(inverse(result[index]), image.min())
-    return weakened(Denoised(signal, spread, magnitude=result), pixels, model.strength)
+    return weakened(Denoised(signal, spread, result, unlike=unlike), pixels, model.strength)
 
 
 def chosen(model: Model, sampler: Sampler) -> Sampler:
@@ -152,7 +156,7 @@ def weakened(result: Denoised, noisy: np.ndarray, strength: float) -> Denoised:
     pixels = noisy + share * (result.pixels - noisy)
     spread = None if result.spread is None else share * result.spread
     magnitude = None if result.magnitude is None else noisy + share * (result.magnitude - noisy)
-    return Denoised(pixels, spread, magnitude)
+    return replace(result, pixels=pixels, spread=spread, magnitude=magnitude)
 
 
 def _sampled(model: Model, domain: Domain, image: np.ndarray, seed: int, device: str) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,7 @@ from diffdenoise.noise.recorruption import alive, brightness, draw_like, recorru
 
 CROPS, SIDE = 8, 160  # that s is found on, at most; pixels
 ALPHA = 0.3  # more, and the student sees more noise than it was trained on; less, and s is known less well
+UNLIKE = 0.9  # a share by which a scan is another kind of image than those of the fit, if they bear out half of it
 LEAST, CLEAR = 0.15, 2.0  # a smaller share gains next to nothing; standard errors that it is to be above 0
 
 
