@@ -14,13 +14,11 @@ from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError
 from diffdenoise.model import Round
 from diffdenoise.model_file import load_model
-from diffdenoise.noise.estimate import constant_level
 from diffdenoise.noise.models import rician
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import make_config
 from diffdenoise.scans.files import find, write_scan
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.second_opinion import SecondOpinion
 from tests.conftest import noisy_disks
 
 
@@ -50,24 +48,6 @@ def test_a_wrong_brightness_is_told_and_a_floor_that_was_taken_off_is_not_one(
     assert ("brighter or darker" in caplog.text) == (factor > 1)
     sidecar = json.loads((tmp_path / "out" / "scan.npy.json").read_text())
     assert ("noise_floor" in sidecar["settings"]) == (floor == "remove")
-
-
-@pytest.mark.parametrize(("of_fit", "told"), [(0.3, True), (0.6, False)])
-def test_a_scan_that_the_model_knows_little_of_is_told(
-    smoke_model: Path,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    of_fit: float,
-    told: bool,
-) -> None:
-    monkeypatch.setattr(SecondOpinion, "borne_out", lambda *_: 0.95)
-    np.save(tmp_path / "scan.npy", noisy_disks(slices=1))
-    model = replace(load_model(smoke_model), second_opinion=SecondOpinion(of_fit, constant_level(0.1)))
-    found, _ = find([tmp_path / "scan.npy"])
-    with caplog.at_level(logging.WARNING, logger="diffdenoise"):
-        denoise_scans(Denoiser(model, "cpu"), found, tmp_path / "out", Wanted(), lambda what, done, total: None)
-    assert ("scan.npy: unlike the scans that the model was fitted on" in caplog.text) == told
 
 
 def test_the_record_says_how_often_a_slice_was_seen(smoke_model: Path, tmp_path: Path) -> None:

@@ -70,12 +70,11 @@ class Outcome:
 class _Noticed:
     """What is to be said of results: each thing once, when all are done, for a thousand lines nobody reads.
 
-    untouched: names of scans without noise; unlike: of those of another kind than the fit's; lifted: of those whose
-    floor could not be taken off as wanted; biases: by name, worrying ones; earlier: by quantity, maps left behind.
+    untouched: names of scans without noise; lifted: of those whose floor could not be taken off as wanted; biases: by
+    name, worrying ones; earlier: by quantity, maps left behind.
     """
 
     untouched: list[str] = field(default_factory=list)
-    unlike: list[str] = field(default_factory=list)
     lifted: list[str] = field(default_factory=list)
     biases: dict[str, float] = field(default_factory=dict)
     earlier: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
@@ -85,12 +84,6 @@ class _Noticed:
         of_all = lambda names: f"{len(names)} of {count} scans ({some_of(names)})" if count > 1 else some_of(names)  # noqa: E731
         if self.untouched:
             log.info("%s: no noise is found in it; the result is the scan as it is.", of_all(self.untouched))
-        if self.unlike:
-            log.warning(
-                "%s: unlike the scans that the model was fitted on, which helps little with it. For a better result, "
-                "fit a model on scans like it.",
-                of_all(self.unlike),
-            )
         if self.lifted:
             log.info(
                 "%s: the floor of the noise is left on: no dark background shows it, or there are negative values.",
@@ -186,8 +179,6 @@ def _denoise_one(
         noticed.untouched.append(item.name)
     elif result.magnitude is None and denoiser.model.config.noise_floor == "remove":
         noticed.lifted.append(item.name)
-    if result.unlike:
-        noticed.unlike.append(item.name)
     as_bright = result.pixels if result.magnitude is None else result.magnitude
     if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:
         noticed.biases[item.name] = bias

@@ -138,7 +138,8 @@ class StudentSettings(StageSettings):
     many frames, longer ones in parts; 0: all; None: twice as many as the longest that was fitted on, whose components
     are as bright as what the student has met. ensemble: a result is the mean of the student's passes over the eight
     symmetries of a slice; None: where that takes little time beside the training. second_opinion: of what collaborative
-    filtering makes of it so much is mixed in as the fit's own scans bear out; None: where that takes little time, too.
+    filtering makes of it so much is mixed in as a scan, or those of the fit, bear out; None: where that takes little
+    time, too.
     start: the weights before the first step, random or those that ship with this package, of the preset fast's network,
     which learned from synthetic images.
     """

@@ -22,7 +22,7 @@ from diffdenoise.noise.rician import inverse_of, rician_sigma
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
-from diffdenoise.second_opinion import UNLIKE, Crop, SecondOpinion, middle_of, spread_over
+from diffdenoise.second_opinion import Crop, SecondOpinion, middle_of, spread_over
 from diffdenoise.series import Components, components_of_parts
 from diffdenoise.symmetry import over_symmetries
 from diffdenoise.tiling import tiled
@@ -36,15 +36,13 @@ class Denoised:
     """A result in the units of the input, (slices, rows, columns).
 
     spread: only where a sampler gave one. magnitude: the same with the floor of Rician noise, where that was taken off.
-    untouched: no noise was found to take away. unlike: the scan seems to be of another kind than those of the fit, for
-    the second opinion counts for nearly all of its result, and for less than half of theirs.
+    untouched: no noise was found to take away.
     """
 
     pixels: np.ndarray
     spread: np.ndarray | None
     magnitude: np.ndarray | None = None
     untouched: bool = False
-    unlike: bool = False
 
 
 def denoise_slices(
@@ -97,14 +95,12 @@ def denoise_slices(
         inside = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
         result[place::places] = domain.back(clean).clip(*inside)
     floor = floor_of(model, pixels)
-    of_fit = model.second_opinion
-    unlike = bool(second and of_fit and second.share >= UNLIKE > 2 * of_fit.share)
     if not floor:
-        return weakened(Denoised(result, spread, unlike=unlike), pixels, model.strength)
+        return weakened(Denoised(result, spread), pixels, model.strength)
     signal, inverse = np.empty_like(result), inverse_of(result, floor)
     for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
         signal[index] = np.maximum(inverse(result[index]), image.min())
-    return weakened(Denoised(signal, spread, result, unlike=unlike), pixels, model.strength)
+    return weakened(Denoised(signal, spread, result), pixels, model.strength)
 
 
 def chosen(model: Model, sampler: Sampler) -> Sampler:
@@ -112,7 +108,7 @@ def chosen(model: Model, sampler: Sampler) -> Sampler:
     if sampler not in get_args(Sampler):
         raise ConfigError(f"There is no sampler {sampler!r}. Choose one of: {', '.join(get_args(Sampler))}.")
     if sampler == "second_opinion" and not model.second_opinion:
-        raise ConfigError("The fit of this model found no use in a second opinion, or was not to look for one.")
+        raise ConfigError("This model asks for no second opinion: it is of series or repetitions, or was not to.")
     if sampler != "auto":
         return sampler
     if model.second_opinion:

@@ -10,8 +10,8 @@ s is found by recorruption: of a noisy crop `given` and `wanted` are made, whose
     s = <c - f, wanted - f> / |c - f|^2
 
 is on the mean what it would be with the clean image in the place of `wanted`, but for chance. Most of that is z's, and
-goes as z comes as a symmetric pair, +z and -z; what is left is known, its square is sum (sum of both (c - f) (wanted -
-f))^2 / |c - f|^4. Where nothing stands out s is 0, and c is never computed.
+goes as z comes as a symmetric pair, +z and -z; what is left is known, its square is the sum over blocks of (the sum of
+(c - f) (wanted - f))^2, over |c - f|^4. Where nothing stands out s is 0, and c is never computed.
 
 It is found twice. At the end of a fit on the fit's own scans (`settled.py`): those the student knows, their noise with
 them, which makes s too small there if anything. And on each scan that is denoised, of which the student may know little
@@ -27,14 +27,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from diffdenoise.collaborative import collaborative
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.recorruption import alive, brightness, draw_like, recorrupt
 
 CROPS, SIDE = 8, 160  # that s is found on, at most; pixels
+BLOCK = 16  # pixels
 ALPHA = 0.3  # more, and the student sees more noise than it was trained on; less, and s is known less well
-UNLIKE = 0.9  # a share by which a scan is another kind of image than those of the fit, if they bear out half of it
 LEAST, CLEAR = 0.15, 2.0  # a smaller share gains next to nothing; standard errors that it is to be above 0
 
 
@@ -78,9 +79,10 @@ class SecondOpinion:
         for crop in crops:
             pair = [self._of_recorrupted(student, crop, sign, device) for sign in (1, -1)]
             gain = torch.stack([(second - first) * (wanted - first) for first, second, wanted in pair]).sum(0)
+            gain = gain * (crop.z != 0)  # not of a mask, about which the second opinion is what is wanted itself
             gained += float(gain.sum())
-            chance += float(gain.square().sum())
-            square += sum(float((second - first).square().sum()) for first, second, _ in pair)
+            chance += float(_of_blocks(gain).square().sum())
+            square += sum(float(((second - first) * (crop.z != 0)).square().sum()) for first, second, _ in pair)
         clear = square > 0 and gained >= max(LEAST * square, CLEAR * chance**0.5)
         return min(1.0, gained / square) if clear else 0.0
 
@@ -93,6 +95,11 @@ class SecondOpinion:
             first = student(torch.where(crop.own, given, crop.seen).to(device)).float()
             second = self.about(given.to(device), first, crop.over * np.sqrt(1 + ALPHA**2))
         return first.cpu().double(), second.cpu().double(), wanted.double()
+
+
+def _of_blocks(gain: Tensor) -> Tensor:
+    """Sums over squares so large that noise, which may be correlated, is not that of the next one."""
+    return avg_pool2d(gain, BLOCK, ceil_mode=True, divisor_override=1)
 
 
 class Crop(NamedTuple):

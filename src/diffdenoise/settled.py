@@ -56,7 +56,7 @@ def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinio
     second = SecondOpinion(0.0, sorted(slices.levels, key=lambda level: level.typical)[len(slices.levels) // 2])
     student = partial(over_symmetries, model.student) if model.config.student.ensemble else model.student
     share = second.borne_out(student, _crops(model, slices), device)
-    log.info("Of what collaborative filtering would change in these scans, %.0f %% is changed.", 100 * share)
+    log.info("Of what collaborative filtering would change in a result at least %.0f %% is changed.", 100 * share)
     return replace(second, share=share)
 
 

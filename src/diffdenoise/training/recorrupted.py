@@ -52,6 +52,8 @@ class RecorruptedStage(Stage):
         if settings.start == "synthetic":
             load_start(self.network)
         self.noisy, self.levels = noisy, levels
+        if settings.series:  # its components are as bright as they are, the first far brighter than a frame
+            self.shifted = 0.0
         self.least = max(1e-12, LEAST * float(np.median([level.typical for level in levels])) ** 2)
 
     def batch_at(self, step: int, generator: torch.Generator) -> Batch:
