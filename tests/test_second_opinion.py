@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from diffdenoise.noise.texture import WHITE, smoothed
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
-from diffdenoise.second_opinion import ALPHA, CROPS, LEAST, SIDE, SecondOpinion, middle_of, spread_over
+from diffdenoise.second_opinion import ALPHA, CROPS, LEAST, SIDE, Crop, SecondOpinion, middle_of, spread_over
 from diffdenoise.settled import second_opinion_of
 from diffdenoise.training.student import make_student
 
@@ -143,6 +144,48 @@ def test_the_noise_drawn_is_as_strong_as_the_place_and_the_brightness_say() -> N
     standard = crop.z.numpy() / crop.over
     assert standard[..., :70].std() == pytest.approx(0.08, rel=0.05)
     assert standard[..., 90:].std() == pytest.approx(0.1, rel=0.05)
+
+
+def test_a_mask_does_not_vote() -> None:
+    """Where nothing varies nothing is known of the noise, and nothing is drawn: what is wanted is the scan itself."""
+    x_noisy = torch.from_numpy(noisy(striped(1, SIDE)))[None]
+    x_noisy[..., 60:] = 0.5
+    crop = middle_of(x_noisy, [True], constant_level(SIGMA), 0)
+    second = SecondOpinion(0.0, constant_level(SIGMA))
+    share = second.borne_out(lambda x: x - 0.3, [crop], "cpu")
+    alone = second.borne_out(
+        lambda x: x - 0.3, [Crop(*(x[..., :56] for x in crop[:1]), crop.own, crop.z[..., :56], 1.0)], "cpu"
+    )
+    assert share == pytest.approx(alone, abs=0.05)
+    x_noisy[:] = 0.5
+    assert second.borne_out(lambda x: x - 0.3, [middle_of(x_noisy, [True], second.level, 0)], "cpu") == 0
+
+
+def test_slices_of_all_frames_are_tried_with_their_own_neighbours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two volumes of three slices; each slice is known by its brightness."""
+    tried: list[Crop] = []
+
+    def borne_out(self: SecondOpinion, student: object, crops: Iterable[Crop], device: str) -> float:
+        tried.extend(crops)
+        return 0.0
+
+    monkeypatch.setattr(SecondOpinion, "borne_out", borne_out)
+    model, _ = fitted(tmp_path, noisy(striped()), Blurs())
+    config = model.config.model_copy(update={"student": model.config.student.model_copy(update={"neighbours": 1})})
+    asking = replace(model, config=config, second_opinion=SecondOpinion(0.0, constant_level(SIGMA)))
+    pixels = noisy(np.repeat(np.arange(6, dtype=np.float32), 96 * 96).reshape(6, 96, 96))
+    denoise_slices(asking, pixels, frames=2)
+    assert len(tried) == 6
+    means = torch.stack([crop.seen.mean((0, 2, 3)) for crop in tried])
+    numbers = ((means - means.min()) / (means.max() - means.min()) * 5).round().int().tolist()
+    assert numbers == [[0, 0, 1], [1, 0, 2], [2, 1, 2], [3, 3, 4], [4, 3, 5], [5, 4, 5]]
+    assert [crop.own.flatten().tolist() for crop in tried[:3]] == [
+        [True, True, False],
+        [True, False, False],
+        [True, False, True],
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 5, CROPS, CROPS + 1, 200])

@@ -17,9 +17,9 @@ from diffdenoise.training.recorrupted import RecorruptedStage
 
 TITLE = "Scans unlike those of the fit"
 QUESTION = """The preset `fast`, fitted on 60 slices of Colin27 (MNI152 where that is not at hand), denoises slices that
-it knows, others of the same head, and five of MNI152, each by itself: another head, mean of 152 made by another
-scanner, with brighter white matter; then brighter still by 0.6 and with four fifths of its contrast; then inverted. As
-it was before (*as they are*), and with a few crops shown darker or brighter than they are (*some shifted*,
+it knows (together), others of the same head, and five of MNI152, each by itself: another head, mean of 152 made by
+another scanner, with brighter white matter; then brighter still by 0.6 and with four fifths of its contrast; then
+inverted. As it was before (*as they are*), and with a few crops shown darker or brighter than they are (*some shifted*,
 `training/recorrupted.py`); by the mean over eight turns, with a second opinion by the share that the fit's own slices
 bear out, and by the larger of that and what the scan at hand bears out, as a user is given it (`second_opinion.py`)."""
 FINDING = """A student that has met white matter at one brightness alone learns that there is nothing brighter. Where it

@@ -87,7 +87,7 @@ class Denoiser:
 
         Integer arrays are rounded and saturated. sampler "student" is one forward pass; "ensemble" the mean of eight,
         of the slice turned and mirrored; "auto" the one of them that the fit decided for, with as much of a second
-        opinion as it found use in; "srds" samples and fuses.
+        opinion as the scan, or the fit, bears out; "srds" samples and fuses.
         strength: the share of the removed noise, in (0, 1], that is removed indeed.
         """
         require_strength(strength)

@@ -50,9 +50,10 @@ def uncertainty_of(
 ) -> np.ndarray:
     """Standard deviation of the student's error for a scan (slices, rows, columns), same shape and units.
 
-    0 where there is no noise. It takes 17 passes of the student; the error is that of one pass, and a mean of eight, or
-    a second opinion, is a few per cent nearer to the truth. strength: of the correction, as given to the user; the
-    model's own comes on top. frames: as in `denoise_slices`.
+    0 where there is no noise. It takes 17 passes of the student; the error is that of one pass. A mean of eight is a
+    few per cent nearer to the truth; a second opinion is, too, and much nearer where the student knows little of a
+    scan. strength: of the correction, as given to the user; the model's own comes on top. frames: as in
+    `denoise_slices`.
     """
     if pixels.min() == pixels.max():
         return np.zeros_like(pixels)
