@@ -9,6 +9,10 @@ where what they share gathers in few coefficients and noise stays spread, and wh
     second    each coefficient is shrunk as Wiener's filter does, p^2 / (p^2 + v), p that of the mean of the first
               result and the guide, v the variance of the noise
 
+Patches of the network's result differ by what it left of the noise, too. Were those that differ least to be stacked,
+the noisy ones in the stack would be those with alike noise, and say it again. So all that differ by less than that,
+ALIKE of the noise's power, are equally alike, and chance decides between them.
+
 It errs in other places than the network; a mean of both can be nearer to the truth than either (docs/method.md, 12).
 """
 
@@ -28,6 +32,7 @@ from diffdenoise.noise.texture import Texture, draw
 SIZE, STRIDE = 8, 4  # pixels; side of a patch, and from one to the next that others are compared with
 RADIUS = 12  # pixels; as far away, down and across, alike ones are looked for
 GROUP = 16  # patches in a stack
+ALIKE = 0.05  # of the noise's power; the mean square by which patches differ that show the same
 THRESHOLD = 3.0  # deviations of the noise
 KAISER = 2.0  # shape of the window by which a patch counts less at its rim
 AT_ONCE = 4096  # stacks at a time: 16 MB, and some copies
@@ -56,7 +61,7 @@ def _one(x_noisy: Tensor, guide: Tensor, deviation: Tensor, texture: Texture) ->
     height, width = x_noisy.shape
     grown = [max(SIZE, -(-(side - SIZE) // STRIDE) * STRIDE + SIZE) for side in (height, width)]
     noisy, first, level = (_grown(image, *grown) for image in (x_noisy, guide, deviation))
-    stacks = _alike(first)
+    stacks = _alike(first, level)
     variance = _variances(level, texture)
     kept = _filtered(noisy, first, stacks, variance, lambda y, _, v: (y * y > THRESHOLD**2 * v).to(y.dtype))
     pilot = (kept + first) / 2
@@ -75,25 +80,38 @@ def _around(image: Tensor) -> Tensor:
     return F.pad(image[None, None], 4 * [RADIUS], mode=mode)[0, 0]
 
 
-def _alike(guide: Tensor) -> _Stacks:
+def _alike(guide: Tensor, deviation: Tensor) -> _Stacks:
     """For each patch on a grid of STRIDE pixels, itself and those that are most like it around it."""
     around, (height, width) = _around(guide), guide.shape
     columns = STRIDE * torch.arange((width - SIZE) // STRIDE + 1, device=guide.device)
     span, found = 2 * RADIUS + 1, []
-    for row in range(0, height - SIZE + 1, STRIDE):
+    same, chance = ALIKE * _power_around(deviation), _chance(span).to(guide)
+    for row, enough in zip(range(0, height - SIZE + 1, STRIDE), same, strict=True):
         here = guide[row : row + SIZE]
         there = around[row : row + SIZE + 2 * RADIUS].unfold(0, SIZE, 1).unfold(1, width, 1)
-        off = (there - here).square().sum(2)  # (span, span, SIZE, width), summed down the patches
+        off = (there - here).square().mean(2)  # (span, span, SIZE, width), down the patches
         off = F.avg_pool1d(off.flatten(0, 1), SIZE, STRIDE)  # and across them: (span^2, patches)
+        off = torch.where(off < enough, enough * chance, off)
         off[span * RADIUS + RADIUS] = -1  # itself first
         best = off.topk(GROUP, dim=0, largest=False).indices.T
         found.append((row + best // span) * around.shape[1] + columns[:, None] + best % span)
     return _Stacks(torch.cat(found), tuple(around.shape))  # type: ignore[arg-type]
 
 
+def _power_around(deviation: Tensor) -> Tensor:
+    """Mean variance of the noise in each patch of the grid, (down, across)."""
+    return F.avg_pool2d(deviation[None] ** 2, SIZE, STRIDE)[0]
+
+
+@cache
+def _chance(span: int) -> Tensor:
+    """A number in [0, 1) for each place around a patch, (span^2, 1), always the same."""
+    return torch.rand(span**2, 1, generator=torch.Generator().manual_seed(0))
+
+
 def _variances(deviation: Tensor, texture: Texture) -> Tensor:
     """Of the noise in the coefficients of each stack, (stacks, 1, SIZE^2) or (stacks, 1, 1) where all are alike."""
-    variance = F.avg_pool2d(deviation[None] ** 2, SIZE, STRIDE).flatten()[:, None, None]
+    variance = _power_around(deviation).flatten()[:, None, None]
     return variance if texture.is_white else variance * _power(texture).to(variance)
 
 
