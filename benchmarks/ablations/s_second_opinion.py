@@ -7,13 +7,16 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+from scipy.ndimage import maximum_filter
 
 from benchmarks.ablations.fits import opinions, without_teacher
 from benchmarks.ablations.lab import SHARED, TEST, TRAIN, Lab, slices_of
 from benchmarks.noises import NOISES
 from benchmarks.writing import markdown, panels
+from diffdenoise import collaborative
 from diffdenoise.inference import denoise_slices
 from diffdenoise.quality.reference import foreground, psnr
 
@@ -22,7 +25,10 @@ QUESTION = """Colin27 (MNI152 where that is not at hand), 60 slices to fit on an
 noise of several kinds: the preset `fast` by one pass, as the mean over eight turns, and with a second opinion about
 that (`collaborative.py`), by the share that the noisy slices of the fit bear out, and by the one that each noisy test
 slice bears out, if that is more, as a user is given it (`second_opinion.py`; the mean of the five). Beside them the
-share that would have been best, which nobody can know, and what it would have brought."""
+share that would have been best, which nobody can know, and what it would have brought.
+
+Below, the second opinion alone, and the same with the stacks of the patches that are *most* alike in the student's
+result (`ALIKE` = 0), as BM3D has them: PSNR, and the error in the empty background, root mean square in 1/255."""
 FINDING = """..."""
 KINDS = {
     "gaussian-6": "white, 6/255",
@@ -35,6 +41,7 @@ KINDS = {
 }
 SHARES = tuple(number / 10 for number in range(11))
 SEED = 0
+MARGIN = 9  # pixels; side of the square around an empty pixel that is empty, too
 
 
 def run(lab: Lab) -> dict[str, Any]:
@@ -51,11 +58,10 @@ def _measured(lab: Lab, subject: str, kind: str) -> dict[str, Any]:
     wishes = {"neighbours": 0, "series": False, "ensemble": True, "second_opinion": True}
     model = without_teacher(lab, {f"{subject} {kind}": known}, {"student": wishes})
     assert model.second_opinion
-    said, inside = [opinions(model, scan, lab.device) for scan in new], foreground(clean)
-
-    def figure(results: Iterable[np.ndarray]) -> float:
-        return psnr(np.concatenate(list(results)), clean, 1.0, inside)
-
+    said = [opinions(model, scan, lab.device) for scan in new]
+    with patch.object(collaborative, "ALIKE", 0.0):
+        most_alike = [opinions(model, scan, lab.device).second for scan in new]
+    figure = partial(_figure, clean)
     return {
         "noise": asdict(noise),
         "one": figure(denoise_slices(model, scan, "student", device=lab.device).pixels for scan in new),
@@ -64,14 +70,40 @@ def _measured(lab: Lab, subject: str, kind: str) -> dict[str, Any]:
         "scan's share": float(np.mean([one.share for one in said])),
         "by scan": figure(one.mixed(one.share) for one in said),
         "shares": [(share, figure(one.mixed(share) for one in said)) for share in SHARES],
+        "most alike": figure(most_alike),
+        "background": {
+            "eight turns": _background(clean, (one.first for one in said)),
+            "by scan": _background(clean, (one.mixed(one.share) for one in said)),
+            "alone": _background(clean, (one.second for one in said)),
+            "most alike": _background(clean, most_alike),
+        },
     }
 
 
+def _figure(clean: np.ndarray, results: Iterable[np.ndarray]) -> float:
+    """PSNR inside the head, dB."""
+    return psnr(np.concatenate(list(results)), clean, 1.0, foreground(clean))
+
+
+def _background(clean: np.ndarray, results: Iterable[np.ndarray]) -> float:
+    """Root mean square error where nothing is, 1/255."""
+    empty = maximum_filter(clean, (1, MARGIN, MARGIN)) < 1 / 255
+    return 255 * float(np.square(np.concatenate(list(results)) - clean)[empty].mean() ** 0.5)
+
+
 def tables(result: dict[str, Any]) -> str:
-    """A row for each kind of noise."""
+    """A row for each kind of noise, of what is mixed and of the second opinion alone."""
     shares = [words for share in ("fit's share", "scan's share", "best share") for words in (share, "by that")]
-    rows = ((words, result[kind]) for kind, words in KINDS.items() if kind in result)
-    return markdown(["noise", "one pass", "eight turns", *shares], [[words, *_row(row)] for words, row in rows])
+    rows = [(words, result[kind]) for kind, words in KINDS.items() if kind in result]
+    mixed = markdown(["noise", "one pass", "eight turns", *shares], [[words, *_row(row)] for words, row in rows])
+    head = ["noise", "alone", "of most alike", *(f"background: {of}" for of in ("eight turns", "mixed", "alone"))]
+    alone = markdown([*head, "of most alike"], [[words, *_row_alone(row)] for words, row in rows])
+    return f"{mixed}\n\n{alone}"
+
+
+def _row_alone(row: dict[str, Any]) -> list[str]:
+    figures = row["shares"][-1][1], row["most alike"], *row["background"].values()
+    return [f"{figure:.2f}" for figure in figures]
 
 
 def _row(row: dict[str, Any]) -> list[str]:

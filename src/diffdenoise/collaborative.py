@@ -32,7 +32,7 @@ from diffdenoise.noise.texture import Texture, draw
 SIZE, STRIDE = 8, 4  # pixels; side of a patch, and from one to the next that others are compared with
 RADIUS = 12  # pixels; as far away, down and across, alike ones are looked for
 GROUP = 16  # patches in a stack
-ALIKE = 0.05  # of the noise's power; the mean square by which patches differ that show the same
+ALIKE = 0.02  # of the noise's power, the mean square by which patches may differ; with more lesions go unseen
 THRESHOLD = 3.0  # deviations of the noise
 KAISER = 2.0  # shape of the window by which a patch counts less at its rim
 AT_ONCE = 4096  # stacks at a time: 16 MB, and some copies
