@@ -69,9 +69,8 @@ none of the 12 that are tested. How the default trains was tried by hand on the 
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the
-default (*diffdenoise*) was measured on one machine, on uneven-15 and poisson-200 *supervised, from our start* beside
-it; the other cells of that are of the same day (2026-11-27) and another machine, on which uneven-15 was a little lower;
-rows of others may be of a slower or a faster day. The rows marked ° are older: those of other methods are by one pass
+default (*diffdenoise*) and *supervised, from our start* were measured by turns on one machine (2026-11-28); rows of
+others may be of a slower or a faster day. The rows marked ° are older: those of other methods are by one pass
 over each slice, not the mean over eight turns. *Noise2Void, falling rate* is older, too: the epoch that it times was
 timed together with imports and setting up, so that its rate falls too steeply.
 

@@ -10,8 +10,8 @@ where what they share gathers in few coefficients and noise stays spread, and wh
               result and the guide, v the variance of the noise
 
 Patches of the network's result differ by what it left of the noise, too. Were those that differ least to be stacked,
-the noisy ones in the stack would be those with alike noise, and say it again. So all that differ by less than that,
-ALIKE of the noise's power, are equally alike, and chance decides between them.
+the noisy ones in the stack would be those with alike noise, and say it again. So all that differ by no more than what
+may be left, by ALIKE, are equally alike, and chance decides between them.
 
 It errs in other places than the network; a mean of both can be nearer to the truth than either (docs/method.md, 12).
 """
@@ -32,7 +32,8 @@ from diffdenoise.noise.texture import Texture, draw
 SIZE, STRIDE = 8, 4  # pixels; side of a patch, and from one to the next that others are compared with
 RADIUS = 12  # pixels; as far away, down and across, alike ones are looked for
 GROUP = 16  # patches in a stack
-ALIKE = 0.02  # of the noise's power, the mean square by which patches may differ; with more lesions go unseen
+ALIKE = 0.02  # of the noise's power in the coarse coefficients; the mean square by which patches may differ and be alike
+COARSE = 4  # coefficients down and across; a network leaves most of the noise in those
 THRESHOLD = 3.0  # deviations of the noise
 KAISER = 2.0  # shape of the window by which a patch counts less at its rim
 AT_ONCE = 4096  # stacks at a time: 16 MB, and some copies
@@ -61,8 +62,9 @@ def _one(x_noisy: Tensor, guide: Tensor, deviation: Tensor, texture: Texture) ->
     height, width = x_noisy.shape
     grown = [max(SIZE, -(-(side - SIZE) // STRIDE) * STRIDE + SIZE) for side in (height, width)]
     noisy, first, level = (_grown(image, *grown) for image in (x_noisy, guide, deviation))
-    stacks = _alike(first, level)
-    variance = _variances(level, texture)
+    power = F.avg_pool2d(level[None] ** 2, SIZE, STRIDE)[0]  # mean variance of the noise in each patch
+    stacks = _alike(first, ALIKE * _coarse(texture) * power)
+    variance = power.flatten()[:, None, None] * (1 if texture.is_white else _power(texture).to(power))
     kept = _filtered(noisy, first, stacks, variance, lambda y, _, v: (y * y > THRESHOLD**2 * v).to(y.dtype))
     pilot = (kept + first) / 2
     shrunk = _filtered(noisy, pilot, stacks, variance, lambda _, p, v: p * p / (p * p + v).clamp(min=1e-12))
@@ -80,12 +82,15 @@ def _around(image: Tensor) -> Tensor:
     return F.pad(image[None, None], 4 * [RADIUS], mode=mode)[0, 0]
 
 
-def _alike(guide: Tensor, deviation: Tensor) -> _Stacks:
-    """For each patch on a grid of STRIDE pixels, itself and those that are most like it around it."""
+def _alike(guide: Tensor, same: Tensor) -> _Stacks:
+    """For each patch on a grid of STRIDE pixels, itself and those that are most like it around it.
+
+    same: the mean square difference below which they are equally so, for each patch, (down, across).
+    """
     around, (height, width) = _around(guide), guide.shape
     columns = STRIDE * torch.arange((width - SIZE) // STRIDE + 1, device=guide.device)
     span, found = 2 * RADIUS + 1, []
-    same, chance = ALIKE * _power_around(deviation), _chance(span).to(guide)
+    chance = _chance(span).to(guide)
     for row, enough in zip(range(0, height - SIZE + 1, STRIDE), same, strict=True):
         here = guide[row : row + SIZE]
         there = around[row : row + SIZE + 2 * RADIUS].unfold(0, SIZE, 1).unfold(1, width, 1)
@@ -98,21 +103,10 @@ def _alike(guide: Tensor, deviation: Tensor) -> _Stacks:
     return _Stacks(torch.cat(found), tuple(around.shape))  # type: ignore[arg-type]
 
 
-def _power_around(deviation: Tensor) -> Tensor:
-    """Mean variance of the noise in each patch of the grid, (down, across)."""
-    return F.avg_pool2d(deviation[None] ** 2, SIZE, STRIDE)[0]
-
-
 @cache
 def _chance(span: int) -> Tensor:
     """A number in [0, 1) for each place around a patch, (span^2, 1), always the same."""
     return torch.rand(span**2, 1, generator=torch.Generator().manual_seed(0))
-
-
-def _variances(deviation: Tensor, texture: Texture) -> Tensor:
-    """Of the noise in the coefficients of each stack, (stacks, 1, SIZE^2) or (stacks, 1, 1) where all are alike."""
-    variance = _power_around(deviation).flatten()[:, None, None]
-    return variance if texture.is_white else variance * _power(texture).to(variance)
 
 
 @cache
@@ -123,8 +117,16 @@ def _power(texture: Texture) -> Tensor:
     return (patches @ _of_patch().T).square().mean(0)
 
 
+def _coarse(texture: Texture) -> float:
+    """Mean variance of the COARSE coefficients of a patch of noise of variance 1; 1 for white noise."""
+    return 1.0 if texture.is_white else float(_power(texture).view(SIZE, SIZE)[:COARSE, :COARSE].mean())
+
+
 def _filtered(noisy: Tensor, pilot: Tensor, stacks: _Stacks, variance: Tensor, shrink: Shrink) -> Tensor:
-    """All stacks shrunk and put back, each patch by how little noise is left in it, (H, W)."""
+    """All stacks shrunk and put back, each patch by how little noise is left in it, (H, W).
+
+    variance: of the noise in the coefficients of each stack, (stacks, 1, SIZE^2) or (stacks, 1, 1) where all are alike.
+    """
     images = [_around(image).flatten() for image in (noisy, pilot)]
     down, across = (torch.arange(SIZE, device=noisy.device) for _ in range(2))
     inside = (down[:, None] * stacks.padded[1] + across).flatten()
