@@ -32,7 +32,7 @@ from diffdenoise.noise.texture import Texture, draw
 SIZE, STRIDE = 8, 4  # pixels; side of a patch, and from one to the next that others are compared with
 RADIUS = 12  # pixels; as far away, down and across, alike ones are looked for
 GROUP = 16  # patches in a stack
-ALIKE = 0.02  # of the noise's power in the coarse coefficients; the mean square by which patches may differ and be alike
+ALIKE = 0.02  # of the noise's power in coarse coefficients; as mean square, as much patches may differ and be alike
 COARSE = 4  # coefficients down and across; a network leaves most of the noise in those
 THRESHOLD = 3.0  # deviations of the noise
 KAISER = 2.0  # shape of the window by which a patch counts less at its rim
