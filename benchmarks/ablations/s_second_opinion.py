@@ -29,7 +29,15 @@ share that would have been best, which nobody can know, and what it would have b
 
 Below, the second opinion alone, and the same with the stacks of the patches that are *most* alike in the student's
 result (`ALIKE` = 0), as BM3D has them: PSNR, and the error in the empty background, root mean square in 1/255."""
-FINDING = """..."""
+FINDING = """The second opinion brings 0.1 dB at 6/255 and 0.2 to 0.4 dB on stronger noise beyond the eight turns, by
+the share that each slice bears out: within 0.02 dB of the best share. Not so where noise is correlated over 1.2
+pixels: there 0.1 of 0.3 dB is had, for the share that the recorrupted slice bears out is 0.2, and the best 0.6. The
+fit's own slices bear out 0.1 to 0.2 less, for the student knows them, their noise with them; of correlated noise
+nothing.
+
+Stacks of the most alike patches hold noise that is alike, for what they are alike in is what the student left of it.
+In the empty background the second opinion then errs 1.2 to 2.3 times as far, farther than the student alone, and
+inside the head it is 0.01 to 0.1 dB worse."""
 KINDS = {
     "gaussian-6": "white, 6/255",
     "gaussian-25": "white, 25/255",
@@ -40,6 +48,7 @@ KINDS = {
     "correlated-1.2": "correlated over 1.2 px, 15/255",
 }
 SHARES = tuple(number / 10 for number in range(11))
+BACKGROUND = {"eight turns": "eight turns", "by scan": "mixed", "alone": "alone", "most alike": "of most alike"}
 SEED = 0
 MARGIN = 9  # pixels; side of the square around an empty pixel that is empty, too
 
@@ -96,13 +105,12 @@ def tables(result: dict[str, Any]) -> str:
     shares = [words for share in ("fit's share", "scan's share", "best share") for words in (share, "by that")]
     rows = [(words, result[kind]) for kind, words in KINDS.items() if kind in result]
     mixed = markdown(["noise", "one pass", "eight turns", *shares], [[words, *_row(row)] for words, row in rows])
-    head = ["noise", "alone", "of most alike", *(f"background: {of}" for of in ("eight turns", "mixed", "alone"))]
-    alone = markdown([*head, "of most alike"], [[words, *_row_alone(row)] for words, row in rows])
-    return f"{mixed}\n\n{alone}"
+    head = ["noise", "alone", "of most alike", *(f"background: {words}" for words in BACKGROUND.values())]
+    return f"{mixed}\n\n{markdown(head, [[words, *_row_alone(row)] for words, row in rows])}"
 
 
 def _row_alone(row: dict[str, Any]) -> list[str]:
-    figures = row["shares"][-1][1], row["most alike"], *row["background"].values()
+    figures = row["shares"][-1][1], row["most alike"], *(row["background"][of] for of in BACKGROUND)
     return [f"{figure:.2f}" for figure in figures]
 
 
