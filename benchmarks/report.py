@@ -64,8 +64,9 @@ there is none: a mean without ± says nothing of chance.
 which the default and all methods that need a level use, were tuned on axial slices of Colin27, on the pairs of phantom
 scans and on one radiograph (study j in [ablations.md](ablations.md)): of those the slices 110, 114 and 118 of Colin27
 and all of *phantoms* (not in the tables yet) are tested; the radiograph's patient is among the 35 that are trained on,
-none of the 12 that are tested. How the default trains was tried by hand on the same data sets (docs/method.md, section
-12), without keeping from it all that is tested here.
+none of the 12 that are tested. How the default trains, and which patches its
+second opinion counts as alike, was tried by hand on the same data sets (docs/method.md, section 12), without keeping
+from it all that is tested here: the same slices of Colin27 were looked at.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the

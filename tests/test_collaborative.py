@@ -76,7 +76,7 @@ def test_every_pixel_is_reached(beyond: int) -> None:
 
 @pytest.mark.parametrize(("texture", "most"), [(WHITE, 0.6), (smoothed(1.0), 1.2)])
 def test_noise_left_in_the_guide_is_not_said_again(texture: Texture, most: float) -> None:
-    """Stacks of the patches that are most alike in it would be of those whose noise is alike: 1.6 times the error."""
+    """Stacks of the patches that are most alike in it would be of those whose noise is alike: 1.8 to 2 times."""
     flat = torch.ones(1, 1, 96, 96)
     x_noisy, deviation = flat + noise(flat, texture), torch.full_like(flat, SIGMA)
     guide = avg_pool2d(x_noisy, 11, 1, 5, count_include_pad=False)
