@@ -10,9 +10,9 @@ from torch.nn.functional import avg_pool2d
 from diffdenoise.collaborative import SIZE, STRIDE, collaborative
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.texture import WHITE, Texture, draw, smoothed
-from diffdenoise.second_opinion import SecondOpinion
+from diffdenoise.second_opinion import SecondOpinion, Shares
 
-SIGMA = 0.2
+SIGMA, WHOLE = 0.2, Shares(1.0, 1.0)
 
 
 def stripes(height: int = 48, width: int = 60) -> Tensor:
@@ -106,8 +106,8 @@ def test_each_place_by_its_own_noise() -> None:
     first = torch.cat([torch.full((1, 1, 40, 40), 0.2), torch.full((1, 1, 40, 40), 0.8)], dim=3)
     x_noisy = first + noise(first)
     level = NoiseLevel((0.2, 0.8), (0.01 * SIGMA, SIGMA))
-    dark, bright = (SecondOpinion(1.0, level).about(x_noisy, first) - x_noisy).abs().mean((0, 1, 2)).split(40)
+    dark, bright = (SecondOpinion(WHOLE, level).about(x_noisy, first) - x_noisy).abs().mean((0, 1, 2)).split(40)
     assert dark[:30].mean() < 0.1 * bright[10:].mean()
     x_noisy[..., :40] = 0.25
-    masked = SecondOpinion(1.0, constant_level(SIGMA)).about(x_noisy, first)
+    masked = SecondOpinion(WHOLE, constant_level(SIGMA)).about(x_noisy, first)
     torch.testing.assert_close(masked[..., :30], x_noisy[..., :30], atol=1e-4, rtol=0)

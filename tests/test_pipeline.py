@@ -23,7 +23,7 @@ from diffdenoise.pipeline import fit
 from diffdenoise.preparation import Source
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
-from diffdenoise.second_opinion import SecondOpinion
+from diffdenoise.second_opinion import SecondOpinion, Shares
 from diffdenoise.training.diffusion import make_diffusion
 from tests.conftest import noisy_disks
 
@@ -221,7 +221,7 @@ def test_the_ensemble_is_decided_by_how_much_training_there_was(
 def test_a_second_opinion_is_looked_for_where_it_takes_little_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int, asked: bool | None, expected: bool
 ) -> None:
-    second = SecondOpinion(0.5, constant_level(0.1))
+    second = SecondOpinion(Shares(0.5, 1.0), constant_level(0.1))
     monkeypatch.setattr(settled, "second_opinion_of", lambda *_: second)
     alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "second_opinion": asked}})
     scan = Source("disks", lambda: Scan(noisy_disks(slices=slices, rows=64, columns=64), "disks", "npy"))

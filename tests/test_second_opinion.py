@@ -23,11 +23,22 @@ from diffdenoise.noise.texture import WHITE, smoothed
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
-from diffdenoise.second_opinion import ALPHA, CROPS, LEAST, SIDE, Crop, SecondOpinion, middle_of, spread_over
+from diffdenoise.second_opinion import (
+    ALPHA,
+    CROPS,
+    LEAST,
+    SIDE,
+    Crop,
+    SecondOpinion,
+    Shares,
+    middle_of,
+    objects,
+    spread_over,
+)
 from diffdenoise.settled import second_opinion_of
 from diffdenoise.training.student import make_student
 
-SIGMA = 0.15
+SIGMA, NONE = 0.15, Shares(0.0, 0.0)
 NOISE = NoiseLevel((0.1, 0.5), (0.08, 0.1), 2, smoothed(0.5), variation=Variation(((0.0, 0.1), (0.2, 0.0)), 0.8, 1.25))
 
 
@@ -70,14 +81,14 @@ def test_a_student_that_loses_what_repeats_is_corrected_by_so_much_that_errors_f
     model, slices = fitted(tmp_path, noisy(clean), Blurs())
     second = second_opinion_of(model, slices, "cpu")
     assert second is not None
-    assert 0.5 < second.share <= 1
+    assert 0.5 < second.shares.object <= 1
     assert error_asked(replace(model, second_opinion=second), clean[:1]) < 0.5 * error_asked(model, clean[:1])
 
 
 def test_on_a_scan_that_the_student_fails_it_counts_though_it_added_nothing_to_those_of_the_fit(tmp_path: Path) -> None:
     clean = striped()
     model, _ = fitted(tmp_path, noisy(clean), Blurs())
-    asking = replace(model, second_opinion=SecondOpinion(0.0, constant_level(SIGMA)))
+    asking = replace(model, second_opinion=SecondOpinion(NONE, constant_level(SIGMA)))
     assert error_asked(asking, clean[:1]) < 0.5 * error_asked(model, clean[:1])
 
 
@@ -93,7 +104,7 @@ def test_who_knows_the_truth_is_not_asked_again(tmp_path: Path) -> None:
     white = replace(slices, levels=[constant_level(SIGMA / scale)])  # the stripes are taken for a texture of the noise
     second = second_opinion_of(knowing, white, "cpu")
     assert second is not None
-    assert second.share == 0
+    assert second.shares == NONE
     asked, alone = (
         denoise_slices(it, noisy(clean)).pixels for it in (replace(knowing, second_opinion=second), knowing)
     )
@@ -104,15 +115,54 @@ def test_who_knows_the_truth_is_not_asked_again(tmp_path: Path) -> None:
 @settings(max_examples=10)
 def test_the_share_is_what_the_clean_image_would_tell(best: float) -> None:
     """f is off by -best d, and c by (1 - best) d: the mean that is right has the share `best` of c."""
-    clean = torch.from_numpy(striped(1, 160))[None]
+    shares = shares_of(torch.from_numpy(striped(1, SIDE))[None], best)
+    for share in shares:
+        assert share == pytest.approx(min(best, 1), abs=0.05) if best > LEAST + 0.05 else share < LEAST + 0.05
+
+
+def test_the_object_and_its_background_have_shares_of_their_own() -> None:
+    """As above: right is a share of 0.4 in the object, and of 0.9 around it."""
+    clean, inside = framed()
+    best = torch.where(inside, 0.4, 0.9)
+    shares = shares_of(clean, best)
+    assert shares.object == pytest.approx(0.4, abs=0.05)
+    assert shares.background == pytest.approx(0.9, abs=0.05)
+    first, second = torch.zeros_like(clean), torch.ones_like(clean)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SecondOpinion, "about", lambda self, x_noisy, first: second)
+        mixed = SecondOpinion(shares, constant_level(SIGMA)).mixed_into(first, clean)
+    torch.testing.assert_close(mixed, torch.where(inside, *shares))
+
+
+def test_a_background_that_is_not_in_the_crop_has_the_share_of_what_is() -> None:
+    clean, inside = framed(SIDE + 80, 32)
+    shares = shares_of(clean, torch.where(inside, 0.4, 0.9))
+    assert shares.object == pytest.approx(0.4, abs=0.05)
+    assert shares.background == shares.object
+
+
+def framed(side: int = SIDE, border: int = 40) -> tuple[Tensor, Tensor]:
+    """An object in an empty background, (1, 1, side, side), and where it is."""
+    inside = torch.zeros(1, 1, side, side, dtype=torch.bool)
+    inside[..., border:-border, border:-border] = True
+    return inside.float(), objects(inside.float())
+
+
+def shares_of(clean: Tensor, best: Tensor | float) -> Shares:
+    """Those borne out where f is off by -best d, and c by (1 - best) d."""
     draw = torch.Generator().manual_seed(1)
     d = 0.1 * torch.randn(clean.shape, generator=draw)
     x_noisy = clean + SIGMA * torch.randn(clean.shape, generator=draw)
-    second = SecondOpinion(0.0, constant_level(SIGMA))
+    second = SecondOpinion(NONE, constant_level(SIGMA))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SecondOpinion, "about", lambda self, given, first, over: clean + (1 - best) * d)
-        share = second.borne_out(lambda x: clean - best * d, [middle_of(x_noisy, [True], second.level, 2)], "cpu")
-    assert share == pytest.approx(min(best, 1), abs=0.05) if best > LEAST + 0.05 else share < LEAST + 0.05
+        said, student = (middle(clean + share * d) for share in (1 - best, -best))
+        patch.setattr(SecondOpinion, "about", lambda self, given, first, over: said)
+        return second.borne_out(lambda x: student, [middle_of(x_noisy, [True], second.level, 2)], "cpu")
+
+
+def middle(image: Tensor) -> Tensor:
+    start = (image.shape[-1] - SIDE) // 2
+    return image[..., start : start + SIDE, start : start + SIDE]
 
 
 def test_of_a_neighbour_that_is_there_nothing_is_drawn_anew() -> None:
@@ -127,7 +177,7 @@ def test_of_a_neighbour_that_is_there_nothing_is_drawn_anew() -> None:
         shown.append(x)
         return x[:, :1]
 
-    SecondOpinion(0.0, constant_level(SIGMA)).borne_out(student, [crop], "cpu")
+    SecondOpinion(NONE, constant_level(SIGMA)).borne_out(student, [crop], "cpu")
     for x, sign in zip(shown, (1, -1), strict=True):
         torch.testing.assert_close(x[:, :1], crop.seen[:, :1] + sign * ALPHA * crop.z)
         assert torch.equal(x[:, 1], crop.seen[:, 1])
@@ -151,14 +201,12 @@ def test_a_mask_does_not_vote() -> None:
     x_noisy = torch.from_numpy(noisy(striped(1, SIDE)))[None]
     x_noisy[..., 60:] = 0.5
     crop = middle_of(x_noisy, [True], constant_level(SIGMA), 0)
-    second = SecondOpinion(0.0, constant_level(SIGMA))
-    share = second.borne_out(lambda x: x - 0.3, [crop], "cpu")
-    alone = second.borne_out(
-        lambda x: x - 0.3, [Crop(*(x[..., :56] for x in crop[:1]), crop.own, crop.z[..., :56], 1.0)], "cpu"
-    )
-    assert share == pytest.approx(alone, abs=0.05)
+    second = SecondOpinion(NONE, constant_level(SIGMA))
+    shares = second.borne_out(lambda x: x - 0.3, [crop], "cpu")
+    part = Crop(crop.seen[..., :56], crop.own, crop.z[..., :56], crop.object[..., :56], crop.over)
+    assert shares == pytest.approx(second.borne_out(lambda x: x - 0.3, [part], "cpu"), abs=0.05)
     x_noisy[:] = 0.5
-    assert second.borne_out(lambda x: x - 0.3, [middle_of(x_noisy, [True], second.level, 0)], "cpu") == 0
+    assert second.borne_out(lambda x: x - 0.3, [middle_of(x_noisy, [True], second.level, 0)], "cpu") == NONE
 
 
 def test_slices_of_all_frames_are_tried_with_their_own_neighbours(
@@ -167,14 +215,14 @@ def test_slices_of_all_frames_are_tried_with_their_own_neighbours(
     """Two volumes of three slices; each slice is known by its brightness."""
     tried: list[Crop] = []
 
-    def borne_out(self: SecondOpinion, student: object, crops: Iterable[Crop], device: str) -> float:
+    def borne_out(self: SecondOpinion, student: object, crops: Iterable[Crop], device: str) -> Shares:
         tried.extend(crops)
-        return 0.0
+        return NONE
 
     monkeypatch.setattr(SecondOpinion, "borne_out", borne_out)
     model, _ = fitted(tmp_path, noisy(striped()), Blurs())
     config = model.config.model_copy(update={"student": model.config.student.model_copy(update={"neighbours": 1})})
-    asking = replace(model, config=config, second_opinion=SecondOpinion(0.0, constant_level(SIGMA)))
+    asking = replace(model, config=config, second_opinion=SecondOpinion(NONE, constant_level(SIGMA)))
     pixels = noisy(np.repeat(np.arange(6, dtype=np.float32), 96 * 96).reshape(6, 96, 96))
     denoise_slices(asking, pixels, frames=2)
     assert len(tried) == 6
@@ -204,14 +252,14 @@ def test_where_scans_repeat_one_another_it_is_not_asked(tmp_path: Path) -> None:
 def test_auto_asks_where_the_model_says_so_and_the_student_alone_can_be_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SecondOpinion, "borne_out", lambda *_: 0.4)  # less than the fit found
+    monkeypatch.setattr(SecondOpinion, "borne_out", lambda *_: Shares(0.4, 0.4))  # less than the fit found
     pixels = noisy(striped(1))
     model, _ = fitted(tmp_path, pixels, Blurs())
-    asking = replace(model, second_opinion=SecondOpinion(0.5, NOISE))
+    asking = replace(model, second_opinion=SecondOpinion(Shares(0.5, 0.5), NOISE))
     auto, named, student = (denoise_slices(asking, pixels, it).pixels for it in ("auto", "second_opinion", "student"))
     np.testing.assert_array_equal(auto, named)
     np.testing.assert_array_equal(student, denoise_slices(model, pixels).pixels)
-    whole = denoise_slices(replace(model, second_opinion=SecondOpinion(1.0, NOISE)), pixels).pixels
+    whole = denoise_slices(replace(model, second_opinion=SecondOpinion(Shares(1.0, 1.0), NOISE)), pixels).pixels
     np.testing.assert_allclose(auto, (student + whole) / 2, atol=1e-5)
     with pytest.raises(ConfigError, match="asks for no second opinion"):
         denoise_slices(model, pixels, "second_opinion")
@@ -219,15 +267,16 @@ def test_auto_asks_where_the_model_says_so_and_the_student_alone_can_be_had(
 
 def test_its_share_is_kept_in_the_model_file_and_makes_another_model(tmp_path: Path) -> None:
     model, _ = fitted(tmp_path, noisy(striped(1)), make_student(make_config("fast").student))
-    asking = replace(model, second_opinion=SecondOpinion(0.25, NOISE))
+    asking = replace(model, second_opinion=SecondOpinion(Shares(0.25, 1.0), NOISE))
     assert load_model(save_model(asking, tmp_path / "m.safetensors")).second_opinion == asking.second_opinion
     assert asking.fingerprint() != model.fingerprint()
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"share": 1.5}, {"share": float("nan")}, {"knots": (0.1,)}, {"sigma": (1.0, np.inf)}]
-)
+WRONG = [{"shares": (0, 1.5)}, {"shares": (np.nan, 0)}, {"shares": (0,)}, {"knots": (0.1,)}, {"sigma": (1, np.inf)}]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_one_that_makes_no_sense_is_not_read(wrong: dict) -> None:
-    level = {**asdict(NOISE), **{key: value for key, value in wrong.items() if key != "share"}}
-    with pytest.raises(ValueError, match="second opinion"):
-        SecondOpinion.of_dict({"share": wrong.get("share", 0.5), "level": level})
+    level = {**asdict(NOISE), **{key: value for key, value in wrong.items() if key != "shares"}}
+    with pytest.raises((ValueError, TypeError)):
+        SecondOpinion.of_dict({"shares": wrong.get("shares", (0.5, 0.5)), "level": level})

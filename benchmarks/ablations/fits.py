@@ -6,21 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.ablations.lab import Lab, Task, as_array
+from diffdenoise import second_opinion
 from diffdenoise.domain import Domain
 from diffdenoise.inference import denoise_slices, domain_of, second_opinion_on
 from diffdenoise.model import Model
 from diffdenoise.pipeline import fit
 from diffdenoise.preparation import Source
 from diffdenoise.presets import make_config
+from diffdenoise.quality.reference import foreground
 from diffdenoise.rounds import image_seed
 from diffdenoise.run_folder import key_of
 from diffdenoise.scans.scan import Scan
+from diffdenoise.second_opinion import Shares
 from diffdenoise.symmetry import over_symmetries
 
 
@@ -53,26 +57,37 @@ def _scan(pixels: np.ndarray, name: str) -> Scan:
 
 @dataclass(frozen=True)
 class Opinions:
-    """What a model says of a scan: by the mean over eight turns, and if only the second opinion counted; its share."""
+    """What a model says of a scan: by the mean over eight turns, and if only the second opinion counted.
+
+    shares: those of the second opinion; single: what they would be if the scan bore out one for the object and the
+    background together; inside: what counts as the object.
+    """
 
     first: np.ndarray
     second: np.ndarray
-    share: float
+    shares: Shares
+    single: Shares
+    inside: np.ndarray
 
-    def mixed(self, share: float) -> np.ndarray:
-        """The result by another share."""
-        return self.first + np.float32(share) * (self.second - self.first)
+    def mixed(self, shares: Shares) -> np.ndarray:
+        """The result by other shares."""
+        share = np.where(self.inside, *map(np.float32, shares))
+        return self.first + share * (self.second - self.first)
 
 
 def opinions(model: Model, scan: np.ndarray, device: str) -> Opinions:
     """Of a scan (slices, rows, columns); the model has a second opinion."""
     assert model.second_opinion
     student, domain = partial(over_symmetries, model.student), domain_of(model, scan)
-    found = second_opinion_on(model, domain, scan, student, 1, device)
-    alone = replace(model, second_opinion=replace(model.second_opinion, share=1.0))
+    ask = partial(second_opinion_on, model, domain, scan, student, 1, device)
+    found = ask()
+    with patch.object(second_opinion, "KNOWN", 0.0):
+        single = ask()
+    alone = replace(model, second_opinion=replace(model.second_opinion, shares=Shares(1.0, 1.0)))
     first = denoise_slices(model, scan, "ensemble", device=device).pixels
     second = denoise_slices(alone, scan, "second_opinion", device=device).pixels
-    return Opinions(first, second, found.share if found else 0.0)
+    shares = [one.shares if one else Shares(0.0, 0.0) for one in (found, single)]
+    return Opinions(first, second, *shares, np.stack([foreground(image) for image in domain.into(scan)]))
 
 
 def fitted(lab: Lab, task: Task, name: str, overrides: dict[str, Any]) -> Fitted:

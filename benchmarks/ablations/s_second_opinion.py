@@ -19,13 +19,15 @@ from benchmarks.writing import markdown, panels
 from diffdenoise import collaborative
 from diffdenoise.inference import denoise_slices
 from diffdenoise.quality.reference import foreground, psnr
+from diffdenoise.second_opinion import Shares
 
 TITLE = "A second opinion by collaborative filtering"
 QUESTION = """Colin27 (MNI152 where that is not at hand), 60 slices to fit on and 5 others to test, each by itself, with
 noise of several kinds: the preset `fast` by one pass, as the mean over eight turns, and with a second opinion about
-that (`collaborative.py`), by the share that the noisy slices of the fit bear out, and by the one that each noisy test
-slice bears out, if that is more, as a user is given it (`second_opinion.py`; the mean of the five). Beside them the
-share that would have been best, which nobody can know, and what it would have brought.
+that (`collaborative.py`), by the shares that the noisy slices of the fit bear out (inside the head / around it), and by
+those that each noisy test slice bears out, where that is more, as a user is given it (`second_opinion.py`; the mean of
+the five). Beside them the share that would have been best inside, which nobody can know, and what it would have
+brought; and what one share that the slice bears out for the whole image brings.
 
 Below, the second opinion alone, and the same with the stacks of the patches that are *most* alike in the student's
 result (`ALIKE` = 0), as BM3D has them: PSNR, and the error in the empty background, root mean square in 1/255."""
@@ -68,6 +70,7 @@ def _measured(lab: Lab, subject: str, kind: str) -> dict[str, Any]:
     wishes = {"neighbours": 0, "series": False, "ensemble": True, "second_opinion": True}
     model = without_teacher(lab, {f"{subject} {kind}": known}, {"student": wishes})
     assert model.second_opinion
+    shares = model.second_opinion.shares
     said = [opinions(model, scan, lab.device) for scan in new]
     with patch.object(collaborative, "ALIKE", 0.0):
         most_alike = [opinions(model, scan, lab.device).second for scan in new]
@@ -75,15 +78,16 @@ def _measured(lab: Lab, subject: str, kind: str) -> dict[str, Any]:
     return {
         "noise": asdict(noise),
         "one": figure(denoise_slices(model, scan, "student", device=lab.device).pixels for scan in new),
-        "share": model.second_opinion.share,
-        "by fit": figure(one.mixed(model.second_opinion.share) for one in said),
-        "scan's share": float(np.mean([one.share for one in said])),
-        "by scan": figure(one.mixed(one.share) for one in said),
-        "shares": [(share, figure(one.mixed(share) for one in said)) for share in SHARES],
+        "fit's shares": shares,
+        "by fit": figure(one.mixed(shares) for one in said),
+        "scan's shares": np.mean([one.shares for one in said], axis=0).tolist(),
+        "by scan": figure(one.mixed(one.shares) for one in said),
+        "by one": figure(one.mixed(one.single) for one in said),
+        "shares": [(share, figure(one.mixed(Shares(share, share)) for one in said)) for share in SHARES],
         "most alike": figure(most_alike),
         "background": {
             "eight turns": _background(clean, (one.first for one in said)),
-            "by scan": _background(clean, (one.mixed(one.share) for one in said)),
+            "by scan": _background(clean, (one.mixed(one.shares) for one in said)),
             "alone": _background(clean, (one.second for one in said)),
             "most alike": _background(clean, most_alike),
         },
@@ -103,22 +107,27 @@ def _background(clean: np.ndarray, results: Iterable[np.ndarray]) -> float:
 
 def tables(result: dict[str, Any]) -> str:
     """A row for each kind of noise, of what is mixed and of the second opinion alone."""
-    shares = [words for share in ("fit's share", "scan's share", "best share") for words in (share, "by that")]
+    shares = [words for share in ("fit's", "scan's", "best share") for words in (share, "by that")]
     rows = [(words, result[kind]) for kind, words in KINDS.items() if kind in result]
-    mixed = markdown(["noise", "one pass", "eight turns", *shares], [[words, *_row(row)] for words, row in rows])
+    head = ["noise", "one pass", "eight turns", *shares, "by one of the scan"]
+    mixed = markdown(head, [[words, *_row(row)] for words, row in rows])
     head = ["noise", "alone", "of most alike", *(f"background: {words}" for words in BACKGROUND.values())]
     return f"{mixed}\n\n{markdown(head, [[words, *_row_alone(row)] for words, row in rows])}"
 
 
 def _row_alone(row: dict[str, Any]) -> list[str]:
     figures = row["shares"][-1][1], row["most alike"], *(row["background"][of] for of in BACKGROUND)
-    return [f"{figure:.2f}" for figure in figures]
+    return _words(figures)
 
 
 def _row(row: dict[str, Any]) -> list[str]:
     best, most = max(row["shares"], key=lambda point: point[1])
-    eight = row["shares"][0][1]
-    figures = row["one"], eight, row["share"], row["by fit"], row["scan's share"], row["by scan"], best, most
+    fit, scan = (" / ".join(f"{share:.2f}" for share in row[of]) for of in ("fit's shares", "scan's shares"))
+    before, after = (row["one"], row["shares"][0][1]), (row["by scan"], best, most, row["by one"])
+    return [*_words(before), fit, *_words([row["by fit"]]), scan, *_words(after)]
+
+
+def _words(figures: Iterable[float]) -> list[str]:
     return [f"{figure:.2f}" for figure in figures]
 
 
@@ -129,8 +138,8 @@ def plot(result: dict[str, Any], path: Path) -> None:
             eight = row["shares"][0][1]
             (line,) = axis.plot(*zip(*((share, value - eight) for share, value in row["shares"]), strict=True))
             line.set_label(KINDS[kind])
-            axis.plot(row["share"], row["by fit"] - eight, "o", color=line.get_color(), fillstyle="none")
-            axis.plot(row["scan's share"], row["by scan"] - eight, "o", color=line.get_color())
+            axis.plot(row["fit's shares"][0], row["by fit"] - eight, "o", color=line.get_color(), fillstyle="none")
+            axis.plot(row["scan's shares"][0], row["by scan"] - eight, "o", color=line.get_color())
         axis.set(xlabel="share of the second opinion", ylabel="gain over the mean of eight, dB")
         axis.axhline(0, color="0.7", linewidth=0.8)
         axis.legend(fontsize=7, loc="upper left")

@@ -20,8 +20,9 @@ QUESTION = """The preset `fast`, fitted on 60 slices of Colin27 (MNI152 where th
 it knows (together), others of the same head, and five of MNI152, each by itself: another head, mean of 152 made by
 another scanner, with brighter white matter; then brighter still by 0.6 and with four fifths of its contrast; then
 inverted. As it was before (*as they are*), and with a few crops shown darker or brighter than they are (*some shifted*,
-`training/recorrupted.py`); by the mean over eight turns, with a second opinion by the share that the fit's own slices
-bear out, and by the larger of that and what the scan at hand bears out, as a user is given it (`second_opinion.py`)."""
+`training/recorrupted.py`); by the mean over eight turns, with a second opinion by the shares that the fit's own slices
+bear out (one inside the head, one around it), and by the larger of those and what the scan at hand bears out: one share
+for the whole image, and one inside and one around, as a user is given it (`second_opinion.py`; the means of these)."""
 FINDING = """A student that has met white matter at one brightness alone learns that there is nothing brighter. Where
 it is 0.6 brighter, in another head, it pulls it down to what it knows: 2.9 dB are lost under white noise, 5.4 under
 Rician noise, and under correlated noise the result is 11 dB worse than the scan was. With one crop in 32 shown darker
@@ -69,7 +70,7 @@ def _measured(lab: Lab, subject: str, kind: str, shifted: float) -> dict[str, An
     finally:
         RecorruptedStage.shifted = before
     assert model.second_opinion
-    share, rows = model.second_opinion.share, {}
+    shares, rows = model.second_opinion.shares, {}
     some = slice(0, None, max(1, len(train) // 5))
     new = {
         "others of the head": slices_of(subject, **TEST),
@@ -84,13 +85,14 @@ def _measured(lab: Lab, subject: str, kind: str, shifted: float) -> dict[str, An
         said = [opinions(model, one, lab.device) for one in scan]
         results = (
             [one.first for one in said],
-            [one.mixed(share) for one in said],
-            [one.mixed(one.share) for one in said],
+            [one.mixed(shares) for one in said],
+            [one.mixed(one.single) for one in said],
+            [one.mixed(one.shares) for one in said],
         )
         figures = [psnr(np.concatenate(result), clean, 1.0, inside) for result in results]
         rows[what] = {"noisy": psnr(np.concatenate(scan), clean, 1.0, inside), "figures": figures}
-        rows[what]["share"] = float(np.mean([one.share for one in said]))
-    return {"share": share, "rows": rows}
+        rows[what]["shares"] = np.mean([one.shares for one in said], axis=0).tolist()
+    return {"shares": shares, "rows": rows}
 
 
 def _noisy(noise: Any, clean: np.ndarray) -> list[np.ndarray]:
@@ -100,14 +102,14 @@ def _noisy(noise: Any, clean: np.ndarray) -> list[np.ndarray]:
 
 def tables(result: dict[str, Any]) -> str:
     """A row for each kind of noise, scan and training."""
-    head = ["noise", "scans", "crops in training", "noisy", "eight turns", "by the fit's share", "by the scan's"]
+    head = ["noise", "scans", "crops in training", "noisy", "eight turns", "by the fit's shares"]
     rows = [
-        [KINDS[kind], what, name, *(f"{one:.2f}" for one in (row["noisy"], *row["figures"], row["share"]))]
+        [KINDS[kind], what, name, *(f"{one:.2f}" for one in (row["noisy"], *row["figures"], *row["shares"]))]
         for kind, trained in result.items()
         for what in next(iter(trained.values()))["rows"]
         for name, row in ((name, found["rows"][what]) for name, found in trained.items())
     ]
-    return markdown([*head, "that share"], rows)
+    return markdown([*head, "by one of the scan", "by the scan's", "those: object", "background"], rows)
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
@@ -116,7 +118,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     before, now = (trained[name]["rows"] for name in TRAINED)
     places = np.arange(len(before))
     with panels(path, width=7.0) as axis:
-        bars = {"before": (before, 1), "some shifted": (now, 0), "and the scan's share": (now, 2)}
+        bars = {"before": (before, 1), "some shifted": (now, 0), "and the scan's shares": (now, 3)}
         for number, (words, (rows, which)) in enumerate(bars.items()):
             gains = [row["figures"][which] - row["noisy"] for row in rows.values()]
             axis.bar(places + 0.27 * (number - 1), gains, 0.25, label=words)

@@ -102,11 +102,11 @@ METHODS: dict[str, Method] = {
     ),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours", revision=2),
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False, revision=2),
-    "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False, revision=5),
+    "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False, revision=6),
     "once": Method("diffdenoise, one pass", "ours:once", "ours", core=False, revision=2),
-    "ours": Method("diffdenoise", "ours:default", "ours", revision=11),
+    "ours": Method("diffdenoise", "ours:default", "ours", revision=12),
     "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False, revision=3),
-    "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, revision=6),
+    "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, revision=7),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean", revision=2),
     "supervised-start": Method(
         "supervised, from our start", "learned:supervised_started", "bound", told="clean", core=False, revision=2

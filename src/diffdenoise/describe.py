@@ -114,7 +114,7 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         "sees": "each slice, and those above and below it" if config["student"]["neighbours"] else "each slice alone",
         **({"of a series": "its principal components"} if config["student"]["series"] else {}),
         "passes": "eight, over the turns of a slice; their mean" if config["student"]["ensemble"] else "one",
-        **({"second opinion": _of_second_opinion(second["share"])} if second else {}),
+        **({"second opinion": _of_second_opinion(*second["shares"])} if second else {}),
         "makes": f"{header.get('strength', 1.0):.0%} of the student's correction",
         "floor of the noise": {"remove": "taken off"}.get(config["noise_floor"], "left as it is"),
         **(of_teacher if taught else {}),
@@ -122,8 +122,9 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_second_opinion(least: float) -> str:
-    return f"{least:.0%} of what collaborative filtering would change, or more where a scan bears it out"
+def _of_second_opinion(inside: float, around: float) -> str:
+    share = f"{inside:.0%} of what collaborative filtering would change ({around:.0%} in the background)"
+    return f"{share}, or more where a scan bears it out"
 
 
 def _estimates(header: dict[str, Any], taught: bool) -> bool:

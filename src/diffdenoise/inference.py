@@ -22,7 +22,7 @@ from diffdenoise.noise.rician import inverse_of, rician_sigma
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
-from diffdenoise.second_opinion import Crop, SecondOpinion, middle_of, spread_over
+from diffdenoise.second_opinion import Crop, SecondOpinion, Shares, middle_of, spread_over
 from diffdenoise.series import Components, components_of_parts
 from diffdenoise.symmetry import over_symmetries
 from diffdenoise.tiling import tiled
@@ -119,7 +119,7 @@ def chosen(model: Model, sampler: Sampler) -> Sampler:
 def second_opinion_on(
     model: Model, domain: Domain, pixels: np.ndarray, student: Callable[[Tensor], Tensor], frames: int, device: str
 ) -> SecondOpinion | None:
-    """The model's, by the larger of the shares that the fit's scans and this one bear out; None if both are 0."""
+    """The model's, by the larger of the shares that the fit's scans and this one bear out; None if all are 0."""
     second = model.second_opinion
     assert second
     places = len(pixels) // frames
@@ -129,8 +129,9 @@ def second_opinion_on(
         frame = number // places
         return middle_of(seen[frame : frame + 1], own, second.level, image_seed(0, pixels[number]))
 
-    share = max(second.share, second.borne_out(student, map(crop, spread_over(len(pixels))), device))
-    return replace(second, share=share) if share else None
+    borne_out = second.borne_out(student, map(crop, spread_over(len(pixels))), device)
+    shares = Shares(*map(max, second.shares, borne_out))
+    return replace(second, shares=shares) if any(shares) else None
 
 
 def _as_the_student(student: Callable[[Tensor], Tensor], second: SecondOpinion | None, seen: Tensor) -> np.ndarray:

@@ -11,11 +11,14 @@ s is found by recorruption: of a noisy crop `given` and `wanted` are made, whose
 
 is on the mean what it would be with the clean image in the place of `wanted`, but for chance. Most of that is z's, and
 goes as z comes as a symmetric pair, +z and -z; what is left is known, its square is the sum over blocks of (the sum of
-(c - f) (wanted - f))^2, over |c - f|^4. Where nothing stands out s is 0, and c is never computed.
+(c - f) (wanted - f))^2, over |c - f|^4. Where nothing stands out s is 0, and c is not computed if s is 0 everywhere.
 
-It is found twice. At the end of a fit on the fit's own scans (`settled.py`): those the student knows, their noise with
-them, which makes s too small there if anything. And on each scan that is denoised, of which the student may know little
-or nothing, and c so much more. The larger one counts.
+What is imaged has an s of its own, and so has the background around it. A network that has seen noise alone leaves a
+ripple there, and c is flat. So much speaks for c that by one s for all too much of it is mixed into the object.
+
+Each is found twice. At the end of a fit on the fit's own scans (`settled.py`): those the student knows, their noise
+with them, which makes s too small there if anything. And on each scan that is denoised, of which the student may know
+little or nothing, and c so much more. The larger one counts.
 """
 
 from __future__ import annotations
@@ -32,32 +35,43 @@ from torch.nn.functional import avg_pool2d
 from diffdenoise.collaborative import collaborative
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.recorruption import alive, brightness, draw_like, recorrupt
+from diffdenoise.quality.reference import foreground
 
 CROPS, SIDE = 8, 160  # that s is found on, at most; pixels
 BLOCK = 16  # pixels
 ALPHA = 0.3  # more, and the student sees more noise than it was trained on; less, and s is known less well
 LEAST, CLEAR = 0.15, 2.0  # a smaller share gains next to nothing; standard errors that it is to be above 0
+KNOWN = 0.25  # standard error; what is known of the object, or the background, alone no better is taken from both
+
+
+class Shares(NamedTuple):
+    """An s for what is imaged, and one for the background around it, each of 0 to 1."""
+
+    object: float
+    background: float
 
 
 @dataclass(frozen=True)
 class SecondOpinion:
     """How much of it is mixed into the first one, at least, and the noise that it goes by, both as a fit found them.
 
-    share: the s that the fit's own scans bear out; 0: none that is clear. level: as the networks see the noise. That of
-    the fit, not of the scan at hand: networks are shown scans so that the noise is alike, and of a single slice a
+    shares: those that the fit's own scans bear out; 0: none that is clear. level: as the networks see the noise. That
+    of the fit, not of the scan at hand: networks are shown scans so that the noise is alike, and of a single slice a
     texture, or a map, cannot always be told.
     """
 
-    share: float
+    shares: Shares
     level: NoiseLevel
 
     @classmethod
     def of_dict(cls, stored: dict[str, Any]) -> SecondOpinion:
         """What `dataclasses.asdict` made of one, also by way of JSON. Raises ValueError for what is none."""
-        found = cls(float(stored["share"]), NoiseLevel.of_dict(stored["level"]))
+        shares = [float(share) for share in stored["shares"]]
+        found = cls(Shares(*shares), NoiseLevel.of_dict(stored["level"]))
         knots, sigma = found.level.knots, found.level.sigma
-        if not (0 <= found.share <= 1 and len(knots) == len(sigma) > 0 and np.isfinite([*knots, *sigma]).all()):
-            raise ValueError(f"a second opinion of share {found.share}, or of noise that makes no sense")
+        sound = all(0 <= share <= 1 for share in shares) and len(knots) == len(sigma) > 0
+        if not (sound and np.isfinite([*knots, *sigma]).all()):
+            raise ValueError(f"a second opinion of shares {shares}, or of noise that makes no sense")
         return found
 
     def about(self, x_noisy: Tensor, first: Tensor, over: np.ndarray | float | None = None) -> Tensor:
@@ -70,21 +84,21 @@ class SecondOpinion:
         return collaborative(x_noisy, first, (variance * alive(x_noisy)).sqrt(), self.level.texture)
 
     def mixed_into(self, first: Tensor, x_noisy: Tensor) -> Tensor:
-        """The first opinion about an image (1, 1, H, W) with this one's share of the second."""
-        return first + self.share * (self.about(x_noisy, first) - first)
+        """The first opinion about an image (1, 1, H, W) with this one's shares of the second."""
+        share = torch.where(objects(x_noisy).to(first.device), *self.shares)
+        return first + share * (self.about(x_noisy, first) - first)
 
-    def borne_out(self, student: Callable[[Tensor], Tensor], crops: Iterable[Crop], device: str) -> float:
-        """The s of this module, of 0 to 1, that crops bear out for a student; 0: none that is clear."""
-        gained, chance, square = 0.0, 0.0, 0.0
+    def borne_out(self, student: Callable[[Tensor], Tensor], crops: Iterable[Crop], device: str) -> Shares:
+        """The s of this module that crops bear out for a student; 0: none that is clear."""
+        sums = np.zeros((2, 3))  # of the object, and of the background
         for crop in crops:
             pair = [self._of_recorrupted(student, crop, sign, device) for sign in (1, -1)]
             gain = torch.stack([(second - first) * (wanted - first) for first, second, wanted in pair]).sum(0)
-            gain = gain * (crop.z != 0)  # not of a mask, about which the second opinion is what is wanted itself
-            gained += float(gain.sum())
-            chance += float(_of_blocks(gain).square().sum())
-            square += sum(float(((second - first) * (crop.z != 0)).square().sum()) for first, second, _ in pair)
-        clear = square > 0 and gained >= max(LEAST * square, CLEAR * chance**0.5)
-        return min(1.0, gained / square) if clear else 0.0
+            square = torch.stack([(second - first).square() for first, second, _ in pair]).sum(0)
+            voters = crop.z != 0  # not a mask, about which the second opinion is what is wanted itself
+            sums += [_summed(where & voters, gain, square) for where in (crop.object, ~crop.object)]
+        of_both = sums.sum(0)
+        return Shares(*(_share(*(one if _is_known(*one) else of_both)) for one in sums))
 
     def _of_recorrupted(
         self, student: Callable[[Tensor], Tensor], crop: Crop, sign: int, device: str
@@ -97,21 +111,35 @@ class SecondOpinion:
         return first.cpu().double(), second.cpu().double(), wanted.double()
 
 
-def _of_blocks(gain: Tensor) -> Tensor:
-    """Sums over squares so large that noise, which may be correlated, is not that of the next one."""
-    return avg_pool2d(gain, BLOCK, ceil_mode=True, divisor_override=1)
+def _summed(where: Tensor, gain: Tensor, square: Tensor) -> tuple[float, float, float]:
+    """Of a crop: gain, its variance by chance, and |c - f|^2, of which a share is made."""
+    gain = where * gain
+    # Of squares so large that noise, which may be correlated, is not that of the next one.
+    blocks = avg_pool2d(gain, BLOCK, ceil_mode=True, divisor_override=1)
+    return float(gain.sum()), float(blocks.square().sum()), float((where * square).sum())
+
+
+def _is_known(gain: float, chance: float, square: float) -> bool:
+    return square > 0 and bool(chance**0.5 <= KNOWN * square)
+
+
+def _share(gain: float, chance: float, square: float) -> float:
+    clear = square > 0 and gain >= max(LEAST * square, CLEAR * chance**0.5)
+    return min(1.0, float(gain / square)) if clear else 0.0
 
 
 class Crop(NamedTuple):
     """A part of a slice that s is found on.
 
     seen: what the student is given, (1, C, H, W), the slice itself first; own: which channels are that, (C, 1, 1); z:
-    noise like the slice's own, (1, 1, H, W); over: how many times as strong as its brightness says noise is there.
+    noise like the slice's own, (1, 1, H, W); object: what is no background, likewise; over: how many times as strong as
+    its brightness says noise is there.
     """
 
     seen: Tensor
     own: Tensor
     z: Tensor
+    object: Tensor
     over: np.ndarray | float
 
 
@@ -123,7 +151,13 @@ def middle_of(seen: Tensor, own: list[bool], level: NoiseLevel, seed: int) -> Cr
     z = draw_like((alive(x_noisy) * torch.from_numpy(variance)).sqrt(), level.texture, generator)
     rows, columns = (slice(start, start + SIDE) for start in (max(0, (side - SIDE) // 2) for side in seen.shape[-2:]))
     there = over[..., rows, columns] if isinstance(over, np.ndarray) else over
-    return Crop(seen[..., rows, columns], torch.tensor(own)[:, None, None], z[..., rows, columns], there)
+    own_channels, image = torch.tensor(own)[:, None, None], objects(x_noisy)
+    return Crop(seen[..., rows, columns], own_channels, z[..., rows, columns], image[..., rows, columns], there)
+
+
+def objects(x_noisy: Tensor) -> Tensor:
+    """What is imaged in a whole slice (1, 1, H, W), holes in it included; the same shape, boolean, on the CPU."""
+    return torch.from_numpy(foreground(x_noisy.cpu().numpy()))
 
 
 def spread_over(count: int) -> list[int]:

@@ -13,10 +13,10 @@ from diffdenoise.config import StudentSettings
 from diffdenoise.model import Model
 from diffdenoise.preparation import Slices
 from diffdenoise.rounds import image_seed
-from diffdenoise.second_opinion import SIDE, Crop, SecondOpinion, spread_over
+from diffdenoise.second_opinion import SIDE, Crop, SecondOpinion, Shares, objects, spread_over
 from diffdenoise.symmetry import SYMMETRIES, over_symmetries, takes_little
 from diffdenoise.training.recorrupted import draw_noise, strength_over
-from diffdenoise.training.slices import Box, is_usable
+from diffdenoise.training.slices import Box, cut, is_usable
 from diffdenoise.training.student import offsets
 
 PASSES = 4  # of the student that a second opinion takes as long as, on a CPU; by hand: 1 to 4
@@ -53,11 +53,13 @@ def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinio
     """
     if model.config.student.series or any(slices.repeated):
         return None
-    second = SecondOpinion(0.0, sorted(slices.levels, key=lambda level: level.typical)[len(slices.levels) // 2])
+    level = sorted(slices.levels, key=lambda level: level.typical)[len(slices.levels) // 2]
+    second = SecondOpinion(Shares(0.0, 0.0), level)
     student = partial(over_symmetries, model.student) if model.config.student.ensemble else model.student
-    share = second.borne_out(student, _crops(model, slices), device)
-    log.info("Of what collaborative filtering would change in a result at least %.0f %% is changed.", 100 * share)
-    return replace(second, share=share)
+    shares = second.borne_out(student, _crops(model, slices), device)
+    words = "Of what collaborative filtering would change in a result at least %.0f %% is changed, %.0f %% around it."
+    log.info(words, *(100 * share for share in shares))
+    return replace(second, shares=shares)
 
 
 def _crops(model: Model, slices: Slices) -> Iterator[Crop]:
@@ -73,4 +75,5 @@ def _crops(model: Model, slices: Slices) -> Iterator[Crop]:
         own = torch.tensor([True, *(other is None for other in boxes)])[:, None, None]
         generator = torch.Generator().manual_seed(image_seed(model.config.seed, seen.numpy()))
         z = draw_noise(store, slices.levels[scan], box, generator)
-        yield Crop(seen, own, z, strength_over(slices.levels[scan].variation, store.shapes[scan], box))
+        inside = torch.from_numpy(cut(objects(store.slice(scan, index)[None])[0].numpy(), box))[None]
+        yield Crop(seen, own, z, inside, strength_over(slices.levels[scan].variation, store.shapes[scan], box))
