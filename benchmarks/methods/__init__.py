@@ -100,6 +100,7 @@ METHODS: dict[str, Method] = {
     "paper": replace(
         Method("paper preset, student (at this budget not the paper)", "ours:paper", "ours", core=False), revision=2
     ),
+    "paper-small": Method("as published, small networks", "ours:paper_small", "ours", core=False),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours", revision=2),
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False, revision=2),
     "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False, revision=6),

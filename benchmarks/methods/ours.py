@@ -23,6 +23,9 @@ from diffdenoise.training.blind_spot import BlindSpotStage
 from diffdenoise.training.slices import SliceStore, write_scan_slices
 from diffdenoise.training.stage import train
 
+# Of a stage's settings, those that go with the size of a network and the time that it has.
+SIZES = ("widths", "blocks", "width", "encoder", "middle", "decoder", "steps", "batch", "crop", "learning_rate", "ema")
+
 
 def default(given: Given) -> Denoise:
     """What `diffdenoise fit --budget` and `diffdenoise denoise` do; where single slices come, without neighbours."""
@@ -69,6 +72,13 @@ def three_stages(given: Given) -> Denoise:
 def paper(given: Given) -> Denoise:
     """The paper preset and its student."""
     return _preset(given, "paper", "student")
+
+
+def paper_small(given: Given) -> Denoise:
+    """What the paper preset decides, with networks and steps of the size of the preset `cpu`, and its student."""
+    stages = ((stage, getattr(PRESETS["cpu"], stage).model_dump()) for stage in ("blind_spot", "diffusion", "student"))
+    sizes = {stage: {name: of[name] for name in SIZES if name in of} for stage, of in stages}
+    return _preset(given, "paper", "student", sizes)
 
 
 def paper_srds(given: Given) -> Denoise:
