@@ -74,6 +74,16 @@ def test_every_pixel_is_reached(beyond: int) -> None:
     assert (result - flat).abs().max() < SIGMA
 
 
+@pytest.mark.parametrize("beyond", [0, STRIDE - 1])
+def test_at_its_edges_an_image_is_not_noisier(beyond: int) -> None:
+    """Patches of mirrored or repeated pixels have the same noise twice."""
+    flat = torch.ones(64, 1, 40 + beyond, 40 + beyond)
+    off = (collaborative(flat + noise(flat), flat, torch.full_like(flat, SIGMA), WHITE) - 1).square()
+    inner = slice(SIZE, -SIZE)
+    edges = off[..., :4, inner], off[..., -4:, inner], off[..., inner, :4], off[..., inner, -4:]
+    assert sum(edge.mean() for edge in edges) / 4 < 1.35 * off[..., inner, inner].mean()
+
+
 @pytest.mark.parametrize(("texture", "most"), [(WHITE, 0.6), (smoothed(1.0), 1.2)])
 def test_noise_left_in_the_guide_is_not_said_again(texture: Texture, most: float) -> None:
     """Stacks of the patches that are most alike in it would be of those whose noise is alike: 1.8 to 2 times."""

@@ -60,9 +60,8 @@ def collaborative(x_noisy: Tensor, guide: Tensor, deviation: Tensor, texture: Te
 
 def _one(x_noisy: Tensor, guide: Tensor, deviation: Tensor, texture: Texture) -> Tensor:
     height, width = x_noisy.shape
-    grown = [max(SIZE, -(-(side - SIZE) // STRIDE) * STRIDE + SIZE) for side in (height, width)]
-    noisy, first, level = (_grown(image, *grown) for image in (x_noisy, guide, deviation))
-    power = F.avg_pool2d(level[None] ** 2, SIZE, STRIDE)[0]  # mean variance of the noise in each patch
+    noisy, first, level = (_grown(image, max(SIZE, height), max(SIZE, width)) for image in (x_noisy, guide, deviation))
+    power = _over_patches(_over_patches(level**2).T).T  # mean variance of the noise in each patch
     stacks = _alike(first, ALIKE * _coarse(texture) * power)
     variance = power.flatten()[:, None, None] * (1 if texture.is_white else _power(texture).to(power))
     kept = _filtered(noisy, first, stacks, variance, lambda y, _, v: (y * y > THRESHOLD**2 * v).to(y.dtype))
@@ -72,7 +71,7 @@ def _one(x_noisy: Tensor, guide: Tensor, deviation: Tensor, texture: Texture) ->
 
 
 def _grown(image: Tensor, height: int, width: int) -> Tensor:
-    """Larger at the bottom and the right, so that patches cover it evenly."""
+    """Larger at the bottom and the right, where it is smaller than a patch."""
     return F.pad(image[None, None], (0, width - image.shape[1], 0, height - image.shape[0]), mode="replicate")[0, 0]
 
 
@@ -82,25 +81,45 @@ def _around(image: Tensor) -> Tensor:
     return F.pad(image[None, None], 4 * [RADIUS], mode=mode)[0, 0]
 
 
+def _starts(length: int) -> Tensor:
+    """Where patches begin: one each STRIDE pixels, and one at the end."""
+    last = length - SIZE
+    return torch.tensor([*range(0, last, STRIDE), last])
+
+
+def _over_patches(values: Tensor) -> Tensor:
+    """Means over the patches that begin at `_starts`, along the last of two axes."""
+    even = F.avg_pool1d(values, SIZE, STRIDE)
+    at_end = values[:, -SIZE:].mean(1, keepdim=True)
+    return even if (values.shape[1] - SIZE) % STRIDE == 0 else torch.cat([even, at_end], 1)
+
+
 def _alike(guide: Tensor, same: Tensor) -> _Stacks:
     """For each patch on a grid of STRIDE pixels, itself and those that are most like it around it.
 
-    same: the mean square difference below which they are equally so, for each patch, (down, across).
+    same: the mean square difference below which they are equally so, for each patch, (down, across). What lies partly
+    beyond the edge comes last: mirrored there, a patch has the same noise twice, which then does not average out.
     """
     around, (height, width) = _around(guide), guide.shape
-    columns = STRIDE * torch.arange((width - SIZE) // STRIDE + 1, device=guide.device)
-    span, found = 2 * RADIUS + 1, []
-    chance = _chance(span).to(guide)
-    for row, enough in zip(range(0, height - SIZE + 1, STRIDE), same, strict=True):
+    columns, span, found = _starts(width).to(guide.device), 2 * RADIUS + 1, []
+    chance, offsets = _chance(span).to(guide), torch.arange(-RADIUS, RADIUS + 1, device=guide.device)
+    beside = _beyond(offsets[:, None] + columns, width)  # (span, patches)
+    for row, enough in zip(_starts(height).tolist(), same, strict=True):
         here = guide[row : row + SIZE]
         there = around[row : row + SIZE + 2 * RADIUS].unfold(0, SIZE, 1).unfold(1, width, 1)
-        off = (there - here).square().mean(2)  # (span, span, SIZE, width), down the patches
-        off = F.avg_pool1d(off.flatten(0, 1), SIZE, STRIDE)  # and across them: (span^2, patches)
+        off = (there - here).square().mean(2)  # (span, span, width), down the patches
+        off = _over_patches(off.flatten(0, 1))  # and across them: (span^2, patches)
         off = torch.where(off < enough, enough * chance, off)
+        beyond = _beyond(offsets + row, height)[:, None, None] | beside
+        off = off.masked_fill(beyond.flatten(0, 1), torch.inf)
         off[span * RADIUS + RADIUS] = -1  # itself first
         best = off.topk(GROUP, dim=0, largest=False).indices.T
         found.append((row + best // span) * around.shape[1] + columns[:, None] + best % span)
     return _Stacks(torch.cat(found), tuple(around.shape))  # type: ignore[arg-type]
+
+
+def _beyond(starts: Tensor, length: int) -> Tensor:
+    return (starts < 0) | (starts > length - SIZE)
 
 
 @cache
