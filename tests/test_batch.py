@@ -14,11 +14,13 @@ from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError
 from diffdenoise.model import Round
 from diffdenoise.model_file import load_model
+from diffdenoise.noise.estimate import constant_level
 from diffdenoise.noise.models import rician
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import make_config
 from diffdenoise.scans.files import find, write_scan
 from diffdenoise.scans.scan import Provenance, Scan
+from diffdenoise.second_opinion import SecondOpinion, Shares
 from tests.conftest import noisy_disks
 
 
@@ -59,6 +61,27 @@ def test_the_record_says_how_often_a_slice_was_seen(smoke_model: Path, tmp_path:
         out = tmp_path / said
         denoise_scans(denoiser, found, out, Wanted(), lambda what, done, total: None)
         assert json.loads((out / "scan.npy.json").read_text())["settings"]["sampler"] == said
+
+
+def test_the_record_says_how_much_a_second_opinion_counted(
+    smoke_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The larger of what the fit and the scan bear out; and with that in its record a result counts as done."""
+    monkeypatch.setattr(SecondOpinion, "borne_out", lambda *_: Shares(0.4, 0.9))
+    np.save(tmp_path / "scan.npy", noisy_disks(slices=1))
+    found, _ = find([tmp_path / "scan.npy"])
+    second = SecondOpinion(Shares(0.5, 0.5), constant_level(0.1))
+    denoiser = Denoiser(replace(load_model(smoke_model), second_opinion=second), "cpu")
+    results = [
+        denoise_scans(denoiser, found, tmp_path / "out", Wanted(removed=True), lambda what, done, total: None)
+        for _ in range(2)
+    ]
+    assert (len(results[0].written), len(results[1].unchanged)) == (2, 1)
+    record, removed = (
+        json.loads((tmp_path / "out" / f"scan{of}.npy.json").read_text()) for of in ("", "_removed")
+    )
+    assert record["found"] == {"second_opinion": {"object": 0.5, "background": 0.9}}
+    assert "found" not in removed
 
 
 def test_what_many_results_have_is_told_once_with_their_number(

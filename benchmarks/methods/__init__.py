@@ -112,7 +112,15 @@ METHODS: dict[str, Method] = {
     "supervised-start": Method(
         "supervised, from our start", "learned:supervised_started", "bound", told="clean", core=False, revision=2
     ),
+    "supervised-l2": Method(
+        "supervised, from our start, L2", "learned:supervised_by_l2", "bound", told="clean", core=False
+    ),
     "supervised-long": Method(
-        "supervised, ten budgets", "learned:supervised_long", "bound", told="clean", core=False, revision=2
+        "supervised, from our start, L2, ten budgets",
+        "learned:supervised_long",
+        "bound",
+        told="clean",
+        core=False,
+        revision=3,
     ),
 }

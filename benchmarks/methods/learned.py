@@ -53,8 +53,8 @@ def supervised(given: Given) -> Denoise:
 
 
 def supervised_long(given: Given) -> Denoise:
-    """The bound once more, after ten budgets."""
-    return supervised(replace(given, seconds=LONG * given.seconds))
+    """The bound from our start once more, after ten budgets, by L2."""
+    return supervised_by_l2(replace(given, seconds=LONG * given.seconds))
 
 
 def supervised_started(given: Given) -> Denoise:
@@ -62,8 +62,17 @@ def supervised_started(given: Given) -> Denoise:
     return train(given, _l1, started=True)
 
 
+def supervised_by_l2(given: Given) -> Denoise:
+    """The same by L2, which is what PSNR measures, and the default learns by."""
+    return train(given, _l2, started=True)
+
+
 def _l1(model: nn.Module, batch: Batch, _: int) -> Tensor:
     return (model(batch[0]).float() - batch[1]).abs().mean()
+
+
+def _l2(model: nn.Module, batch: Batch, _: int) -> Tensor:
+    return (model(batch[0]).float() - batch[1]).square().mean()
 
 
 def neighbor2neighbor(given: Given) -> Denoise:

@@ -14,7 +14,7 @@ from diffdenoise import __version__
 from diffdenoise.config import require_strength, require_teacher
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError, is_memory_error, reason_of
-from diffdenoise.inference import Sampler, chosen, weakened
+from diffdenoise.inference import Denoised, Sampler, chosen, weakened
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans import sidecar
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, result_path, write_scan
@@ -195,12 +195,18 @@ def _denoise_one(
     for provenance in provenances:
         pixels = images[provenance.quantity]()
         assert pixels is not None
-        written.append(write_scan(scan.with_pixels(pixels), out, provenance))
+        made = replace(provenance, found=_found(result)) if provenance.quantity == "denoised" else provenance
+        written.append(write_scan(scan.with_pixels(pixels), out, made))
     for quantity in set(MAPS).difference(wanted.quantities):
         settings = provenances[0].settings | _of_map(wanted, quantity)
         old, same = result_path(item, out, quantity), replace(provenances[0], quantity=quantity, settings=settings)
         if old.exists() and sidecar.load(old) and not is_done(item, out, same):
             noticed.earlier[quantity].append(old)
+
+
+def _found(result: Denoised) -> dict[str, Any]:
+    """What a scan itself decided of its result, as the record tells it."""
+    return {"second_opinion": result.shares._asdict()} if result.shares else {}
 
 
 def _of_map(wanted: Wanted, quantity: str) -> dict[str, Any]:

@@ -36,13 +36,14 @@ class Denoised:
     """A result in the units of the input, (slices, rows, columns).
 
     spread: only where a sampler gave one. magnitude: the same with the floor of Rician noise, where that was taken off.
-    untouched: no noise was found to take away.
+    untouched: no noise was found to take away. shares: of a second opinion, where one was mixed in.
     """
 
     pixels: np.ndarray
     spread: np.ndarray | None
     magnitude: np.ndarray | None = None
     untouched: bool = False
+    shares: Shares | None = None
 
 
 def denoise_slices(
@@ -76,7 +77,7 @@ def denoise_slices(
     student = partial(over_symmetries, model.student) if eight else model.student
     series = series_of_scan(model, domain, pixels, frames)
     second = second_opinion_on(model, domain, pixels, student, frames, device) if sampler == "second_opinion" else None
-    places = len(pixels) // frames
+    shares, places = second.shares if second else None, len(pixels) // frames
     for place in range(places):
         images = pixels[place::places]
         clean, deviation = (np.empty(images.shape, np.float32) for _ in range(2))
@@ -96,11 +97,11 @@ def denoise_slices(
         result[place::places] = domain.back(clean).clip(*inside)
     floor = floor_of(model, pixels)
     if not floor:
-        return weakened(Denoised(result, spread), pixels, model.strength)
+        return weakened(Denoised(result, spread, shares=shares), pixels, model.strength)
     signal, inverse = np.empty_like(result), inverse_of(result, floor)
     for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
         signal[index] = np.maximum(inverse(result[index]), image.min())
-    return weakened(Denoised(signal, spread, result), pixels, model.strength)
+    return weakened(Denoised(signal, spread, result, shares=shares), pixels, model.strength)
 
 
 def chosen(model: Model, sampler: Sampler) -> Sampler:

@@ -90,15 +90,14 @@ class SecondOpinion:
 
     def borne_out(self, student: Callable[[Tensor], Tensor], crops: Iterable[Crop], device: str) -> Shares:
         """The s of this module that crops bear out for a student; 0: none that is clear."""
-        sums = np.zeros((2, 3))  # of the object, and of the background
+        sums = np.zeros((2, 3))
         for crop in crops:
             pair = [self._of_recorrupted(student, crop, sign, device) for sign in (1, -1)]
             gain = torch.stack([(second - first) * (wanted - first) for first, second, wanted in pair]).sum(0)
             square = torch.stack([(second - first).square() for first, second, _ in pair]).sum(0)
             voters = crop.z != 0  # not a mask, about which the second opinion is what is wanted itself
             sums += [_summed(where & voters, gain, square) for where in (crop.object, ~crop.object)]
-        of_both = sums.sum(0)
-        return Shares(*(_share(*(one if _is_known(*one) else of_both)) for one in sums))
+        return _shares(sums)
 
     def _of_recorrupted(
         self, student: Callable[[Tensor], Tensor], crop: Crop, sign: int, device: str
@@ -119,13 +118,14 @@ def _summed(where: Tensor, gain: Tensor, square: Tensor) -> tuple[float, float, 
     return float(gain.sum()), float(blocks.square().sum()), float((where * square).sum())
 
 
-def _is_known(gain: float, chance: float, square: float) -> bool:
-    return square > 0 and bool(chance**0.5 <= KNOWN * square)
-
-
-def _share(gain: float, chance: float, square: float) -> float:
-    clear = square > 0 and gain >= max(LEAST * square, CLEAR * chance**0.5)
-    return min(1.0, float(gain / square)) if clear else 0.0
+def _shares(sums: np.ndarray) -> Shares:
+    """Of what `_summed` found of the object, and of the background, (2, 3)."""
+    gain, chance, square = np.array([*sums, sums.sum(0)]).T  # of the object, the background, and both
+    error = np.sqrt(chance)
+    clear = gain >= np.maximum(LEAST * square, CLEAR * error)
+    share = np.where(clear & (square > 0), gain, 0) / np.where(square > 0, square, 1)
+    known = (square > 0) & (error <= KNOWN * square)
+    return Shares(*(min(1.0, float(share[part if known[part] else 2])) for part in range(2)))
 
 
 class Crop(NamedTuple):

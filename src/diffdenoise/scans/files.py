@@ -49,7 +49,8 @@ def is_done(scan: Scan | Found, folder: Path, provenance: Provenance) -> bool:
     if record is None or not target.exists() or not all(path.exists() for path in scan.paths):
         return False
     wanted = sidecar.origin(scan.paths, provenance)
-    if {**record, "result": None} != {**wanted, "result": None} or not sidecar.untouched(target, record):
+    follows = dict.fromkeys(("result", "found"))
+    if record | follows != wanted | follows or not sidecar.untouched(target, record):
         return False
     beside = bids.companions(scan.paths[0], target, provenance.quantity)
     return all(record["result"].get(place.name) == sidecar.sha256(path) for place, path in beside.items())
@@ -94,7 +95,8 @@ def _write(scan: Scan, folder: Path, target: Path, provenance: Provenance) -> No
         # unknown file; the hashes tell it that the result is not the one recorded.
         hashes = {place.name: sidecar.sha256(path) for place, path in beside.items()}
         hashes |= sidecar.result_hashes(target, temporary)
-        sidecar.save(target, record | {"result": hashes}, bids.metadata_of(source) if in_bids else None)
+        found = {"found": provenance.found} if provenance.found else {}
+        sidecar.save(target, record | found | {"result": hashes}, bids.metadata_of(source) if in_bids else None)
     for place, path in beside.items():
         with atomic_file(place) as temporary:
             shutil.copyfile(path, temporary)

@@ -49,10 +49,12 @@ class Provenance:
 
     model: fingerprint of the model file; settings: everything else that decides the pixels (sampler, seed, ...).
     quantity: "denoised", "uncertainty" (standard deviation of the error), "spread" (half the difference of a symmetric
-    pair) or "removed" (noisy - denoised).
+    pair) or "removed" (noisy - denoised). found: what the scan itself decided, told in the sidecar and compared with
+    nothing, for it follows from the rest.
     """
 
     version: str
     model: str
     settings: dict[str, Any] = field(default_factory=dict)
     quantity: str = "denoised"
+    found: dict[str, Any] = field(default_factory=dict)
