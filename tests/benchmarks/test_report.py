@@ -51,7 +51,7 @@ def test_differences_are_paired_by_patient() -> None:
 
 def test_the_gap_is_to_the_best_of_the_bounds_where_there_is_one() -> None:
     five = lambda first: record(*np.linspace(first, first + 10, 5))  # noqa: E731
-    bounds = {"supervised": five(21.0), "supervised-start": five(22.0)}
+    bounds = {"supervised": five(21.0), "supervised-l2": five(22.0)}
     table = _gap_table({"task": {"ours": five(20.0), **bounds}, "real": {"ours": record(1.0)}})
     (row,) = [line for line in table.splitlines() if line.startswith("| task |") and "bound" not in line]
     assert "27.00, supervised, from our start" in row
