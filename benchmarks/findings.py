@@ -32,7 +32,10 @@ def findings(budgets: dict[str, Table]) -> str:
     """The text."""
     table = budgets.get(MAIN, {})
     paragraphs: Sequence[tuple[str, Sequence[Callable[[], str]]]] = (
-        ("Against the bound.", [lambda: _bound(table), lambda: _loss(table), lambda: _start(table), lambda: _grain(table)]),
+        (
+            "Against the bound.",
+            [lambda: _bound(table), lambda: _loss(table), lambda: _start(table), lambda: _grain(table)],
+        ),
         ("Against the peers.", [lambda: _peers(table), lambda: _told(table), lambda: _longer(budgets.get(LONG, {}))]),
         ("Correlated noise.", [lambda: _textures(table), lambda: _ct(table)]),
         ("Noise that varies over the image.", [lambda: _uneven(table)]),

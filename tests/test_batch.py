@@ -77,9 +77,7 @@ def test_the_record_says_how_much_a_second_opinion_counted(
         for _ in range(2)
     ]
     assert (len(results[0].written), len(results[1].unchanged)) == (2, 1)
-    record, removed = (
-        json.loads((tmp_path / "out" / f"scan{of}.npy.json").read_text()) for of in ("", "_removed")
-    )
+    record, removed = (json.loads((tmp_path / "out" / f"scan{of}.npy.json").read_text()) for of in ("", "_removed"))
     assert record["found"] == {"second_opinion": {"object": 0.5, "background": 0.9}}
     assert "found" not in removed
 

@@ -24,11 +24,11 @@ from diffdenoise.training.student import make_student
 
 TITLE = "A student without a teacher"
 QUESTION = """The student network, with the same crops, optimiser and number of steps, learns from clean images (the
-bound; by L1, as the paper's student), or from the noisy images alone by recorruption, by L2: with one noise z for each crop or a symmetric pair +z and -z
-(half as many crops then, so that a step costs the same), for three alpha. Then with a wrong noise level, as it is and
-bounded where the student turns the noise upside down (`training/recorrupted.py`). Last, noise that the level does not
-describe: correlated by a kernel of 1.2 px, which is told or not, and white noise that grows from 0.4 to 1.6 times the
-level from the top of the image to its bottom."""
+bound; by L1, as the paper's student), or from the noisy images alone by recorruption, by L2: with one noise z for
+each crop or a symmetric pair +z and -z (half as many crops then, so that a step costs the same), for three alpha.
+Then with a wrong noise level, as it is and bounded where the student turns the noise upside down
+(`training/recorrupted.py`). Last, noise that the level does not describe: correlated by a kernel of 1.2 px, which is
+told or not, and white noise that grows from 0.4 to 1.6 times the level from the top of the image to its bottom."""
 FINDING = """With the right level the student is 0.25 dB below the supervised one after as many steps, and on correlated
 noise whose kernel is told 0.01 dB; the pair gains less than a tenth over one noise, and alpha matters little up to 0.5.
 But what a wrong level does is lopsided: a level 10 % too high costs 1.3 dB, 30 % too high 6 dB, for the noise is turned
