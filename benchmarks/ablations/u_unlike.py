@@ -114,8 +114,9 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Of the first kind of noise: gain over the noisy scan, by scan; before, and now."""
-    trained = next(iter(result.values()))
+    """Of the last kind of noise, where most is lost: gain over the noisy scan, by scan; before, and now."""
+    kind = [kind for kind in KINDS if kind in result][-1]
+    trained = result[kind]
     before, now = (trained[name]["rows"] for name in TRAINED)
     places = np.arange(len(before))
     with panels(path, width=7.0) as axis:
@@ -124,5 +125,5 @@ def plot(result: dict[str, Any], path: Path) -> None:
             gains = [row["figures"][which] - row["noisy"] for row in rows.values()]
             axis.bar(places + 0.27 * (number - 1), gains, 0.25, label=words)
         axis.set_xticks(places, list(before))
-        axis.set(ylabel="gain over the noisy scan, dB")
+        axis.set(ylabel="gain over the noisy scan, dB", title=f"Noise {KINDS[kind]}")
         axis.legend(fontsize=8)
