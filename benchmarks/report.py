@@ -77,7 +77,8 @@ timed together with imports and setting up, so that its rate falls too steeply.
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
 puca laine scratch`), are rows that would make of a few hours of `make bench` most of a day. Still to come:
-`ensemble paper-srds supervised-long` (the bound after ten budgets), longer budgets for all, a GPU.
+`ensemble paper-srds paper-small` (as published, with small networks) `supervised-long` (the bound after ten budgets),
+longer budgets for all, a GPU.
 """
 
 
