@@ -76,7 +76,8 @@ over each slice, not the mean over eight turns. *Noise2Void, falling rate* is ol
 timed together with imports and setting up, so that its rate falls too steeply.
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
-puca laine scratch`), are rows that would make of a few hours of `make bench` most of a day. Still to come:
+puca laine scratch`), are rows that would make of a few hours of `make bench` most of a day. So is the bound by L2
+(`python -m benchmarks.run supervised-l2`), which was measured on all tasks that it is named on. Still to come:
 `ensemble paper-srds paper-small` (as published, with small networks) `supervised-long` (the bound after ten budgets),
 longer budgets for all, a GPU.
 """

@@ -77,7 +77,8 @@ def denoise_slices(
     student = partial(over_symmetries, model.student) if eight else model.student
     series = series_of_scan(model, domain, pixels, frames)
     second = second_opinion_on(model, domain, pixels, student, frames, device) if sampler == "second_opinion" else None
-    shares, places = second.shares if second else None, len(pixels) // frames
+    shares = second.shares if second else None
+    places = len(pixels) // frames
     for place in range(places):
         images = pixels[place::places]
         clean, deviation = (np.empty(images.shape, np.float32) for _ in range(2))

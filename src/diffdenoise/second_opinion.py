@@ -66,13 +66,12 @@ class SecondOpinion:
     @classmethod
     def of_dict(cls, stored: dict[str, Any]) -> SecondOpinion:
         """What `dataclasses.asdict` made of one, also by way of JSON. Raises ValueError for what is none."""
-        shares = [float(share) for share in stored["shares"]]
-        found = cls(Shares(*shares), NoiseLevel.of_dict(stored["level"]))
-        knots, sigma = found.level.knots, found.level.sigma
-        sound = all(0 <= share <= 1 for share in shares) and len(knots) == len(sigma) > 0
-        if not (sound and np.isfinite([*knots, *sigma]).all()):
+        shares, level = [float(share) for share in stored["shares"]], NoiseLevel.of_dict(stored["level"])
+        sound = len(shares) == len(Shares._fields) and all(0 <= share <= 1 for share in shares)
+        told = len(level.knots) == len(level.sigma) > 0 and np.isfinite([*level.knots, *level.sigma]).all()
+        if not (sound and told):
             raise ValueError(f"a second opinion of shares {shares}, or of noise that makes no sense")
-        return found
+        return cls(Shares(*shares), level)
 
     def about(self, x_noisy: Tensor, first: Tensor, over: np.ndarray | float | None = None) -> Tensor:
         """About an image (1, 1, H, W), given the first opinion; same shape.
