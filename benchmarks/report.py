@@ -70,14 +70,14 @@ from it all that is tested here: the same slices of Colin27 were looked at.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the
-default (*diffdenoise*) and *supervised, from our start, L2* were measured by turns on one machine (2026-11-28); rows of
-others may be of a slower or a faster day. The rows marked ° are older: those of other methods are by one pass
+default (*diffdenoise*) and *supervised, from our start, L2* were measured on one machine (2026-11-28), one soon after
+the other, half an hour at the most; rows of others may be of a slower or a faster day. The rows marked ° are older: those of other methods are by one pass
 over each slice, not the mean over eight turns. *Noise2Void, falling rate* is older, too: the epoch that it times was
 timed together with imports and setting up, so that its rate falls too steeply.
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
 puca laine scratch`), are rows that would make of a few hours of `make bench` most of a day. So is the bound by L2
-(`python -m benchmarks.run supervised-l2`), which was measured on all tasks that it is named on. Still to come:
+(`python -m benchmarks.run supervised-l2`), measured where single slices have simulated noise. Still to come:
 `ensemble paper-srds paper-small` (as published, with small networks) `supervised-long` (the bound after ten budgets),
 longer budgets for all, a GPU.
 """
