@@ -71,8 +71,8 @@ from it all that is tested here: the same slices of Colin27 were looked at.
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the
 default (*diffdenoise*) and *supervised, from our start, L2* were measured on one machine (2026-11-28), one soon after
-the other, half an hour at the most; rows of others may be of a slower or a faster day. The rows marked ° are older: those of other methods are by one pass
-over each slice, not the mean over eight turns. *Noise2Void, falling rate* is older, too: the epoch that it times was
+the other, half an hour at the most; rows of others may be of a slower or a faster day. The rows marked ° are older:
+those of other methods are by one pass over each slice, not the mean over eight turns. *Noise2Void, falling rate* is older, too: the epoch that it times was
 timed together with imports and setting up, so that its rate falls too steeply.
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
