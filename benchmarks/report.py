@@ -64,16 +64,16 @@ there is none: a mean without ± says nothing of chance.
 which the default and all methods that need a level use, were tuned on axial slices of Colin27, on the pairs of phantom
 scans and on one radiograph (study j in [ablations.md](ablations.md)): of those the slices 110, 114 and 118 of Colin27
 and all of *phantoms* (not in the tables yet) are tested; the radiograph's patient is among the 35 that are trained on,
-none of the 12 that are tested. How the default trains, and which patches its
-second opinion counts as alike, was tried by hand on the same data sets (docs/method.md, section 12), without keeping
-from it all that is tested here: the same slices of Colin27 were looked at.
+none of the 12 that are tested. How the default trains, and which patches its second opinion counts as alike, was tried
+by hand on the same data sets (docs/method.md, section 12), without keeping from it all that is tested here: the same
+slices of Colin27 were looked at.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the
 default (*diffdenoise*) and *supervised, from our start, L2* were measured on one machine (2026-11-28), one soon after
 the other, half an hour at the most; rows of others may be of a slower or a faster day. The rows marked ° are older:
-those of other methods are by one pass over each slice, not the mean over eight turns. *Noise2Void, falling rate* is older, too: the epoch that it times was
-timed together with imports and setting up, so that its rate falls too steeply.
+those of other methods are by one pass over each slice, not the mean over eight turns. *Noise2Void, falling rate* is
+older, too: the epoch that it times was timed together with imports and setting up, so that its rate falls too steeply.
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
 puca laine scratch`), are rows that would make of a few hours of `make bench` most of a day. So is the bound by L2
