@@ -11,7 +11,7 @@ import numpy as np
 from diffdenoise.config import BlindNetwork, Config, Loss
 from diffdenoise.noise.across import frames_help, neighbours_help
 from diffdenoise.noise.assumptions import Finding, check_noise
-from diffdenoise.noise.estimate import NoiseLevel, constant_level, level_of, with_texture
+from diffdenoise.noise.estimate import NoiseLevel, constant_level, even_level, level_of, with_texture
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.spatial import evened
@@ -88,6 +88,8 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
     faults = tuple(check_noise(first, level, looked, trend.counted))
     neighbours = neighbours_help(slices[: len(slices) // frames])
     of_its_kind = as_its_kind(level, trend)
+    if trend.kind == "gaussian" and level.reach and not looked.pure:
+        of_its_kind = even_level(looked, level)
     correlated = differences_of(evened(looked, level.variation)) if level.reach else None
     on_components = of_series is not None
     return Diagnosis(

@@ -28,7 +28,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 10  # of what is kept in a run folder
+REVISION = 11  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB

@@ -13,6 +13,10 @@ is on the mean what it would be with the clean image in the place of `wanted`, b
 goes as z comes as a symmetric pair, +z and -z; what is left is known, its square is the sum over blocks of (the sum of
 (c - f) (wanted - f))^2, over |c - f|^4. Where nothing stands out s is 0, and c is not computed if s is 0 everywhere.
 
+Where noise has a texture both factors are filtered before (`_evened`), so that the noise of `wanted` is about white, as
+by generalised least squares: else the few frequencies that have most of it decide, by chance, and by as much as z's
+noise is stronger there than that of the scan, whose level is known to a few percent.
+
 What is imaged has an s of its own, and so has the background around it. A network that has seen noise alone leaves a
 ripple there, and c is flat. So much speaks for c that by one s for all too much of it is mixed into the object.
 
@@ -30,17 +34,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, pad
 
 from diffdenoise.collaborative import collaborative
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.recorruption import alive, brightness, draw_like, recorrupt
+from diffdenoise.noise.texture import Texture, power
 from diffdenoise.quality.reference import foreground
 
 CROPS, SIDE = 8, 160  # that s is found on, at most; pixels
 BLOCK = 16  # pixels
 ALPHA = 0.3  # more, and the student sees more noise than it was trained on; less, and s is known less well
 LEAST, CLEAR = 0.15, 2.0  # a smaller share gains next to nothing; standard errors that it is to be above 0
+FAINT = 0.1  # of the noise's mean power over the frequencies: those with less count less and less
 KNOWN = 0.25  # standard error; what is known of the object, or the background, alone no better is taken from both
 
 
@@ -91,10 +97,11 @@ class SecondOpinion:
         """The s of this module that crops bear out for a student; 0: none that is clear."""
         sums = np.zeros((2, 3))
         for crop in crops:
-            pair = [self._of_recorrupted(student, crop, sign, device) for sign in (1, -1)]
-            gain = torch.stack([(second - first) * (wanted - first) for first, second, wanted in pair]).sum(0)
-            square = torch.stack([(second - first).square() for first, second, _ in pair]).sum(0)
             voters = crop.z != 0  # not a mask, about which the second opinion is what is wanted itself
+            pair = [self._of_recorrupted(student, crop, sign, device) for sign in (1, -1)]
+            firsts, seconds, wanted = (torch.cat(images) for images in zip(*pair, strict=True))
+            change, missing = (_evened(voters * (x - firsts), self.level.texture) for x in (seconds, wanted))
+            gain, square = (products.sum(0, keepdim=True) for products in (change * missing, change.square()))
             sums += [_summed(where & voters, gain, square) for where in (crop.object, ~crop.object)]
         return _shares(sums)
 
@@ -107,6 +114,17 @@ class SecondOpinion:
             first = student(torch.where(crop.own, given, crop.seen).to(device)).float()
             second = self.about(given.to(device), first, crop.over * np.sqrt(1 + ALPHA**2))
         return first.cpu().double(), second.cpu().double(), wanted.double()
+
+
+def _evened(images: Tensor, texture: Texture) -> Tensor:
+    """Images (N, 1, H, W), filtered so that noise of this texture is about white; what has next to none is left out."""
+    if texture.is_white:
+        return images
+    mode = "reflect" if min(images.shape[-2:]) > BLOCK else "replicate"
+    around = pad(images, 4 * [BLOCK], mode)
+    spectrum = torch.from_numpy(power(texture, *around.shape[-2:])).to(images)
+    evened = torch.fft.ifft2(torch.fft.fft2(around) * spectrum.sqrt() / (spectrum + FAINT)).real
+    return evened[..., BLOCK:-BLOCK, BLOCK:-BLOCK]
 
 
 def _summed(where: Tensor, gain: Tensor, square: Tensor) -> tuple[float, float, float]:

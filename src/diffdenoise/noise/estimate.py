@@ -124,6 +124,18 @@ def level_of(looked: Looked, reach: int | None = None) -> NoiseLevel:
     return NoiseLevel(level.knots, sigma, known.reach, known.texture)
 
 
+def even_level(looked: Looked, level: NoiseLevel) -> NoiseLevel:
+    """The level of correlated noise that is as strong at every brightness: from the flattest places of all together.
+
+    Few brightnesses have places that are flat over its reach, and what anatomy there is adds to each of their levels.
+    """
+    (flat,) = flat_sigmas(evened(looked, level.variation), level.reach + 1, bins=1) or (None,)
+    if flat is None:
+        return level
+    sigma = flat.sigma / level.texture.shown(level.reach + 1, level.reach + 1)
+    return replace(level, knots=(0.0,), sigma=(float(sigma),))
+
+
 def level_by_brightness(looked: Looked, reach: int | None = None) -> NoiseLevel:
     """The level of noise that is taken to vary with brightness alone."""
     if reach is None:
