@@ -17,7 +17,8 @@ from diffdenoise.diagnosis import (
     with_shared_textures,
     with_sigma,
 )
-from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.noise.estimate import NoiseLevel, constant_level, level_of
+from diffdenoise.noise.looked import look
 from diffdenoise.noise.models import correlated, gaussian, poisson, rician
 from diffdenoise.noise.spatial import Variation
 from diffdenoise.noise.texture import Texture, draw, smoothed
@@ -214,6 +215,18 @@ def test_few_whole_counts_are_neither_clipped_nor_without_noise() -> None:
     counted = diagnose(np.random.default_rng(0).poisson(body).astype(np.float32))
     assert counted.trend.counted
     assert counted.faults == ()
+
+
+def test_the_flattest_places_of_all_brightnesses_tell_how_strong_correlated_noise_is() -> None:
+    """Only what is dark is flat over as far as the noise reaches: what is bright looks noisier than it is."""
+    side = 256
+    row, column = np.mgrid[:side, :side]
+    clean = np.where(column < side // 2, column / side, 0.5 + column / side + 0.03 * np.sin(row) * np.sin(column))
+    image = correlated(torch.from_numpy(clean.astype(np.float32))[None], 0.05, 1.2, torch.Generator().manual_seed(0))
+    one = diagnose(image.numpy())
+    assert one.trend.kind == "gaussian"
+    assert max(level_of(look(image.numpy())).sigma) > 1.1 * 0.05
+    assert one.level.sigma == pytest.approx((0.05,), rel=0.05)
 
 
 def test_whole_counts_are_as_noisy_everywhere_as_their_brightness_says() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
@@ -19,7 +20,7 @@ from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.spatial import Variation
-from diffdenoise.noise.texture import WHITE, smoothed
+from diffdenoise.noise.texture import WHITE, draw, smoothed
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
@@ -118,6 +119,30 @@ def test_the_share_is_what_the_clean_image_would_tell(best: float) -> None:
     shares = shares_of(torch.from_numpy(striped(1, SIDE))[None], best)
     for share in shares:
         assert share == pytest.approx(min(best, 1), abs=0.05) if best > LEAST + 0.05 else share < LEAST + 0.05
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_where_noise_has_a_texture_a_level_that_is_too_high_hardly_moves_the_share(sign: int) -> None:
+    """c lets more of the coarse noise through than f, or less: with a level that is too high that passes for error."""
+    clean = torch.from_numpy(striped(1, SIDE))[None]
+    d = 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    texture = smoothed(1.2)
+    x_noisy = clean + SIGMA * draw(clean.shape, texture, torch.Generator().manual_seed(2))
+
+    def let_through(given: Tensor) -> Tensor:
+        return 0.3 * torch.from_numpy(gaussian_filter((given - clean).numpy(), (0, 0, 1, 1)))
+
+    def share(over: float) -> float:
+        second = SecondOpinion(NONE, NoiseLevel((0.0,), (over * SIGMA,), 3, texture))
+        crops = [middle_of(x_noisy, [True], second.level, 3)]
+        student = lambda given: clean - 0.4 * d + (sign < 0) * let_through(given)  # noqa: E731
+        return second.borne_out(student, crops, "cpu").object
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SecondOpinion, "about", lambda self, given, first, over: first + d + sign * let_through(given))
+        right, too_high = share(1.0), share(1.1)
+    assert right == pytest.approx(0.4, abs=0.05)
+    assert too_high == pytest.approx(right, abs=0.05)  # 0.09 off, were the differences not made about white
 
 
 def test_the_object_and_its_background_have_shares_of_their_own() -> None:
