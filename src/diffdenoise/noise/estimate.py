@@ -129,11 +129,10 @@ def even_level(looked: Looked, level: NoiseLevel) -> NoiseLevel:
 
     Few brightnesses have places that are flat over its reach, and what anatomy there is adds to each of their levels.
     """
-    (flat,) = flat_sigmas(evened(looked, level.variation), level.reach + 1, bins=1) or (None,)
-    if flat is None:
-        return level
-    sigma = flat.sigma / level.texture.shown(level.reach + 1, level.reach + 1)
-    return replace(level, knots=(0.0,), sigma=(float(sigma),))
+    spacing = level.reach + 1
+    found = flat_sigmas(evened(looked, level.variation), spacing, bins=1)
+    sigma = tuple(float(flat.sigma / level.texture.shown(spacing, spacing)) for flat in found)
+    return replace(level, knots=(0.0,), sigma=sigma) if found else level
 
 
 def level_by_brightness(looked: Looked, reach: int | None = None) -> NoiseLevel:
