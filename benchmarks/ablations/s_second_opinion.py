@@ -32,19 +32,16 @@ brought; and what one share that the slice bears out for the whole image brings.
 Below, the second opinion alone, and the same with the stacks of the patches that are *most* alike in the student's
 result (`ALIKE` = 0), as BM3D has them: PSNR, and the error in the empty background, root mean square in 1/255."""
 FINDING = """The second opinion brings 0.1 dB at 6/255 and 0.2 to 0.4 dB on stronger noise beyond the eight turns, by
-the share that each slice bears out: within 0.03 dB of the best share. Not so where noise is correlated over 1.2
-pixels: there 0.2 of 0.3 dB is had, for the share that the recorrupted slice bears out is 0.2, and the best 0.6. The
-fit's own slices bear out 0.1 to 0.2 less, for the student knows them, their noise with them; of correlated noise
-nothing. By hand, with the level told, the share found is right (0.28 inside, where 0.29 is best): the level is found 3
-to 5 % too high there, and what the drawn noise has too much of is coarse and stands against c. To weigh frequencies by
-P / (P + 0.1)^2, P the noise's power, would mend most of it (0.44 of 0.51; zero-filled 0.72 of 0.73): the next thing to
-try. Here a share for the head and one around it are worth no more than one for both, but for correlated noise
-(0.04 dB): the student knows this head. Study u has another.
+the share that each slice bears out: within 0.03 dB of the best share. Where noise has a texture that took a cure: by
+the differences as they are, and with a level 9 % too high (by hand), 0.24 was found of correlated noise inside the
+head, the best for all was 0.6, and 28.41 dB were had instead of 28.59. The fit's own slices bear out 0.1 to 0.3 less,
+for the student knows them, their noise with them. Here a share for the head and one around it are worth no more than
+one for both: the student knows this head. Study u has another.
 
 Stacks of the most alike patches hold noise that is alike, for what they are alike in is what the student left of it.
 In the empty background the second opinion then errs 1.0 to 2.2 times as far, farther than the student alone, and
-inside the head it is 0.01 to 0.1 dB worse. As it is, it errs less there than the student, but for Rician and correlated
-noise, where what is mixed in adds a little to the background's error (less than 0.1 of 255)."""
+inside the head it is 0.01 to 0.1 dB worse. As it is, it errs less there than the student, but for Rician and
+correlated noise, where what is mixed in adds to the background's error (less than 0.1 and 0.3 of 255)."""
 KINDS = {
     "gaussian-6": "white, 6/255",
     "gaussian-25": "white, 25/255",
