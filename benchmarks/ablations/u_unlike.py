@@ -29,14 +29,14 @@ Rician noise, and under correlated noise the result is 11 dB worse than the scan
 or brighter that is gone, and the other head as it is gains 0.1 to 0.5 dB. On the head of the fit 0.03 to 0.14 dB less
 are learned in the same 1000 steps, part of it by chance (one crop in 192, by hand: as much, or less by 0.03).
 
-The second opinion makes up for most of what a student does not know, if the scan at hand says by how much: by the
-fit's shares it cannot, for the fit's slices the student knows. On the other slices of the same head that is worth up to
-0.07 dB, on the other head up to 0.2, on both where noise is correlated. One share for the whole image would be
-too much inside the other head, for the empty background bears out more than all of the second opinion, and so 0.09 dB
-were lost on white and 0.17 on Rician noise. A share for each is right: on white noise 0.67 inside, which is what the
-clean image asks for (by hand), and 1.0 around it. Where noise is correlated one for both was better by 0.1 dB, in
-the other head. An inverted image with Rician noise is one that no scanner makes: its dark head passes for
-an empty background, whose floor is taken off."""
+The second opinion makes up for most of what a student does not know, if the scan at hand says by how much: by the fit's
+shares it cannot, for the fit's slices the student knows. On the other slices of the same head that is worth up to 0.07
+dB, on the other head up to 0.2, on both where noise is correlated. One share for the whole image would be too much
+inside the other head, for the empty background bears out more than all of the second opinion, and so 0.09 dB were lost
+on white and 0.17 on Rician noise. A share for each is right: on white noise 0.67 inside, which is what the clean image
+asks for (by hand), and 1.0 around it. Where noise is correlated one for both was better by 0.1 dB, in the other head.
+An inverted image with Rician noise is one that no scanner makes: its dark head passes for an empty background, whose
+floor is taken off."""
 KINDS = {
     "gaussian-25": "white, 25/255",
     "rician-15": "Rician, 15/255",

@@ -87,9 +87,8 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
     trend = trend_of(one, level, looked if looked.pure else None)
     faults = tuple(check_noise(first, level, looked, trend.counted))
     neighbours = neighbours_help(slices[: len(slices) // frames])
-    of_its_kind = as_its_kind(level, trend)
-    if trend.kind == "gaussian" and level.reach and not looked.pure:
-        of_its_kind = even_level(looked, level)
+    hidden = trend.kind == "gaussian" and level.reach and not looked.pure  # by anatomy, at most brightnesses
+    of_its_kind = even_level(looked, level) if hidden else as_its_kind(level, trend)
     correlated = differences_of(evened(looked, level.variation)) if level.reach else None
     on_components = of_series is not None
     return Diagnosis(

@@ -13,8 +13,8 @@ is on the mean what it would be with the clean image in the place of `wanted`, b
 goes as z comes as a symmetric pair, +z and -z; what is left is known, its square is the sum over blocks of (the sum of
 (c - f) (wanted - f))^2, over |c - f|^4. Where nothing stands out s is 0, and c is not computed if s is 0 everywhere.
 
-Where noise has a texture both factors are filtered before (`_evened`), so that the noise of `wanted` is about white, as
-by generalised least squares: else the few frequencies that have most of it decide, by chance, and by as much as z's
+Where noise has a texture both factors are filtered before (`_whitened`), so that the noise of `wanted` is about white,
+as by generalised least squares: else the few frequencies that have most of it decide, by chance, and by as much as z's
 noise is stronger there than that of the scan, whose level is known to a few percent.
 
 What is imaged has an s of its own, and so has the background around it. A network that has seen noise alone leaves a
@@ -100,7 +100,7 @@ class SecondOpinion:
             voters = crop.z != 0  # not a mask, about which the second opinion is what is wanted itself
             pair = [self._of_recorrupted(student, crop, sign, device) for sign in (1, -1)]
             firsts, seconds, wanted = (torch.cat(images) for images in zip(*pair, strict=True))
-            change, missing = (_evened(voters * (x - firsts), self.level.texture) for x in (seconds, wanted))
+            change, missing = (_whitened(voters * (x - firsts), self.level.texture) for x in (seconds, wanted))
             gain, square = (products.sum(0, keepdim=True) for products in (change * missing, change.square()))
             sums += [_summed(where & voters, gain, square) for where in (crop.object, ~crop.object)]
         return _shares(sums)
@@ -116,15 +116,15 @@ class SecondOpinion:
         return first.cpu().double(), second.cpu().double(), wanted.double()
 
 
-def _evened(images: Tensor, texture: Texture) -> Tensor:
+def _whitened(images: Tensor, texture: Texture) -> Tensor:
     """Images (N, 1, H, W), filtered so that noise of this texture is about white; what has next to none is left out."""
     if texture.is_white:
         return images
-    mode = "reflect" if min(images.shape[-2:]) > BLOCK else "replicate"
+    mode = "reflect" if min(images.shape[-2:]) > BLOCK else "replicate"  # the filter would go on at the far edge
     around = pad(images, 4 * [BLOCK], mode)
     spectrum = torch.from_numpy(power(texture, *around.shape[-2:])).to(images)
-    evened = torch.fft.ifft2(torch.fft.fft2(around) * spectrum.sqrt() / (spectrum + FAINT)).real
-    return evened[..., BLOCK:-BLOCK, BLOCK:-BLOCK]
+    white = torch.fft.ifft2(torch.fft.fft2(around) * spectrum.sqrt() / (spectrum + FAINT)).real
+    return white[..., BLOCK:-BLOCK, BLOCK:-BLOCK]
 
 
 def _summed(where: Tensor, gain: Tensor, square: Tensor) -> tuple[float, float, float]:
