@@ -55,12 +55,13 @@ def test_a_wrong_brightness_is_told_and_a_floor_that_was_taken_off_is_not_one(
 def test_the_record_says_how_often_a_slice_was_seen(smoke_model: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "scan.npy", noisy_disks(slices=1))
     found, _ = find([tmp_path / "scan.npy"])
-    for ensemble, said in ((True, "ensemble"), (False, "student")):
-        config = make_config("smoke", {"student": {"ensemble": ensemble}})
+    for turns, said in ((8, "ensemble"), (2, "ensemble"), (1, "student")):
+        config = make_config("smoke", {"student": {"turns": turns}})
         denoiser = Denoiser(replace(load_model(smoke_model), config=config), "cpu")
-        out = tmp_path / said
+        out = tmp_path / str(turns)
         denoise_scans(denoiser, found, out, Wanted(), lambda what, done, total: None)
-        assert json.loads((out / "scan.npy.json").read_text())["settings"]["sampler"] == said
+        settings = json.loads((out / "scan.npy.json").read_text())["settings"]
+        assert (settings["sampler"], settings.get("turns")) == (said, 2 if turns == 2 else None)
 
 
 def test_the_record_says_how_much_a_second_opinion_counted(

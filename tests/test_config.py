@@ -33,6 +33,8 @@ def test_overrides_replace_single_settings() -> None:
         ({"rounds": 2, "student": {"learns_from": "recorrupted"}}, "rounds"),
         ({"student": {"start": "synthetic", "width": 32}}, "weights to start from"),
         ({"student": {"encoder": [1, 1, 1]}}, "equally many levels"),
+        ({"student": {"turns": 3}}, "student.turns"),
+        ({"student": {"ensemble": "yes"}}, "student.ensemble"),
         ({"teacher": {"steps": 2000}}, "teacher.steps 2000 is more"),
         ({"diffusion": {"network": "improved_ddpm", "widths": [48]}}, "multiples of 32"),
         ({"blind_spot": {"pooling": "global"}}, "blind_spot.pooling"),
@@ -42,6 +44,16 @@ def test_overrides_replace_single_settings() -> None:
 def test_a_wrong_setting_is_named(overrides: dict, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         make_config("cpu", overrides)
+
+
+@pytest.mark.parametrize(("ensemble", "turns"), [(True, 8), (False, 1), (None, None)])
+def test_settings_of_earlier_versions_are_understood(ensemble: bool | None, turns: int | None) -> None:
+    """Of models that were fitted before, and of files with settings."""
+    settings = make_config("fast").model_dump(mode="json")
+    del settings["student"]["turns"]
+    settings["student"]["ensemble"] = ensemble
+    assert Config.model_validate(settings).student.turns == turns
+    assert make_config("fast", {"student": {"ensemble": ensemble}}).student.turns == turns
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:

@@ -206,15 +206,17 @@ def test_a_student_without_a_teacher(tmp_path: Path) -> None:
     assert set(json.loads((tmp_path / "plan.json").read_text())["decisions"]) == {"student 1"}
 
 
-@pytest.mark.parametrize(("slices", "ensemble", "expected"), [(1, None, True), (2, None, False), (2, True, True)])
-def test_the_ensemble_is_decided_by_how_much_training_there_was(
-    tmp_path: Path, slices: int, ensemble: bool | None, expected: bool
+@pytest.mark.parametrize(
+    ("slices", "asked", "expected"), [(1, None, 8), (2, None, 4), (5, None, 2), (8, None, 1), (8, 8, 8)]
+)
+def test_how_many_turns_are_asked_is_decided_by_how_much_training_there_was(
+    tmp_path: Path, slices: int, asked: int | None, expected: int
 ) -> None:
-    """20 steps of 2 crops of 32 x 32 pixels are enough for one slice of 64 x 64."""
-    alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "ensemble": ensemble}})
+    """20 steps of 2 crops of 32 x 32 pixels pay for 7.5 further passes over a slice of 64 x 64."""
+    alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "turns": asked}})
     scan = Source("disks", lambda: Scan(noisy_disks(slices=slices, rows=64, columns=64), "disks", "npy"))
     fit([scan], alone, tmp_path, "cpu")
-    assert load_model(tmp_path / "model.safetensors").config.student.ensemble is expected
+    assert load_model(tmp_path / "model.safetensors").config.student.turns == expected
 
 
 @pytest.mark.parametrize(("slices", "asked", "expected"), [(1, None, True), (4, None, False), (4, True, True)])
@@ -232,8 +234,8 @@ def test_a_second_opinion_is_looked_for_where_it_takes_little_time(
 def test_how_a_student_is_used_makes_no_training_of_its_own(tmp_path: Path) -> None:
     alone, written = {"learns_from": "recorrupted"}, []
     for use in (False, True):
-        config = make_config("smoke", {"student": {**alone, "ensemble": use, "second_opinion": use}})
-        assert fit([source()], config, tmp_path, "cpu").model.config.student.ensemble is use
+        config = make_config("smoke", {"student": {**alone, "turns": 8 if use else 1, "second_opinion": use}})
+        assert fit([source()], config, tmp_path, "cpu").model.config.student.turns == (8 if use else 1)
         written.append((tmp_path / "student" / "weights.safetensors").stat().st_mtime_ns)
     assert written[0] == written[1]
 

@@ -1,9 +1,10 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from diffdenoise.symmetry import SYMMETRIES, over_symmetries, takes_little, turned, turned_back
+from diffdenoise.symmetry import SYMMETRIES, over_symmetries, takes_little, turned, turned_back, turns_that_take_little
 
 X = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
 
@@ -26,7 +27,28 @@ def test_the_mean_itself_treats_all_sides_alike() -> None:
         torch.testing.assert_close(over_symmetries(shifted, turned(X, turn)), turned(mean, turn))
 
 
+@pytest.mark.parametrize(("turns", "alike"), [(1, {0}), (2, {0, 2}), (4, {0, 1, 2, 3}), (8, set(range(8)))])
+def test_a_mean_over_fewer_treats_those_alike(turns: int, alike: set[int]) -> None:
+    """Each of them is a group: what is turned by one of its own is seen in the same turns."""
+    mean = over_symmetries(_moved, X, turns)
+    again = [over_symmetries(_moved, turned(X, turn), turns) for turn in range(SYMMETRIES)]
+    same = {turn for turn, got in enumerate(again) if _are_close(got, turned(mean, turn))}
+    assert same == alike
+
+
+def _moved(x: Tensor) -> Tensor:
+    """By a knight's move, which looks another way in each of the eight turns."""
+    return torch.roll(x, (1, 2), dims=(2, 3))
+
+
+def _are_close(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other)
+
+
 @given(st.integers(0, 10**12), st.integers(0, 10**12))
-def test_the_seven_further_passes_are_to_take_a_quarter_of_a_training_at_most(pixels: int, trained: int) -> None:
+def test_the_further_passes_are_to_take_a_quarter_of_a_training_at_most(pixels: int, trained: int) -> None:
     back_and_forth = 3 * trained  # a training step: one pass, and twice its work back
-    assert takes_little(pixels, trained) == (4 * 7 * pixels <= back_and_forth)
+    assert takes_little(pixels, trained, 7) == (4 * 7 * pixels <= back_and_forth)
+    turns = turns_that_take_little(pixels, trained)
+    assert turns == 1 or takes_little(pixels, trained, turns - 1)
+    assert turns == SYMMETRIES or not takes_little(pixels, trained, 2 * turns - 1)

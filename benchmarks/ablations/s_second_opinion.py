@@ -68,7 +68,7 @@ def _measured(lab: Lab, subject: str, kind: str) -> dict[str, Any]:
     noise, clean = NOISES[kind], slices_of(subject, **TEST)
     known = noise.add(slices_of(subject, **TRAIN), SEED)
     new = [noise.add(image[None], SEED + 1 + number) for number, image in enumerate(clean)]
-    wishes = {"neighbours": 0, "series": False, "ensemble": True, "second_opinion": True}
+    wishes = {"neighbours": 0, "series": False, "turns": 8, "second_opinion": True}
     model = without_teacher(lab, {f"{subject} {kind}": known}, {"student": wishes})
     assert model.second_opinion
     shares = model.second_opinion.shares

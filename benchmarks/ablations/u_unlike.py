@@ -63,7 +63,7 @@ def run(lab: Lab) -> dict[str, Any]:
 def _measured(lab: Lab, subject: str, kind: str, shifted: float) -> dict[str, Any]:
     noise, train, other = NOISES[kind], slices_of(subject, **TRAIN), slices_of("mni152", **TEST)
     known = noise.add(train, SEED)
-    wishes = {"neighbours": 0, "series": False, "ensemble": True, "second_opinion": True}
+    wishes = {"neighbours": 0, "series": False, "turns": 8, "second_opinion": True}
     name = f"{subject} {kind} {shifted:g}"
     before, RecorruptedStage.shifted = RecorruptedStage.shifted, shifted
     try:

@@ -21,7 +21,7 @@ from diffdenoise.config import StudentSettings
 from diffdenoise.device import precision
 from diffdenoise.noise.trend import Trend, classify_noise
 from diffdenoise.presets import make_config
-from diffdenoise.symmetry import over_symmetries, takes_little
+from diffdenoise.symmetry import over_symmetries, turns_that_take_little
 from diffdenoise.tiling import tiled
 from diffdenoise.training.slices import Box, cut, draw_boxes
 from diffdenoise.training.start import load_start
@@ -187,8 +187,8 @@ def train(
     model.eval()
     once: Callable[[Tensor], Tensor] = lambda x: model(x, None)  # noqa: E731
     pixels, trained = sum(scan.size for scan in given.train), number * settings.batch * settings.crop**2
-    eight = settings.ensemble is None and takes_little(pixels, trained)  # by the rule of this project's default
-    apply = partial(over_symmetries, once) if eight else once
+    turns = turns_that_take_little(pixels, trained) if settings.turns is None else settings.turns  # as our default
+    apply = partial(over_symmetries, once, turns=turns)
     return lambda scans: [_apply(apply, scan, given.device) for scan in scans]
 
 

@@ -14,12 +14,13 @@ from diffdenoise import __version__
 from diffdenoise.config import require_strength, require_teacher
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError, is_memory_error, reason_of
-from diffdenoise.inference import Denoised, Sampler, chosen, weakened
+from diffdenoise.inference import Denoised, Sampler, chosen, turns_of, weakened
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans import sidecar
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, result_path, write_scan
 from diffdenoise.scans.scan import MAPS, Provenance
 from diffdenoise.scans.stored import too_large
+from diffdenoise.symmetry import SYMMETRIES
 from diffdenoise.text import some_of
 from diffdenoise.training.stage import Progress
 
@@ -218,6 +219,8 @@ def _settings(denoiser: Denoiser, wanted: Wanted) -> dict[str, Any]:
     """Everything besides the model that decides the pixels."""
     config = denoiser.model.config
     settings: dict[str, Any] = {"sampler": chosen(denoiser.model, wanted.sampler), "preset": config.preset}
+    if settings["sampler"] == "ensemble" and (turns := turns_of(denoiser.model, wanted.sampler)) < SYMMETRIES:
+        settings["turns"] = turns  # eight go unsaid, as full strength does
     if config.noise_floor == "remove":  # as wanted: whether a scan shows its floor is not known before it is read
         settings["noise_floor"] = "removed"
     if wanted.strength != 1:  # full strength goes unsaid: earlier results stay up to date, and keep their UIDs

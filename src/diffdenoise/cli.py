@@ -55,8 +55,8 @@ SamplerChoice = Annotated[
     Parameter(
         help="student: one fast pass. ensemble: the mean of its passes over the eight ways to turn and mirror a slice; "
         "slower, and a little better. second_opinion: with as much of what collaborative filtering makes of it as the "
-        "scan, or those of the fit, bear out. auto: the last, or the one before, where it takes little time beside the "
-        "training. srds: sample symmetric pairs and fuse; slow."
+        "scan, or those of the fit, bear out. auto: of these what takes little time beside the training, over fewer "
+        "turns (2 or 4) where eight take too long. srds: sample symmetric pairs and fuse; slow."
     ),
 ]
 Spread = Annotated[bool, Parameter(negative=(), help="Also write the spread of the sampled pairs; not the error.")]

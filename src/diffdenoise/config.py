@@ -136,10 +136,10 @@ class StudentSettings(StageSettings):
     series. series: where a scan is a series of frames that look alike and have noise of their own, its principal
     components are denoised, if there is no teacher; None: if a scan of the fit is one. together: of a series at most so
     many frames, longer ones in parts; 0: all; None: twice as many as the longest that was fitted on, whose components
-    are as bright as what the student has met. ensemble: a result is the mean of the student's passes over the eight
-    symmetries of a slice; None: where that takes little time beside the training. second_opinion: of what collaborative
-    filtering makes of it so much is mixed in as a scan, or those of the fit, bear out; None: where that takes little
-    time, too.
+    are as bright as what the student has met. turns: a result is the mean of the student's passes over so many of the
+    eight ways to turn and mirror a slice; None: as many as take little time beside the training. second_opinion: of
+    what collaborative filtering makes of it so much is mixed in as a scan, or those of the fit, bear out; None: where
+    that takes little time, too.
     start: the weights before the first step, random or those that ship with this package, of the preset fast's network,
     which learned from synthetic images.
     """
@@ -155,9 +155,18 @@ class StudentSettings(StageSettings):
     neighbours: int | None = Field(default=0, ge=0)
     series: bool | None = False
     together: int | None = Field(default=None, ge=0)
-    ensemble: bool | None = False
+    turns: Literal[1, 2, 4, 8] | None = 1
     second_opinion: bool | None = False
     start: Literal["random", "synthetic"] = "random"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, given: Any) -> Any:
+        """In model files of before December 2026 `ensemble` says whether all eight turns are asked."""
+        if not (isinstance(given, dict) and isinstance(given.get("ensemble", ""), bool | None)):
+            return given
+        others = {name: value for name, value in given.items() if name != "ensemble"}
+        return {**others, "turns": {None: None, False: 1, True: 8}[given["ensemble"]]}
 
     @model_validator(mode="after")
     def _possible(self) -> StudentSettings:

@@ -86,8 +86,8 @@ class Denoiser:
         """The denoised image: array in, array out, Scan in, Scan out; same shape, units and (for arrays) dtype.
 
         Integer arrays are rounded and saturated. sampler "student" is one forward pass; "ensemble" the mean of eight,
-        of the slice turned and mirrored; "auto" the one of them that the fit decided for, with as much of a second
-        opinion as the scan, or the fit, bears out; "srds" samples and fuses.
+        of the slice turned and mirrored; "auto" that of as many of them as the fit decided for, with as much of a
+        second opinion as the scan, or the fit, bears out; "srds" samples and fuses.
         strength: the share of the removed noise, in (0, 1], that is removed indeed.
         """
         require_strength(strength)

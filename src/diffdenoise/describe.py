@@ -88,6 +88,7 @@ def _frames(found: Diagnosis) -> str:
 def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
     config = Config.model_validate(header["config"]).model_dump()
     taught, second = config["student"]["learns_from"] == "teacher", header.get("second_opinion")
+    turns = config["student"]["turns"]
     stages = {stage: config[stage]["steps"] for stage in ("blind_spot", "diffusion", "student")[0 if taught else 2 :]}
     of_teacher = {
         "hidden patch": f"{config['blind_spot']['patch']} ({config['blind_spot']['network']})",
@@ -113,7 +114,7 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         ),
         "sees": "each slice, and those above and below it" if config["student"]["neighbours"] else "each slice alone",
         **({"of a series": "its principal components"} if config["student"]["series"] else {}),
-        "passes": "eight, over the turns of a slice; their mean" if config["student"]["ensemble"] else "one",
+        "passes": {None: "one", 1: "one"}.get(turns, f"{turns}, over turns of a slice; their mean"),
         **({"second opinion": _of_second_opinion(*second["shares"])} if second else {}),
         "makes": f"{header.get('strength', 1.0):.0%} of the student's correction",
         "floor of the noise": {"remove": "taken off"}.get(config["noise_floor"], "left as it is"),

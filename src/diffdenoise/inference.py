@@ -24,7 +24,7 @@ from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
 from diffdenoise.second_opinion import Crop, SecondOpinion, Shares, middle_of, spread_over
 from diffdenoise.series import Components, components_of_parts
-from diffdenoise.symmetry import over_symmetries
+from diffdenoise.symmetry import SYMMETRIES, over_symmetries
 from diffdenoise.tiling import tiled
 from diffdenoise.training.student import offsets
 
@@ -58,23 +58,22 @@ def denoise_slices(
     """Denoise one scan, float (slices, rows, columns) in its own units.
 
     sampler: "student" is one pass; "ensemble" the mean of its passes over the eight symmetries of each slice;
-    "second_opinion" has as much of that of collaborative filtering mixed into what the fit takes for better of these
-    two as the scan or the fit bears out; "auto" is the one of the three that the model says; "srds" samples and fuses,
-    and alone gives a spread. frames: so many volumes of the same places, one after the other.
+    "second_opinion" has as much of that of collaborative filtering mixed into the mean over as many of these as the fit
+    decided for as the scan or the fit bears out; "auto" is that, or where the model asks for none that mean alone;
+    "srds" samples and fuses, and alone gives a spread. frames: so many volumes of the same places, one after the other.
 
     Of the student's correction as much is made as the model's strength says. A student that sees neighbouring slices is
     given them where there are some, and the slice itself where not; one that sees series is given their components
     (`diffdenoise.series`). Each slice of the result stays within the range of its own noisy pixels.
     """
-    sampler = chosen(model, sampler)
+    turns, sampler = turns_of(model, sampler), chosen(model, sampler)
     constant = pixels.min() == pixels.max()  # and so without a range to normalise by
     domain = None if constant else domain_of(model, pixels, frames)
     if domain is None or (_measures_noise(model) and max(domain.level.sigma) <= 0):  # detail to lose, no noise to take
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None, untouched=True)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
-    eight = model.config.student.ensemble if sampler == "second_opinion" else sampler == "ensemble"
-    student = partial(over_symmetries, model.student) if eight else model.student
+    student = partial(over_symmetries, model.student, turns=turns)
     series = series_of_scan(model, domain, pixels, frames)
     second = second_opinion_on(model, domain, pixels, student, frames, device) if sampler == "second_opinion" else None
     shares = second.shares if second else None
@@ -115,7 +114,14 @@ def chosen(model: Model, sampler: Sampler) -> Sampler:
         return sampler
     if model.second_opinion:
         return "second_opinion"
-    return "ensemble" if model.config.student.ensemble else "student"
+    return "student" if turns_of(model, sampler) == 1 else "ensemble"
+
+
+def turns_of(model: Model, sampler: Sampler) -> int:
+    """Over how many of the eight turns of a slice the student's passes are averaged by a sampler."""
+    if sampler == "ensemble":
+        return SYMMETRIES
+    return 1 if sampler in ("student", "srds") else model.config.student.turns or 1
 
 
 def second_opinion_on(

@@ -219,7 +219,7 @@ def _train_round(
 
 def _trains(config: Config) -> dict[str, Any]:
     """The student's settings without those that only its use asks for, later."""
-    return config.student.model_dump(exclude={"ensemble", "second_opinion", "together"})
+    return config.student.model_dump(exclude={"turns", "second_opinion", "together"})
 
 
 def _typical(slices: Slices) -> float:

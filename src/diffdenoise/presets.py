@@ -37,7 +37,7 @@ FAST = Config(
         learns_from="recorrupted",
         neighbours=None,
         series=None,
-        ensemble=None,
+        turns=None,
         second_opinion=None,
         start="synthetic",
     ),
@@ -110,7 +110,7 @@ PAPER = Config(
         neighbours=0,  # [P] single slices
         series=False,  # [P] as above
         together=0,  # [P] as above
-        ensemble=False,  # [P] one pass
+        turns=1,  # [P] one pass
         second_opinion=False,  # [P] the student's word alone
         loss="l1",  # [P]
         network="nafnet",  # [P]

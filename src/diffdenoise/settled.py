@@ -1,4 +1,4 @@
-"""What only the use of a model asks for, decided at the end of a fit: eight turns of a slice, a second opinion."""
+"""What only the use of a model asks for, decided at the end of a fit: turns of a slice, a second opinion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diffdenoise.model import Model
 from diffdenoise.preparation import Slices
 from diffdenoise.rounds import image_seed
 from diffdenoise.second_opinion import SIDE, Crop, SecondOpinion, Shares, objects, spread_over
-from diffdenoise.symmetry import SYMMETRIES, over_symmetries, takes_little
+from diffdenoise.symmetry import over_symmetries, takes_little, turns_that_take_little
 from diffdenoise.training.recorrupted import draw_noise, strength_over
 from diffdenoise.training.slices import Box, cut, is_usable
 from diffdenoise.training.student import offsets
@@ -26,23 +26,25 @@ log = logging.getLogger("diffdenoise")
 def settled(model: Model, slices: Slices, device: str) -> Model:
     """The model with what only its use asks for decided, where its config leaves that open."""
     student = model.config.student
-    pays = partial(_takes_little, student, slices)
-    if student.ensemble is None:
-        eight = pays(SYMMETRIES - 1)
-        if eight:
-            log.info("Results are the mean over eight turns of a slice, for it takes little time beside this training.")
-        student = student.model_copy(update={"ensemble": eight})
+    work = _work(student, slices)
+    if student.turns is None:
+        turns = turns_that_take_little(*work)
+        if turns > 1:
+            log.info(
+                "Results are the mean over %d turns of a slice, for it takes little time beside this training.", turns
+            )
+        student = student.model_copy(update={"turns": turns})
         model = replace(model, config=model.config.model_copy(update={"student": student}))
-    asked = pays(PASSES) if student.second_opinion is None else student.second_opinion
+    asked = takes_little(*work, PASSES) if student.second_opinion is None else student.second_opinion
     return replace(model, second_opinion=second_opinion_of(model, slices, device)) if asked else model
 
 
-def _takes_little(student: StudentSettings, slices: Slices, passes: int) -> bool:
-    """Whether so many passes over all slices take little time beside the student's training."""
+def _work(student: StudentSettings, slices: Slices) -> tuple[int, int]:
+    """How many pixels all slices have, and how many the crops had that the student was trained on."""
     shapes = slices.store.shapes
     pixels = sum(count * rows * columns for count, _, rows, columns in shapes)
     crop = min(student.crop, *(min(shape[-2:]) for shape in shapes if is_usable(shape)))  # at least
-    return takes_little(pixels, student.steps * student.batch * crop**2, passes)
+    return pixels, student.steps * student.batch * crop**2
 
 
 def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinion | None:
@@ -55,7 +57,7 @@ def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinio
         return None
     level = sorted(slices.levels, key=lambda level: level.typical)[len(slices.levels) // 2]
     second = SecondOpinion(Shares(0.0, 0.0), level)
-    student = partial(over_symmetries, model.student) if model.config.student.ensemble else model.student
+    student = partial(over_symmetries, model.student, turns=model.config.student.turns or 1)
     shares = second.borne_out(student, _crops(model, slices), device)
     words = "Of what collaborative filtering would change in a result at least %.0f %% is changed, %.0f %% around it."
     log.info(words, *(100 * share for share in shares))
