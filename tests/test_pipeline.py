@@ -207,7 +207,7 @@ def test_a_student_without_a_teacher(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slices", "asked", "expected"), [(1, None, 8), (2, None, 4), (5, None, 2), (8, None, 1), (8, 8, 8)]
+    ("slices", "asked", "expected"), [(1, None, 8), (2, None, 4), (5, None, 2), (16, None, 1), (16, 8, 8)]
 )
 def test_how_many_turns_are_asked_is_decided_by_how_much_training_there_was(
     tmp_path: Path, slices: int, asked: int | None, expected: int

@@ -11,6 +11,7 @@ SYMMETRIES = 8
 ORDER = (0, 2, 1, 3, 4, 5, 6, 7)  # the first one, two and four are groups; a half turn adds as much as any other
 BACK_AND_FORTH = 3  # passes that a step of training is worth: forward, and twice as much back
 LITTLE = 0.25  # of the time of the training
+OF_TURNS = {8: LITTLE, 4: LITTLE, 2: 0.5}  # the same; the first of them brings most
 
 
 def turned(x: Tensor, turn: int) -> Tensor:
@@ -34,13 +35,14 @@ def over_symmetries(function: Callable[[Tensor], Tensor], x: Tensor, turns: int 
 
 def turns_that_take_little(pixels: int, trained: int) -> int:
     """How many of the eight turns, 8, 4, 2 or 1, so many pixels are to be seen in: see `takes_little`."""
-    return next(turns for turns in (8, 4, 2, 1) if takes_little(pixels, trained, turns - 1))
+    pay = (turns for turns, share in OF_TURNS.items() if takes_little(pixels, trained, turns - 1, share))
+    return next(pay, 1)
 
 
-def takes_little(pixels: int, trained: int, passes: int) -> bool:
+def takes_little(pixels: int, trained: int, passes: int, share: float = LITTLE) -> bool:
     """Whether further passes over so many pixels take little beside a training on so many: those of all its crops.
 
-    Counted, not timed, so that it depends on no machine. A quarter of the time that the training took gains more here
+    Counted, not timed, so that it depends on no machine. That share of the time that the training took gains more here
     than there (docs/method.md, section 12).
     """
-    return passes * pixels <= LITTLE * BACK_AND_FORTH * trained
+    return passes * pixels <= share * BACK_AND_FORTH * trained
