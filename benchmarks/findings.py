@@ -90,12 +90,13 @@ def _start(table: Table) -> str:
 
 
 def _grain(table: Table) -> str:
-    gap, told = (_ahead(table, POISSON, BOUND, name) for name in ("ours", "ours-told"))
+    gap, told = _ahead(table, POISSON, BOUND, "ours"), ""
+    if not table[POISSON].get("ours-told", {"outdated": True}).get("outdated"):  # else of another day, by fewer turns
+        told = f", and {_ahead(table, POISSON, BOUND, 'ours-told'):.2f} dB where the noise is told (`--counts`)"
     return (
         "Radiographs have a grain of their own: it is in the reference, counts as noise where noise is measured, and "
         "is taken out. Not so where the values are whole counts, whose noise is known exactly (docs/method.md, section "
-        f"9), as with this counting noise: there the gap is {gap:.2f} dB, and {told:.2f} dB where the noise is told "
-        "(`--counts`)."
+        f"9), as with this counting noise: there the gap is {gap:.2f} dB{told}."
     )
 
 
