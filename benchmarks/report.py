@@ -85,10 +85,10 @@ puca laine scratch`), are rows that would make of a few hours of `make bench` mo
 
 *As published, small networks* (`paper-small`) is what the preset `paper` decides (PUCA, a diffusion model of the noisy
 image that is shown the whole condition, one symmetric pair, a student by L1 and from random weights) with networks and
-steps of the preset `cpu`, measured in two tasks. Three minutes are no budget for it: to sample one slice takes most of a
-minute, and the four that a student is taught at least are all that the time has room for, and more. What is left are 26
-steps for the diffusion model and ten for the student, which ends below the noisy image. That says nothing of where this
-road ends.
+steps of the preset `cpu`, measured in two tasks. Three minutes are no budget for it: to sample one slice takes most of
+a minute, and the four that a student is taught at least are all that the time has room for, and more. What is left are
+26 steps for the diffusion model and ten for the student, which ends below the noisy image. That says nothing of where
+this road ends.
 """
 
 
