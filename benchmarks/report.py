@@ -66,7 +66,8 @@ scans and on one radiograph (study j in [ablations.md](ablations.md)): of those 
 and all of *phantoms* (not in the tables yet) are tested; the radiograph's patient is among the 35 that are trained on,
 none of the 12 that are tested. How the default trains, and which patches its second opinion counts as alike, was tried
 by hand on the same data sets (docs/method.md, section 12), without keeping from it all that is tested here: the same
-slices of Colin27 were looked at.
+slices of Colin27 were looked at. That two turns of a slice may take longer beside the training than four or eight was
+decided after the radiographs here had just missed them; what they bring was measured on patients of the training part.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the

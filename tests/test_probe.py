@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from diffdenoise.presets import PRESETS
-from diffdenoise.probe import FEWEST, MOST, seconds_per_step
+from diffdenoise.probe import FEWEST, LONG, MOST, quickest, seconds_per_step
 from diffdenoise.training.stage import Batch, Stage
 
 
@@ -33,3 +33,10 @@ def test_it_is_measured_for_as_long_as_wanted_within_bounds(seconds: float, fewe
     stage = _Slow()
     seconds_per_step(stage, "cpu", seconds)
     assert fewest <= stage.made_steps <= most
+
+
+@pytest.mark.parametrize(("times", "taken"), [([LONG + 1, 0.1], 1), ([0.2, 0.1], 2), ([0.1, 0.2], 2)])
+def test_what_takes_long_is_not_timed_twice(times: list[float], taken: int) -> None:
+    left = list(times)
+    assert quickest(lambda: left.pop(0)) == min(times[:taken])
+    assert len(times) - len(left) == taken
