@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from diffdenoise.config import BlindSpotSettings, DiffusionSettings, StageSettings, StudentSettings, TeacherSettings
 from diffdenoise.device import precision
 from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.noise.estimate import constant_level
 from diffdenoise.noise.models import correlated, gaussian
 from diffdenoise.phantom import add_details, mni_slices
 from diffdenoise.pipeline import trained
@@ -229,7 +230,7 @@ class Lab:
         fill = partial(fill_store, shapes=blind.noisy.shapes, make=make, chosen=chosen)
         taught = SliceStore(cached(self.folder / f"teacher-{key}", key, fill))
         torch.manual_seed(seed)
-        stage = StudentStage(settings, blind.noisy, taught, chosen, seed)
+        stage = StudentStage(settings, blind.noisy, [constant_level(blind.task.sigma / 255)], taught, chosen, seed)
         return self._trained(stage, f"student-{blind.task.name}", key_of(key, settings.model_dump()))
 
     def on_training_slice(self, sampler: Sampler, teacher: TeacherSettings, index: int, seed: int = 0) -> Sampled:

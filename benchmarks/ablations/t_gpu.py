@@ -20,7 +20,7 @@ from diffdenoise.presets import PRESETS
 from diffdenoise.probe import seconds_per_step
 from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.stage import train
-from diffdenoise.training.start import load_start
+from diffdenoise.training.start import load_start, start_for
 
 TITLE = "A step on a GPU, and a minute"
 QUESTION = """The student of the preset `fast` on the device named below, by crops of a step and their side:
@@ -126,7 +126,7 @@ def _supervised(lab: Lab, sizes: dict[str, int], seconds: float) -> dict[str, An
     make = lambda steps: Supervised(settings.model_copy(update={"steps": steps}), lab.noisy(TASK), TASK)  # noqa: E731
     each = seconds_per_step(make(10), lab.device, min(4.0, seconds))
     stage = make(max(1, int((seconds - (time.perf_counter() - start)) / each)))
-    load_start(stage.network)
+    load_start(stage.network, start_for([constant_level(TASK.sigma / 255)]))
     train(stage, "clean images", lab.folder / f"clean-{seconds:g}-{sizes['batch']}", lab.device, say)
     images = torch.from_numpy(TASK.noisy[1])[:, None].to(lab.device)
     network = stage.network.to(lab.device)

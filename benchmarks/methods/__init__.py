@@ -102,18 +102,18 @@ METHODS: dict[str, Method] = {
     ),
     "paper-small": Method("as published, small networks", "ours:paper_small", "ours", core=False),
     "taught": Method("diffdenoise, three stages", "ours:three_stages", "ours", revision=2),
-    "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False, revision=2),
+    "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False, revision=3),
     "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False, revision=6),
-    "once": Method("diffdenoise, one pass", "ours:once", "ours", core=False, revision=2),
-    "ours": Method("diffdenoise", "ours:default", "ours", revision=12),
-    "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False, revision=3),
-    "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, revision=7),
+    "once": Method("diffdenoise, one pass", "ours:once", "ours", core=False, revision=3),
+    "ours": Method("diffdenoise", "ours:default", "ours", revision=13),
+    "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False, revision=4),
+    "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, revision=8),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean", revision=2),
     "supervised-start": Method(
-        "supervised, from our start", "learned:supervised_started", "bound", told="clean", core=False, revision=2
+        "supervised, from our start", "learned:supervised_started", "bound", told="clean", core=False, revision=3
     ),
     "supervised-l2": Method(
-        "supervised, from our start, L2", "learned:supervised_by_l2", "bound", told="clean", core=False
+        "supervised, from our start, L2", "learned:supervised_by_l2", "bound", told="clean", core=False, revision=2
     ),
     "supervised-long": Method(
         "supervised, from our start, L2, ten budgets",
@@ -121,6 +121,6 @@ METHODS: dict[str, Method] = {
         "bound",
         told="clean",
         core=False,
-        revision=3,
+        revision=4,
     ),
 }

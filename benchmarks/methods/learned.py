@@ -24,7 +24,7 @@ from diffdenoise.presets import make_config
 from diffdenoise.symmetry import over_symmetries, turns_that_take_little
 from diffdenoise.tiling import tiled
 from diffdenoise.training.slices import Box, cut, draw_boxes
-from diffdenoise.training.start import load_start
+from diffdenoise.training.start import load_start, start_for
 from diffdenoise.training.student import make_student
 
 GRID = 4  # pixels; of Noise2Self's masks, as in its authors' code
@@ -166,7 +166,7 @@ def train(
     torch.manual_seed(given.seed)
     network = make_student(settings)
     if started:
-        load_start(network)
+        load_start(network, start_for(estimated(given.train)))
     network = network.to(given.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = adapt(Restorer(network)).train()
     optimizer = torch.optim.AdamW(network.parameters(), peak, betas=(0.9, 0.99))

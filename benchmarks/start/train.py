@@ -1,21 +1,25 @@
 """Train the student on synthetic images with synthetic noise; its weights are what a fit with `start` begins from.
 
-    python -m benchmarks.start.train FOLDER            half an hour on one CPU core
-    cp FOLDER/start.safetensors src/diffdenoise/training/
+    python -m benchmarks.start.train FOLDER            two hours on one CPU core
+    cp FOLDER/*.safetensors src/diffdenoise/training/start/
 
-Goes on where it was stopped. Noise of any strength from LOW to HIGH, white or correlated, equal or growing with
-brightness: a fit knows its own better, and learns it from there.
+Goes on where it was stopped. First one network learns all noise: of any strength from LOW to HIGH, white or correlated,
+equal or growing with brightness. From there each of the shipped ones goes on with noise of about one strength, white or
+correlated: a fit knows its noise, and takes the one that is nearest. (Several can be trained side by side, by name,
+once the first is there.)
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
+from benchmarks.noises import zero_filled
 from benchmarks.start.images import synthetic_images
 from diffdenoise.config import StudentSettings
 from diffdenoise.noise.models import correlated
@@ -24,14 +28,36 @@ from diffdenoise.run_folder import cached
 from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.training.slices import SliceStore, draw_boxes, write_scan_slices
 from diffdenoise.training.stage import Batch, Stage, train
-from diffdenoise.training.start import FILE
+from diffdenoise.training.start import REACH, STARTS, Start
 from diffdenoise.training.student import make_student
 
 VOLUMES, SLICES, SIDE = 20, 24, 192  # of the images: 480 in all
-LOW, HIGH = 0.01, 0.45  # standard deviation of the noise, where images span [0, 1]
-WHITE, WIDEST = 0.5, 1.5  # share of the crops whose noise is white; pixels, width of the others' kernel at most
 EVEN = 0.6  # share of the crops whose noise is as strong everywhere
 WEIGHT = -1.2  # power of the noise that a crop's error is weighted with: errors fall about so
+
+
+@dataclass(frozen=True)
+class Noises:
+    """Of which noise the crops are: standard deviation from low to high, where images span [0, 1]; the share of them
+    whose noise is white; of the others' noise the narrowest and the widest kernel in pixels, and how many of them have
+    noise that lacks the high frequencies instead, as interpolated images do.
+    """
+
+    low: float
+    high: float
+    white: float
+    widths: tuple[float, float]
+    band: float
+
+
+ALL = Noises(0.01, 0.45, 0.5, (0.3, 1.5), 0.0)
+BANDS = (0.4, 0.8)  # of the frequencies along an axis, the share that noise of interpolated images has
+
+
+def noises_of(start: Start) -> Noises:
+    """What a start is for."""
+    low, high = start.sigma / REACH, start.sigma * REACH
+    return Noises(low, high, float(start.white), (0.4, 1.6), 1 / 3)
 
 
 class StartStage(Stage):
@@ -39,14 +65,14 @@ class StartStage(Stage):
 
     settings: StudentSettings
 
-    def __init__(self, settings: StudentSettings, clean: SliceStore, seed: int) -> None:
+    def __init__(self, settings: StudentSettings, clean: SliceStore, noises: Noises, seed: int) -> None:
         super().__init__(make_student(settings), settings, seed)
-        self.clean = clean
+        self.clean, self.noises = clean, noises
 
     def batch_at(self, step: int, generator: Generator) -> Batch:
         boxes = draw_boxes(self.clean.shapes, self.seed, step, self.settings.batch, self.settings.crop)
         crops = self.clean.crops(boxes)
-        noise, sigma = draw_noise(crops, generator)
+        noise, sigma = draw_noise(crops, self.noises, generator)
         return crops + noise, crops, sigma**WEIGHT
 
     def loss_of(self, batch: Batch, generator: Generator) -> Tensor:
@@ -54,34 +80,57 @@ class StartStage(Stage):
         return (weight * (self(x_noisy).float() - clean) ** 2).mean()
 
 
-def draw_noise(crops: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """(noise like the crops (N, 1, H, W), its strength (N, 1, 1, 1)), of all kinds that a fit may meet."""
+def draw_noise(crops: Tensor, noises: Noises, generator: Generator) -> tuple[Tensor, Tensor]:
+    """(noise like the crops (N, 1, H, W), its strength (N, 1, 1, 1)), of all kinds that these noises are."""
     uniform = lambda: torch.rand(len(crops), 1, 1, 1, generator=generator)  # noqa: E731
-    sigma = LOW * (HIGH / LOW) ** uniform()
-    widths = torch.where(uniform() < WHITE, 0.0, 0.3 + (WIDEST - 0.3) * uniform()).flatten()
-    fields = [correlated(0 * crop, 1.0, float(width), generator) for crop, width in zip(crops, widths, strict=True)]
+    sigma = noises.low * (noises.high / noises.low) ** uniform()
+    narrow, wide = noises.widths
+    widths = torch.where(uniform() < noises.white, 0.0, narrow + (wide - narrow) * uniform()).flatten()
     growing = torch.where(uniform() < EVEN, 0.0, uniform())
     shape = (1 - growing + growing * crops.clamp(min=0) / 0.4).sqrt()
+    banded = (uniform() < noises.band).flatten() & (widths > 0)
+    bands = (BANDS[0] + (BANDS[1] - BANDS[0]) * uniform()).flatten()
+    fields = [
+        zero_filled(crop.shape, float(band), generator) if cut else correlated(0 * crop, 1.0, float(width), generator)
+        for crop, width, band, cut in zip(crops, widths, bands, banded, strict=True)
+    ]
     return sigma * shape * torch.stack(fields), sigma
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=12_000)
+    names = ", ".join(start.name for start in STARTS)
+    parser.add_argument("names", nargs="*", help=f"of {names}; all if there is none")
+    parser.add_argument("--steps", type=int, nargs=2, default=(12_000, 2000), help="of the first, and of each other")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     images = cached(given.folder / "images", f"{VOLUMES} {SLICES} {SIDE} {given.seed}", _draw(given.seed))
-    changes = {"steps": given.steps, "batch": 16, "neighbours": 0, "start": "random"}
-    settings = make_config("fast", {"student": changes}).student
-    torch.manual_seed(given.seed)
-    stage = StartStage(settings, SliceStore(images), given.seed)
-    train(stage, "Start", given.folder / "training", given.device, _say)
-    weights = {key: tensor.detach().cpu().contiguous() for key, tensor in stage.network.state_dict().items()}
-    with atomic_file(given.folder / FILE.name) as beside:
-        save_file(weights, beside)
-    print(f"Weights: {given.folder / FILE.name}")
+    clean, (first, other) = SliceStore(images), given.steps
+    general = _trained(given.folder, "all", StartStage(_settings(first), clean, ALL, given.seed), given.device)
+    for start in STARTS:
+        if start.name in (given.names or [start.name]):
+            stage = StartStage(_settings(other), clean, noises_of(start), given.seed + 1)
+            stage.network.load_state_dict(load_file(general))
+            _trained(given.folder, start.name, stage, given.device)
+
+
+def _settings(steps: int) -> StudentSettings:
+    changes = {"steps": steps, "batch": 16, "neighbours": 0, "start": "random"}
+    return make_config("fast", {"student": changes}).student
+
+
+def _trained(folder: Path, name: str, stage: StartStage, device: str) -> Path:
+    """The file of the weights, trained unless they are there."""
+    file = folder / f"{name}.safetensors"
+    if not file.exists():
+        train(stage, name, folder / "training" / name, device, _say)
+        state = stage.network.state_dict()
+        with atomic_file(file) as beside:
+            save_file({key: tensor.detach().cpu().half().contiguous() for key, tensor in state.items()}, beside)
+        print(f"Weights: {file}")
+    return file
 
 
 def _draw(seed: int):  # type: ignore[no-untyped-def]

@@ -212,7 +212,7 @@ def _train_round(
     config = run.planner.decide("student", number, config)
     key = key_of(key, _trains(config))
     with _seeded(seed + 2):
-        third = StudentStage(config.student, noisy, taught, chosen, seed + 2)
+        third = StudentStage(config.student, noisy, run.slices.levels, taught, chosen, seed + 2)
     student, config = run.trained(third, "student", number, config, key)
     return replace(model, config=config, rounds=(*model.rounds, Round(diffusion, student))), key
 

@@ -60,7 +60,7 @@ def probes(config: Config, noisy: SliceStore, levels: list[NoiseLevel], device: 
 
     def student() -> Stage:
         if config.has_teacher:
-            return StudentStage(config.student, noisy, noisy, chosen, 0)
+            return StudentStage(config.student, noisy, levels, noisy, chosen, 0)
         return RecorruptedStage(config.student, noisy, levels, 0)
 
     return {

@@ -13,7 +13,7 @@ from benchmarks.methods.classical import _spectrum, _stabilised
 from benchmarks.methods.learned import settings_for
 from benchmarks.noises import NOISES
 from diffdenoise.model_file import load_model
-from diffdenoise.training.start import load_start
+from diffdenoise.training.start import STARTS, load_start
 from diffdenoise.training.student import make_student
 from tests.conftest import noisy_disks
 
@@ -82,7 +82,7 @@ def test_where_single_slices_come_the_default_looks_at_no_neighbours(tmp_path: P
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_bound_from_our_start_has_the_network_of_the_start(device: str) -> None:
-    load_start(make_student(settings_for(device)))
+    load_start(make_student(settings_for(device)), STARTS[0])
 
 
 def test_the_falling_rate_goes_by_an_epoch_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

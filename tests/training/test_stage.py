@@ -67,7 +67,7 @@ def test_made_ahead_the_batches_are_the_same(noisy: SliceStore, kind: str) -> No
     stage: Stage = (
         RecorruptedStage(SMOKE.student.model_copy(update={"neighbours": 1}), noisy, [constant_level(0.05)], 3)
         if kind == "recorrupted"
-        else StudentStage(SMOKE.student, noisy, noisy, [[0, 2]], 3)
+        else StudentStage(SMOKE.student, noisy, [constant_level(0.05)], noisy, [[0, 2]], 3)
     )
     in_turn = [stage.loss_at(step).item() for step in range(12)]
     stage.start_ahead()

@@ -30,8 +30,7 @@ from diffdenoise.noise.recorruption import alive, brightness, draw_like, let_thr
 from diffdenoise.noise.spatial import Variation
 from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes
 from diffdenoise.training.stage import Batch, Stage
-from diffdenoise.training.start import load_start
-from diffdenoise.training.student import make_student, offsets
+from diffdenoise.training.student import first_student, offsets
 
 LEAST = 0.01  # of the typical noise variance: crops with less, of a mask, weigh no more than with this
 ALONE, ONE_SIDED = 0.25, 0.1  # share of the crops without any neighbours; of the others' neighbours, left out
@@ -48,9 +47,7 @@ class RecorruptedStage(Stage):
     shifted = 1 / 32  # of the crops; more costs a little where scans are like those of the fit (docs/ablations.md, u)
 
     def __init__(self, settings: StudentSettings, noisy: SliceStore, levels: list[NoiseLevel], seed: int) -> None:
-        super().__init__(make_student(settings), settings, seed)
-        if settings.start == "synthetic":
-            load_start(self.network)
+        super().__init__(first_student(settings, levels), settings, seed)
         self.noisy, self.levels = noisy, levels
         if settings.series:  # its components are as bright as they are, the first far brighter than a frame
             self.shifted = 0.0

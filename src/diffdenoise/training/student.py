@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from diffdenoise.config import StudentSettings
 from diffdenoise.networks.drunet import DRUNet
 from diffdenoise.networks.nafnet import NAFNet
+from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.training.slices import SliceStore, draw_boxes
 from diffdenoise.training.stage import Batch, Stage, pixel_loss
-from diffdenoise.training.start import load_start
+from diffdenoise.training.start import load_start, start_for
 
 
 def make_student(settings: StudentSettings) -> nn.Module:
@@ -19,22 +20,37 @@ def make_student(settings: StudentSettings) -> nn.Module:
     return DRUNet(*size) if settings.network == "drunet" else NAFNet(*size, settings.crop)
 
 
+def first_student(settings: StudentSettings, levels: list[NoiseLevel]) -> nn.Module:
+    """The network as it is before its first step; levels: the noise of each scan, normalised as they are."""
+    student = make_student(settings)
+    if settings.start == "synthetic":
+        load_start(student, start_for(levels))
+    return student
+
+
 def offsets(neighbours: int) -> list[int]:
     """Which slices the channels after the first one are, counted from it: -1, 1, -2, 2, ..."""
     return [side * far for far in range(1, neighbours + 1) for side in (-1, 1)]
 
 
 class StudentStage(Stage):
-    """Trains on crops of the noisy slices and of the teacher's images; chosen: the slices that have a teacher image."""
+    """Trains on crops of the noisy slices and of the teacher's images.
+
+    levels: the noise of each scan, normalised as they are; chosen: the slices that have a teacher image.
+    """
 
     settings: StudentSettings
 
     def __init__(
-        self, settings: StudentSettings, noisy: SliceStore, teacher: SliceStore, chosen: list[list[int]], seed: int
+        self,
+        settings: StudentSettings,
+        noisy: SliceStore,
+        levels: list[NoiseLevel],
+        teacher: SliceStore,
+        chosen: list[list[int]],
+        seed: int,
     ) -> None:
-        super().__init__(make_student(settings), settings, seed)
-        if settings.start == "synthetic":
-            load_start(self.network)
+        super().__init__(first_student(settings, levels), settings, seed)
         self.noisy, self.teacher, self.chosen = noisy, teacher, chosen
 
     def batch_at(self, step: int, generator: torch.Generator) -> Batch:
