@@ -1,6 +1,6 @@
 import pytest
 
-from diffdenoise.errors import reason_of
+from diffdenoise.errors import is_memory_error, reason_of
 
 
 def wrapped(cause: Exception, said: str) -> Exception:
@@ -24,3 +24,19 @@ def wrapped(cause: Exception, said: str) -> Exception:
 def test_the_reason_is_one_line_and_the_systems_own_if_it_spoke(error: Exception, reason: str) -> None:
     assert reason_of(error).startswith(reason)
     assert "\n" not in reason_of(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "ran_out"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("memory order"), False),
+    ],
+)
+def test_not_all_that_names_memory_ran_out_of_it(error: Exception, ran_out: bool) -> None:
+    assert is_memory_error(error) == ran_out

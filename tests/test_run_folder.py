@@ -97,6 +97,15 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     assert subprocess.run(command, check=False).returncode == 0
 
 
+def test_where_there_are_no_locks_nobody_is_told_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("diffdenoise.run_folder._lock", refuse)
+    with pytest.raises(RunError, match=r"no locks.*another drive"), locked(make_run_folder(tmp_path / "run")):
+        pass
+
+
 def test_cleaning_deletes_pixels_and_nothing_else(tmp_path: Path) -> None:
     folder = make_run_folder(tmp_path / "run")
     for name in ("slices", "known", "teacher", "condition_2", "student", "student_2"):

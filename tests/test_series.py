@@ -115,3 +115,15 @@ def test_where_every_component_holds_signal_it_is_not() -> None:
     random = np.random.default_rng(0)
     series = sum(np.multiply.outer(random.uniform(0.5, 1.5, 5), anatomy(seed)) for seed in range(5)) + white(0.01, 0, 5)
     assert noise_of_series(series.astype(np.float32).reshape(-1, *SIZE[1:]), 5) is None
+
+
+@pytest.mark.parametrize(("frames", "of"), [(slice(12, 20), None), ([3, 4], None), ([3, 7, 11, 15], [2, 6, 10, 14])])
+def test_frames_that_are_empty_or_repeated_do_not_make_the_noise_weaker(
+    frames: slice | list[int], of: list[int] | None
+) -> None:
+    """As of a run that was broken off and padded with zeros."""
+    series = (3 + anatomy() + white(0.1, 1, 20)).astype(np.float32)
+    series[frames] = 0 if of is None else series[of]
+    looked = noise_of_series(series.reshape(-1, *SIZE[1:]), 20)
+    assert looked is not None
+    assert level_of(looked).sigma == pytest.approx([0.1] * len(level_of(looked).sigma), rel=0.15)

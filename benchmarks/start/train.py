@@ -1,7 +1,7 @@
 """Train the student on synthetic images with synthetic noise; its weights are what a fit with `start` begins from.
 
     python -m benchmarks.start.train FOLDER            two hours on one CPU core
-    cp FOLDER/*.safetensors src/diffdenoise/training/start/
+    cp FOLDER/*-*.safetensors src/diffdenoise/training/start/
 
 Goes on where it was stopped. First one network learns all noise: of any strength from LOW to HIGH, white or correlated,
 equal or growing with brightness. From there each of the shipped ones goes on with noise of about one strength, white or

@@ -47,6 +47,10 @@ def reason_of(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+_NO_MEMORY = ("out of memory", "allocate memory", "enough memory", "alloc_failed")
+
+
 def is_memory_error(error: BaseException) -> bool:
-    """Whether memory ran out; PyTorch says so in a RuntimeError of many words."""
-    return isinstance(error, MemoryError) or "memory" in str(error).lower()
+    """Whether memory ran out; PyTorch says so in a RuntimeError of many words, and of other things with "memory"."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY)

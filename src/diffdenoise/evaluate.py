@@ -42,7 +42,7 @@ def evaluate_scans(
         except ScanError as error:
             errors.append(error)
         except ConfigError as error:
-            errors.append(ScanError(item.paths[0], str(error), "Choose another --data-range."))
+            errors.append(ScanError(item.paths[0], str(error), "Leave it out."))
     return rows, errors
 
 
@@ -72,7 +72,10 @@ def _evaluate(item: Found, reference: Found, noisy: Found | None, convention: Co
     truth = read_scan(reference)
     result = _same_shape(item, truth.pixels)
     as_stored = truth.pixels.astype(np.uint8) if truth.units == "8-bit" else truth.pixels
-    span = choose_range(as_stored, convention)
+    try:
+        span = choose_range(as_stored, convention)
+    except ConfigError as error:
+        raise ScanError(item.paths[0], str(error), "Choose another --data-range.") from error
     mask = foreground(truth.pixels)
     row: Row = {"scan": item.name, **scores(result, truth.pixels, span, mask)}
     if noisy is not None:

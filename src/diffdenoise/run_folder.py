@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from diffdenoise.errors import RunError
+from diffdenoise.errors import RunError, reason_of
 from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.scans.find import RUN_MARKER
 
@@ -54,10 +54,13 @@ def locked(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("w") as file:
         try:
             _lock(file)
-        except OSError as error:
+        except BlockingIOError as error:
             raise RunError(
                 f"{folder}: another diffdenoise works here. Wait for it, or choose another folder."
             ) from error
+        except OSError as error:  # as on some network drives
+            fault = f"its file system has no locks ({reason_of(error)})"
+            raise RunError(f"{folder}: {fault}. Choose a folder on another drive.") from error
         yield
 
 

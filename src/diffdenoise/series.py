@@ -32,6 +32,7 @@ from diffdenoise.noise.looked import Looked, look
 SMOOTHING = 1.5  # pixels, in the plane
 LEAST_EMPTY, MOST_EMPTY = 0.2, 8  # share of the components that must hold none, for the noise to be measured on these
 MOST_PIXELS = 200_000_000  # of all frames, that are looked at, in evenly spread slices
+VOID = 1e-12  # of the largest eigenvalue: rounding, where frames are empty or repeat one another
 SIGNAL = 1.01  # times the largest eigenvalue of noise; from there on a component is taken for one with signal
 
 
@@ -39,11 +40,13 @@ SIGNAL = 1.01  # times the largest eigenvalue of noise; from there on a componen
 class Components:
     """rows: (frames, frames), orthonormal, float32, by falling eigenvalue (of each part, if it was made in parts).
 
-    signal: so many hold some, the first ones.
+    signal: so many hold some, the first ones; void: so many are exactly 0, not even noise, the last ones (as many as
+    there are empty or repeated frames).
     """
 
     rows: np.ndarray
     signal: int
+    void: int = 0
 
     def of(self, frames: np.ndarray) -> np.ndarray:
         """The components (T, ...) of frames (T, ...)."""
@@ -87,7 +90,8 @@ def components_of(
     values, vectors = np.linalg.eigh(_over_noise(plain) + _over_noise(smooth))
     rows = vectors.T[::-1] * np.where(vectors.sum(0)[::-1] < 0, -1.0, 1.0)[:, None]  # the anatomy as bright as it is
     loudest = SIGNAL * _of_noise(values) * _edge(count, len(looked_at) * images[0].size)
-    return Components(rows.astype(np.float32), max(1, int((values > loudest).sum())))
+    void = int((values <= VOID * values[-1]).sum())
+    return Components(rows.astype(np.float32), max(1, int((values > loudest).sum())), void)
 
 
 def components_of_parts(
@@ -111,7 +115,7 @@ def noise_of_series(images: np.ndarray, count: int) -> Looked | None:
     frames all that changes in time passes for noise; these components have the least of it.
     """
     components, places = components_of(images, count), len(images) // count
-    empty = components.rows[components.signal :]
+    empty = components.rows[components.signal : count - components.void]
     if len(empty) < max(2, LEAST_EMPTY * count):
         return None
     empty = empty[:: -(-len(empty) // MOST_EMPTY)]
@@ -139,5 +143,6 @@ def _edge(frames: int, pixels: int) -> float:
 
 
 def _of_noise(values: np.ndarray) -> float:
-    """A typical eigenvalue of noise: the median of the lower half."""
-    return float(np.median(np.sort(values)[: max(1, len(values) // 2)]))
+    """A typical eigenvalue of noise: the median of the lower half, of those that are not void."""
+    there = np.sort(values[values > VOID * values.max()])
+    return float(np.median(there[: max(1, len(there) // 2)])) if len(there) else 0.0

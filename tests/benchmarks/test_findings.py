@@ -37,3 +37,14 @@ def test_a_patient_with_many_images_counts_once() -> None:
     images = [{"patient": "a", "x": 1.0}, {"patient": "a", "x": 3.0}, {"patient": "b", "x": 5.0}, {"patient": "c"}]
     assert by_patient({"images": images}, "x") == {"a": 2.0, "b": 5.0}
     assert np.mean(list(by_patient({"images": images}, "x").values())) == 3.5
+
+
+def test_what_is_old_is_marked_and_what_started_otherwise_is_not_compared() -> None:
+    table = {task: {"ours": record(30), "bm3d-true": record(29.5)} for task in WHITE}
+    table[WHITE[1]]["ours"]["outdated"] = True
+    table[WHITE[1]] |= {"supervised-l2": record(30.1), "supervised-start": record(30) | {"outdated": True}}
+    text = " ".join(findings({MAIN: table}).split())
+    assert "+0.50 dB on colin27 gaussian-6, +0.50° dB on colin27 gaussian-25" in text
+    assert "By L1" not in text
+    table[WHITE[1]]["supervised-l2"]["outdated"] = True
+    assert "it is 0.10 dB lower" in " ".join(findings({MAIN: table}).split())

@@ -69,7 +69,8 @@ def test_a_folder_of_nothing_else_is_an_error(tmp_path: Path) -> None:
     found, errors = find([tmp_path])
     assert not found
     assert [type(error) for error in errors] == [LeftAlone, ScanError]
-    assert "holds no images to denoise (1 of other kinds)" in str(errors[1])
+    assert "holds no images to denoise (1 of other kinds: " in str(errors[1])
+    assert errors[0].fault in str(errors[1])
 
 
 def test_what_is_damaged_is_not_left_alone(tmp_path: Path) -> None:

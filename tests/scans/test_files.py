@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from diffdenoise.errors import ScanError
-from diffdenoise.scans.files import find, is_done, read_scan, result_path, write_scan
+from diffdenoise.scans.files import check_target, find, is_done, read_scan, result_path, write_scan
 from diffdenoise.scans.scan import Provenance
 from tests.scans.dicom_checks import series
 from tests.scans.format_checks import PROVENANCE, REMOVED, read
@@ -332,7 +332,14 @@ def test_a_folder_without_rights(tmp_path: Path) -> None:
     scan = read(image(tmp_path / "a.npy"))
     (tmp_path / "out").mkdir(mode=0o500)
     with pytest.raises(ScanError, match="cannot be written"):
-        write_scan(scan, tmp_path / "out", PROVENANCE)
+        check_target(scan, tmp_path / "out" / "below")
+
+
+def test_a_file_in_the_place_of_a_folder_is_told_before_the_work(tmp_path: Path) -> None:
+    scan = read(image(tmp_path / "a.npy"))
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(ScanError, match="out: is no folder"):
+        check_target(scan, tmp_path / "out" / "below")
 
 
 def test_a_series_named_file_by_file_is_one_scan(tmp_path: Path) -> None:
@@ -341,6 +348,18 @@ def test_a_series_named_file_by_file_is_one_scan(tmp_path: Path) -> None:
     assert not errors
     assert [(item.format, len(item.paths), item.name) for item in found] == [("dicom", 3, "head")]
     assert [item.format for item in find([folder / "a.dcm"])[0]] == ["dicom_file"]
+
+
+def test_files_named_by_way_of_the_folder_above_have_results_in_the_output_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series(tmp_path / "day1", {"a.dcm": 0}, SeriesInstanceUID="1.2.3")
+    series(tmp_path / "here" / "day2", {"b.dcm": 0}, SeriesInstanceUID="1.2.4")
+    monkeypatch.chdir(tmp_path / "here")
+    found, errors = find(["../day1/a.dcm", "day2/b.dcm"])
+    assert not errors
+    for item in found:
+        assert (tmp_path / "out").resolve() in write_scan(read_scan(item), Path("../out"), PROVENANCE).resolve().parents
 
 
 def test_own_results_are_found_when_asked_for_but_only_the_denoised(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from diffdenoise.errors import ScanError
 from diffdenoise.evaluate import evaluate_scans
-from diffdenoise.scans.files import find, read_scan, write_scan
+from diffdenoise.scans.files import find, is_done, read_scan, write_scan
 from tests.scans.format_checks import PROVENANCE, REMOVED, read
 
 NIBABELS_OWN = Path(nibabel.__file__).parent / "tests" / "data"  # its wheel carries small files of most formats
@@ -86,3 +86,15 @@ def test_results_are_evaluated_against_references_in_the_format_they_came_in(sou
     rows, errors = evaluate_scans(tmp_path / "out", source.parent, None, "fastMRI")
     assert not errors
     assert len(rows) == 2
+
+
+def test_pixels_that_changed_beside_their_header_are_denoised_again(tmp_path: Path) -> None:
+    if not (NIBABELS_OWN / f"{PHANTOM}.REC").exists():
+        pytest.skip("nibabel came without its data")
+    header = copied(tmp_path / "in", f"{PHANTOM}.PAR", f"{PHANTOM}.REC")
+    (item,), _ = find([header])
+    write_scan(read_scan(item), tmp_path / "out", PROVENANCE)
+    assert is_done(item, tmp_path / "out", PROVENANCE)
+    pixels = header.with_suffix(".REC")
+    pixels.write_bytes(bytes(1000) + pixels.read_bytes()[1000:])
+    assert not is_done(item, tmp_path / "out", PROVENANCE)

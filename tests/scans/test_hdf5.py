@@ -153,3 +153,19 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(ScanError, match=word):
             read(tmp_path / name)
+
+
+def test_references_which_would_lead_elsewhere_are_left_out(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["z"] = np.arange(3.0)
+        file["z"].attrs["unit"] = "mm"
+        image = file.create_dataset("image", data=np.zeros((3, 4, 5), np.float32))
+        file["z"].make_scale("z")
+        image.dims[0].attach_scale(file["z"])
+        file.attrs["default"] = image.ref
+    with h5py.File(write_scan(read(tmp_path / "a.h5"), tmp_path / "out", PROVENANCE)) as result:
+        assert result["z"].attrs["unit"] == "mm"
+        assert not {"DIMENSION_LIST", "REFERENCE_LIST", "default"} & {
+            key for place in (result, result["z"], result["image"]) for key in place.attrs
+        }
+        assert not result["image"].dims[0].values()

@@ -117,3 +117,14 @@ def test_truncated_file(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-9])
     with pytest.raises(ScanError, match="cannot be read as a NumPy array"):
         read(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("name", ["a.NPY", "a.NPZ"])
+def test_a_suffix_in_capitals_is_kept(tmp_path: Path, name: str) -> None:
+    image = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    with (tmp_path / name).open("wb") as file:
+        np.savez(file, image=image) if name.endswith("Z") else np.save(file, image)
+    result = round_trip(tmp_path / name, tmp_path / "out")
+    assert result.name == name
+    np.testing.assert_array_equal(read(result).pixels, image)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [name, f"{name}.json"]

@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any
 
 from diffdenoise import __version__
-from diffdenoise.errors import ConfigError
+from diffdenoise.errors import ConfigError, reason_of
 from diffdenoise.node.counters import COUNTED, Counters
 from diffdenoise.node.room import Usage
 from diffdenoise.node.spool import Spool
@@ -72,7 +72,7 @@ def answer(port: int, spool: Spool, counters: Counters, ready: Callable[[], bool
 
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except OSError as error:
-        raise ConfigError(f"Health: port {port} cannot be had ({error.strerror}). See --health-port.") from error
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"Health: port {port} cannot be had ({reason_of(error)}). See --health-port.") from error
     Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server

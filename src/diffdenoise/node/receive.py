@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from diffdenoise.errors import ConfigError
+from diffdenoise.errors import ConfigError, reason_of
 from diffdenoise.node.counters import Counters
 from diffdenoise.node.spool import Spool
 from diffdenoise.scans.dicom_series import DEFLATED
@@ -81,9 +81,9 @@ def listen(receiver: Receiver, host: str, port: int, title: str, callers: Sequen
         entity.add_supported_context(str(context.abstract_syntax), syntaxes)
     try:
         server: Any = entity.start_server((host, port), block=False, evt_handlers=[(evt.EVT_C_STORE, receiver.store)])
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         remedy = "Choose another with --port, or another address with --host."
-        raise ConfigError(f"Cannot listen on {host}:{port} ({error.strerror or error}). {remedy}") from error
+        raise ConfigError(f"Cannot listen on {host}:{port} ({reason_of(error)}). {remedy}") from error
 
     def end() -> None:
         server.shutdown()

@@ -105,15 +105,25 @@ def _write(scan: Scan, folder: Path, target: Path, provenance: Provenance) -> No
 
 
 def check_target(scan: Scan | Found, folder: Path, quantity: str = "denoised") -> None:
-    """ScanError where the result may not be written: onto an original, or onto something that is not ours.
+    """ScanError where the result may not be written: onto an original, onto something that is not ours, or not there.
 
     Asked before the work begins, so that nobody waits for a result that cannot be put down.
     """
     target = result_path(scan, folder, quantity)
+    _refuse_closed(target)
     _refuse_source(scan, target)
     _refuse_foreign(scan, target, list(bids.companions(scan.paths[0], target, quantity)))
     if bids.is_derivative(scan.paths[0], target):
         bids.metadata_of(scan.paths[0])  # raises where it cannot be read
+
+
+def _refuse_closed(target: Path) -> None:
+    """ScanError where the nearest folder that there is already is none, or may not be written to."""
+    place = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
+    if not place.is_dir():
+        raise ScanError(place, "is no folder, so that no result can be written below it", _ELSEWHERE)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ScanError(place, "cannot be written to: its rights forbid it", _ELSEWHERE)
 
 
 def _refuse_source(scan: Scan | Found, target: Path) -> None:

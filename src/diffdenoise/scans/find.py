@@ -10,7 +10,7 @@ from glob import has_magic
 from pathlib import Path, PurePosixPath
 
 from diffdenoise.errors import LeftAlone, OtherKind, OwnResult, ScanError
-from diffdenoise.scans import bids, dicom_series, sidecar
+from diffdenoise.scans import bids, dicom_series, foreign, sidecar
 from diffdenoise.scans.formats import KINDS, OTHER_SUFFIX, describe_formats, format_of, suffix_of
 
 RUN_MARKER, SPOOL_MARKER = "diffdenoise-run.json", "diffdenoise-spool.json"  # in folders of a fit, of a node's queue
@@ -53,7 +53,7 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
     if len(named) == 1:
         found.append(Found((named[0],), "dicom_file", named[0].name))
     elif named:
-        named = [path.absolute() for path in named]
+        named = [path.parent.resolve() / path.name for path in named]  # names of results hold no ".."
         found += _group(named, Path(os.path.commonpath([path.parent for path in named])), errors)
     return _with_distinct_names([_placed(item) for item in _without_repeats(found)]), errors
 
@@ -68,7 +68,7 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
         kind = format_of(path)
         if kind is None:
             raise ScanError(path, "is no kind of image known here", f"Supported: {describe_formats()}.")
-        return [Found((path,), kind, path.name)]
+        return [_alone(path, kind, path.name)]
     if path.is_dir():
         base, files = path, list(_walk([path], errors, own_results))
     elif has_magic(str(path)):
@@ -81,7 +81,7 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
     errors += left
     found = _group(images, base, errors)
     if not found:
-        others = f" to denoise ({len(left)} of other kinds)" if left else ""
+        others = f" to denoise ({len(left)} of other kinds: {left[0].path} {left[0].fault})" if left else ""
         fault = f"holds no images{others}"
         raise ScanError(path, fault, f"Supported: {describe_formats()}; hidden files are passed over.")
     return found
@@ -195,13 +195,18 @@ def _group(files: Iterable[Path], base: Path, errors: list[ScanError]) -> list[F
                 if slices.setdefault(keys[1], path) != path:
                     errors.append(LeftAlone(path, _COPY, "Its first copy, in the order of names, is taken."))
         else:
-            found.append(Found((path,), kind, path.relative_to(base).as_posix()))
+            found.append(_alone(path, kind, path.relative_to(base).as_posix()))
     for paths in (list(slices.values()) for slices in series.values()):
         if len(paths) == 1:
             found.append(Found((paths[0],), "dicom_file", paths[0].relative_to(base).as_posix()))
         else:
             found.append(Found(tuple(paths), "dicom", _folder_name(paths, base)))
     return sorted(found, key=lambda item: dicom_series.natural(item.name))
+
+
+def _alone(path: Path, kind: str, name: str) -> Found:
+    """A file that is a scan by itself, and the one beside it that holds its pixels, if it does not."""
+    return Found((path, *foreign.beside(path)) if kind == "foreign" else (path,), kind, name)
 
 
 def _in_natural_order(path: Path) -> list[tuple[int, int, str]]:

@@ -43,6 +43,13 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     nibabel.save(result, target)
 
 
+def beside(path: Path) -> tuple[Path, ...]:
+    """The files that hold the pixels of this one, where they lie beside it."""
+    suffix = PIXELS_BESIDE.get(path.suffix.lower())
+    start = f"{path.stem.lower()}{suffix}"
+    return tuple(sorted(it for it in path.parent.iterdir() if it.name.lower().startswith(start))) if suffix else ()
+
+
 def _volume(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], str]:
     """(scaled values (x, y, z[, t[, c]]), affine, voxel sizes, unit of the fourth of these)."""
     image = _load(path)
@@ -63,9 +70,8 @@ def _time_unit(image: Any) -> str:
 def _load(path: Path) -> Any:
     import nibabel
 
-    beside = PIXELS_BESIDE.get(path.suffix.lower())
-    if beside and not any(other.name.lower().startswith(path.stem.lower() + beside) for other in path.parent.iterdir()):
-        raise ScanError(path, f"has no {beside.upper()} file beside it, which holds the pixels", "Copy both.")
+    if (suffix := PIXELS_BESIDE.get(path.suffix.lower())) and not beside(path):
+        raise ScanError(path, f"has no {suffix.upper()} file beside it, which holds the pixels", "Copy both.")
     with reading(path, "a volume"):
         image: Any = nibabel.load(path)
         dtype = np.dtype(image.get_data_dtype())

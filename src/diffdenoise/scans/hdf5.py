@@ -63,8 +63,7 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
         _copy(file, result, image)
         stored = result.create_dataset(image.name, data=pixels, compression=image.compression)
         for place, other in ((stored, image), (result, file)):
-            for key, value in other.attrs.items():
-                place.attrs[key] = value
+            _describe(place, other)
 
 
 @contextmanager
@@ -150,13 +149,28 @@ def _copy(file: Any, result: Any, image: Any) -> None:
 
     def one(name: str, item: Any) -> None:
         if isinstance(item, h5py.Group):
-            group = result.require_group(name)
-            group.attrs.update(item.attrs)
+            _describe(result.require_group(name), item)
         elif item.name != image.name and RAW not in name:
             result.require_group(item.parent.name)
-            file.copy(item, result, name=name)
+            file.copy(item, result, name=name, without_attrs=True)
+            _describe(result[name], item)
 
     file.visititems(one)
+
+
+def _describe(place: Any, item: Any) -> None:
+    """The attributes of an item, but for references: those hold addresses in its file, where other things lie here."""
+    for key, value in item.attrs.items():
+        if not _refers(item.attrs.get_id(key).dtype):
+            place.attrs[key] = value
+
+
+def _refers(dtype: Any) -> bool:
+    """Whether it holds references to objects, in lists or in records too, as dimension scales do."""
+    import h5py
+
+    inner = [h5py.check_vlen_dtype(dtype), *(dtype[name] for name in dtype.names or ())]
+    return h5py.check_ref_dtype(dtype) is not None or any(_refers(it) for it in inner if isinstance(it, np.dtype))
 
 
 def _as_slices(array: np.ndarray) -> np.ndarray:

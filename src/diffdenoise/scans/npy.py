@@ -54,7 +54,8 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     fortran = original.flags.f_contiguous and not original.flags.c_contiguous
     result = np.asarray(result, order="F" if fortran else "C")
     if key is None:
-        np.save(target, result, allow_pickle=False)
+        with target.open("wb") as file:  # by its name NumPy would add a suffix to one that ends in .NPY
+            np.save(file, result, allow_pickle=False)
     else:
         _write_archive(target, path, {key: result})
 

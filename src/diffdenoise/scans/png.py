@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +70,26 @@ def _load(path: Path) -> np.ndarray:
         _check_kind(path, depth=start[24], colour_type=start[25])
         shape = int.from_bytes(start[20:24], "big"), int.from_bytes(start[16:20], "big")
         check_size(path, shape, start[24] // 8 * _CHANNELS.get(start[25], 1), DEFLATE)
-        with PIL.Image.open(path, formats=["PNG"]) as image:
+        with _of_any_size(), PIL.Image.open(path, formats=["PNG"]) as image:
             if getattr(image, "n_frames", 1) > 1:
                 raise ScanError(path, "is an animation", "Export each picture as a file of its own.")
             stored = np.array(image)
     if stored.ndim == 3 and not (stored[..., : _colours(stored)] == stored[..., :1]).all():
         raise OtherKind(path, "is a colour picture", "Only greyscale is supported: convert it to grey first.")
     return stored
+
+
+@contextmanager
+def _of_any_size() -> Iterator[None]:
+    """Pillow warns of and refuses large pictures; `check_size` has looked at this one."""
+    import PIL.Image
+
+    most = PIL.Image.MAX_IMAGE_PIXELS
+    PIL.Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        PIL.Image.MAX_IMAGE_PIXELS = most
 
 
 def _check_kind(path: Path, depth: int, colour_type: int) -> None:
@@ -84,7 +99,7 @@ def _check_kind(path: Path, depth: int, colour_type: int) -> None:
     if depth < 8:
         raise OtherKind(path, f"has {depth} bit(s) a pixel", "At least 8 bits are needed: export it again.")
     if depth == 16 and colour_type != 0:  # Pillow would quietly cut these to 8 bits
-        raise ScanError(path, f"is {kind} of 16 bits", "16 bits are supported for plain greyscale: convert it.")
+        raise OtherKind(path, f"is {kind} of 16 bits", "16 bits are supported for plain greyscale: convert it.")
 
 
 def _colours(stored: np.ndarray) -> int:
