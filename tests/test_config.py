@@ -37,6 +37,8 @@ def test_overrides_replace_single_settings() -> None:
         ({"student": {"ensemble": "yes"}}, "student.ensemble"),
         ({"teacher": {"steps": 2000}}, "teacher.steps 2000 is more"),
         ({"diffusion": {"network": "improved_ddpm", "widths": [48]}}, "multiples of 32"),
+        ({"blind_spot": {"network": "local_global", "widths": [30, 60]}}, "multiples of 4"),
+        ({"seed": 2**64}, "seed"),
         ({"blind_spot": {"pooling": "global"}}, "blind_spot.pooling"),
         ({"blind_spot": {"network": "puca", "pooling": "max"}}, "blind_spot.pooling"),
     ],

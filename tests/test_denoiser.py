@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from diffdenoise import Denoiser
-from diffdenoise.denoiser import choose_config
+from diffdenoise.denoiser import _array_source, choose_config
 from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
 from diffdenoise.phantom import mni_slices
 from diffdenoise.scans.scan import Scan
@@ -131,7 +131,9 @@ def test_srds_is_another_result_and_its_seed_matters(denoiser: Denoiser) -> None
         (np.full((20, 20), np.inf, np.float16), ScanError),
         (np.zeros((20, 20, 3), np.uint8), ScanError),
         (1e9 + noisy_disks().astype(np.float64), ScanError),
+        (np.full((20, 20), np.iinfo(np.int64).min), ScanError),
         ([], ConfigError),
+        ([[1.0, 2.0], [3.0, 4.0]], ConfigError),
         (["a.png", np.zeros((20, 20))], ConfigError),
         ("no/such/file.png", ScanError),
         (np.zeros((4, 4)), ConfigError),
@@ -140,6 +142,12 @@ def test_srds_is_another_result_and_its_seed_matters(denoiser: Denoiser) -> None
 def test_what_cannot_be_fitted_is_refused_in_words(image: object, error: type[DiffdenoiseError]) -> None:
     with pytest.raises(error):
         Denoiser.fit(image, preset="smoke", device="cpu")  # type: ignore[arg-type]
+
+
+def test_equal_values_of_another_kind_are_another_source() -> None:
+    """8-bit values are scaled by fixed numbers, others by their noise: a fit of the one is none of the other."""
+    image = np.arange(400, dtype=np.uint8).reshape(20, 20)
+    assert _array_source(image, 0).key != _array_source(image.astype(np.float32), 0).key
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

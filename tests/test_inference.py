@@ -57,6 +57,15 @@ def test_where_nothing_asks_for_the_noise_none_is_not_taken_for_found(model: Mod
     assert not np.array_equal(denoise_slices(fixed, noisy_disks()).pixels, noisy_disks())
 
 
+def test_a_scan_without_noise_comes_back_from_a_model_of_scans_without(model: Model) -> None:
+    alone = model.config.student.model_copy(update={"learns_from": "recorrupted"})
+    config = model.config.model_copy(update={"student": alone})
+    drawing = np.zeros((2, 40, 40), np.float32)
+    drawing[:, 10:20, 10:30] = 1
+    result = denoise_slices(replace(model, normalisation=Normalisation("scan"), config=config), drawing)
+    np.testing.assert_array_equal(result.pixels, drawing)
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
 def test_so_much_of_the_students_correction_is_made_as_the_model_says(model: Model, strength: float) -> None:
     noisy, held_back = noisy_disks(1), replace(model, strength=strength)

@@ -98,6 +98,18 @@ def test_correlated_noise_is_believed_to_be_alike_where_white_noise_is_not(times
     assert rule.is_alike(replace(constant_level(times), reach=2)) == (times > 0.8)
 
 
+@pytest.mark.parametrize(
+    ("own", "common"), [((0, 10), True), ((-3, 20), True), ((-1024, 10), False), ((5000, 10), False), ((0, 100), False)]
+)
+def test_a_scan_that_is_as_noisy_but_not_about_as_bright_is_of_another_unit(
+    own: tuple[float, float], common: bool
+) -> None:
+    """So that stored values without the 1024 that the others have, say, do not come out as if all were dark."""
+    rule = rule_for([(0, 10)], [1], "noise")
+    assert (rule.apply(own, constant_level(1))[0] == 0) == (common or own[0] == 0)
+    assert (rule.apply(own, constant_level(1)) == rule.apply((0, 10), constant_level(1))) == common
+
+
 def test_scans_of_other_units_are_scaled_each_by_its_noise() -> None:
     rule = rule_for([(0, 10), (100, 1000), (5, 1)], [1, 50, 0.02], "noise")
     noises = [constant_level(sigma) for sigma in (1, 50, 0.02)]

@@ -65,6 +65,8 @@ class BlindSpotSettings(StageSettings):
             raise ValueError(f"patch must be odd, it has a centre; {self.patch} is even")
         if self.network == "puca" and (self.patch or 1) > 1:
             raise ValueError('"puca" hides one pixel only; take network = "local_global" for a larger patch')
+        if self.network in ("puca", "local_global") and any(width % 4 for width in self.widths):
+            raise ValueError(f"widths of {self.network} must be multiples of 4, for 2x2 pixels go into its channels")
         if isinstance(self.blocks, tuple) and len(self.blocks) != len(self.widths):
             raise ValueError(f"blocks {self.blocks} and widths {self.widths} need one entry for each level")
         return self
@@ -195,7 +197,7 @@ class Config(Settings):
     """
 
     preset: str
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**62)
     normalisation: Literal["auto", "noise", "scan", "fixed"] = "auto"
     sigma: float | None = Field(default=None, gt=0)
     counts: float | None = Field(default=None, gt=0)

@@ -196,6 +196,8 @@ def _sources(images: Images) -> list[Source]:
         return [_array_source(item, number) for number, item in enumerate(items)]  # type: ignore[arg-type]
     if any(isinstance(item, np.ndarray) for item in items):
         raise ConfigError("Give either arrays or paths, not both at once.")
+    if not all(isinstance(item, str | Path) for item in items):
+        raise ConfigError("Images to fit on are paths, an array (numpy.asarray makes one), or a list of either.")
     found, errors = find(items)  # type: ignore[arg-type]
     for error in errors:
         if not isinstance(error, LeftAlone):
@@ -207,7 +209,7 @@ def _array_source(image: np.ndarray, number: int) -> Source:
     pixels = _as_slices(image)
     scan = Scan(pixels, f"array {number}", "npy", frames=math.prod(image.shape[:-3]), units=units_of(image.dtype))
     digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
-    return Source(f"array {image.shape} {digest}", lambda: scan)
+    return Source(f"array {image.shape} {scan.units} {digest}", lambda: scan)
 
 
 def _as_slices(image: np.ndarray) -> np.ndarray:
@@ -221,7 +223,8 @@ def _as_slices(image: np.ndarray) -> np.ndarray:
         )
     if image.ndim == 3 and image.shape[-1] in (3, 4) and min(image.shape[:2]) > 4:
         raise ScanError("The array", f"of shape {image.shape} looks like a colour picture", "Give one channel of it.")
-    if not (np.abs(image) <= np.float64(LARGEST)).all():  # as a plain number it would be infinite to float16
+    most = np.float64(LARGEST)  # as a plain number it would be infinite to float16
+    if not ((image >= -most) & (image <= most)).all():
         fault = f"holds NaN, infinite values, or some beyond {LARGEST:g}"
         raise ScanError("The array", fault, "Replace them, for example by 0.")
     pixels = image.reshape(-1, *image.shape[-2:])

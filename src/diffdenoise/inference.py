@@ -222,7 +222,7 @@ def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
 def _measures_noise(model: Model) -> bool:
     """Whether the noise of each scan is estimated: not where it is given, or nothing asks for it."""
     config = model.config
-    asked = model.normalisation.mode == "noise" or config.stabilise or config.has_teacher
+    asked = model.normalisation.mode != "fixed" or config.stabilise or config.has_teacher
     return asked and not config.level_given
 
 

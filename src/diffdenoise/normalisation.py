@@ -20,6 +20,7 @@ SLACK = 1.5  # a scan may be scaled by so much more or less than any training sc
 # Times as strong, or as weak: so far off is the median over brightnesses of a single slice, if its noise is correlated
 # or white.
 ALIKE, ALIKE_WHITE = 1.25, 1.12
+LOWEST, HIGHEST = -0.5, 2.5  # of a scan's range in the common unit; beyond, it is of another, however noisy it is
 KNOTS = 24  # brightnesses at which the noise of the training scans is kept
 
 
@@ -32,8 +33,8 @@ class Normalisation:
     range. "fixed" uses the numbers of the training scans for all, so that equal values stay equal (HU, 8-bit grey).
 
     knots, sigma: the noise of the training scans at brightnesses, in their own unit, if they have one in common. A scan
-    that is as noisy as they at each brightness, as far as can be told, is of that unit, and takes their numbers, offset
-    and unit: what a single slice shows of its noise is off by more.
+    that is as noisy as they at each brightness, as far as can be told, and about as bright, is of that unit, and takes
+    their numbers, offset and unit: what a single slice shows of its noise is off by more.
     """
 
     mode: Mode
@@ -61,9 +62,9 @@ class Normalisation:
         """(offset, scale > 0) for a scan, in its units; own: its range (see `measure_range`)."""
         if self.mode == "fixed":
             return self.offset, self.scale
-        if self.is_alike(noise):
-            return self.offset, self.unit
         offset, scale = own
+        if self.is_alike(noise) and self._is_near(offset) and self._is_near(offset + scale):
+            return self.offset, self.unit
         return offset, scale if self.mode == "scan" else scale * self._share(noise.loudest / scale)
 
     def is_alike(self, noise: NoiseLevel) -> bool:
@@ -73,6 +74,9 @@ class Normalisation:
         times = float(np.median(np.array(noise.sigma) / np.interp(noise.knots, self.knots, self.sigma)))
         most = ALIKE if noise.reach else ALIKE_WHITE
         return 1 / most < times < most
+
+    def _is_near(self, value: float) -> bool:
+        return LOWEST <= (value - self.offset) / self.unit <= HIGHEST
 
     def _share(self, noise: float) -> float:
         return min(max(self.scale * noise, self.least), self.most)

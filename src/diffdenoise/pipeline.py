@@ -45,6 +45,7 @@ from diffdenoise.training.pace import Pacer, steadily
 from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import SliceStore, fill_store, is_usable
 from diffdenoise.training.stage import CHECKPOINT, PART, Progress, Stage, train
+from diffdenoise.training.start import start_key
 from diffdenoise.training.student import StudentStage
 
 NAMES = {
@@ -80,7 +81,8 @@ def fit(
     """
     device = choose_device(device)
     make_run_folder(folder)
-    key = key_of([source.key for source in sources], config.model_dump(mode="json"), budget, device, precision(device))
+    of = [source.key for source in sources], config.model_dump(mode="json"), start_key(config.student)
+    key = key_of(*of, budget, device, precision(device))
 
     def make(to: Path) -> None:
         started = time.monotonic()
@@ -218,8 +220,9 @@ def _train_round(
 
 
 def _trains(config: Config) -> dict[str, Any]:
-    """The student's settings without those that only its use asks for, later."""
-    return config.student.model_dump(exclude={"turns", "second_opinion", "together"})
+    """What decides the student's training: its settings without those that only its use asks for, later; its start."""
+    settings = config.student.model_dump(exclude={"turns", "second_opinion", "together"})
+    return {**settings, "weights": start_key(config.student)}
 
 
 def _typical(slices: Slices) -> float:

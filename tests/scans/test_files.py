@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import IO
 
 import h5py
 import nibabel
@@ -285,8 +286,8 @@ def test_failed_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     scan = read(image(tmp_path / "a.npy"))
     out = tmp_path / "out"
 
-    def full(target: Path, *_: object, **__: object) -> None:
-        target.write_bytes(b"half")
+    def full(target: IO[bytes], *_: object, **__: object) -> None:
+        target.write(b"half")
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -1,4 +1,6 @@
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,8 @@ from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.models import correlated
 from diffdenoise.noise.texture import WHITE, smoothed
 from diffdenoise.presets import PRESETS
-from diffdenoise.training.start import FOLDER, REACH, STARTS, Start, load_start, start_for
+from diffdenoise.training import start as starting
+from diffdenoise.training.start import FOLDER, REACH, STARTS, Start, load_start, start_for, start_key
 from diffdenoise.training.student import make_student
 from tests.conftest import noisy_disks
 
@@ -61,6 +64,17 @@ def test_they_leave_no_noise_between_them_unlearned() -> None:
 
 def test_without_any_noise_there_is_something_to_begin_with() -> None:
     assert start_for([constant_level(0.0)]) in STARTS
+
+
+def test_a_fit_from_other_weights_is_another_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = PRESETS["fast"].student
+    assert start_key(settings.model_copy(update={"start": "random"})) is None
+    shutil.copytree(FOLDER, tmp_path / "start")
+    before = start_key(settings)
+    monkeypatch.setattr(starting, "FOLDER", tmp_path / "start")
+    assert start_key(settings) == before
+    (tmp_path / "start" / f"{STARTS[0].name}.safetensors").write_bytes(b"other")
+    assert start_key(settings) != before
 
 
 def test_neighbours_have_no_say_at_the_start() -> None:

@@ -11,7 +11,6 @@ where a level was estimated too high, for fine anatomy passes for noise, the bes
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 BINS, FEWEST = 12, 500  # of brightness; pixels in each, in small images of fewer bins
@@ -39,11 +38,6 @@ def bounded(s2: Tensor, v_total: Tensor, brightness: Tensor) -> Tensor:
             best = total.flatten()[group].float().quantile(BEST_PREDICTED)
             image.view(-1)[group] = image.view(-1)[group].clamp(max=best)
     return result
-
-
-def error_variance(v_total: Tensor, s2: Tensor | float) -> Tensor:
-    """Posterior variance v s2 / (v + s2) of the fused estimate."""
-    return gain(v_total, s2) * torch.as_tensor(s2, dtype=v_total.dtype, device=v_total.device)
 
 
 def recalibrate(v_total: Tensor, x_c: Tensor, x_blind: Tensor, x_noisy: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ correlated: a small network that need not know all of it knows its own better.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from diffdenoise.config import StudentSettings
 from diffdenoise.noise.estimate import NoiseLevel
 
 FOLDER = Path(__file__).with_name("start")
@@ -44,6 +46,12 @@ def start_for(levels: Sequence[NoiseLevel]) -> Start:
     white = float(np.mean([level.texture.is_white for level in levels])) >= 0.5
     sigma = max(float(np.median([level.typical for level in levels])), 1e-12)
     return min((s for s in STARTS if s.white == white), key=lambda s: abs(math.log(s.sigma / sigma)))
+
+
+def start_key(settings: StudentSettings) -> str | None:
+    """What tells fits with other weights to start from apart; None if they start from random ones."""
+    files = sorted(FOLDER.iterdir()) if settings.start == "synthetic" else []
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else None
 
 
 def load_start(network: nn.Module, start: Start) -> None:
