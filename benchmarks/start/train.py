@@ -3,10 +3,10 @@
     python -m benchmarks.start.train FOLDER            two hours on one CPU core
     cp FOLDER/*-*.safetensors src/diffdenoise/training/start/
 
-Goes on where it was stopped. First one network learns all noise: of any strength from LOW to HIGH, white or correlated,
-equal or growing with brightness. From there each of the shipped ones goes on with noise of about one strength, white or
-correlated: a fit knows its noise, and takes the one that is nearest. (Several can be trained side by side, by name,
-once the first is there.)
+Goes on where it was stopped. First one network learns all noise: as ALL says, white or correlated, equal or growing
+with brightness. From there each of the shipped ones goes on with noise of about one strength, white or correlated: a
+fit knows its noise, and takes the one that is nearest. (Several can be trained side by side, by name, once the first
+is there.)
 """
 
 from __future__ import annotations

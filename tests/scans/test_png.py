@@ -124,6 +124,13 @@ def test_in_a_folder_they_are_left_alone_and_grey_in_colour_channels_is_not(tmp_
     }
 
 
+def test_there_is_no_limit_on_size_but_that_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    PIL.Image.fromarray(np.arange(100, dtype=np.uint8).reshape(10, 10)).save(tmp_path / "a.png")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10)
+    assert read(tmp_path / "a.png").pixels.shape == (1, 10, 10)
+    assert PIL.Image.MAX_IMAGE_PIXELS == 10  # as it was, for what else the user's program opens
+
+
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 50), np.uint8)).save(tmp_path / "good.png")
     good = (tmp_path / "good.png").read_bytes()

@@ -50,7 +50,7 @@ def start_for(levels: Sequence[NoiseLevel]) -> Start:
 
 def start_key(settings: StudentSettings) -> str | None:
     """What tells fits with other weights to start from apart; None if they start from random ones."""
-    files = sorted(FOLDER.iterdir()) if settings.start == "synthetic" else []
+    files = sorted(FOLDER.glob("*.safetensors")) if settings.start == "synthetic" else []
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else None
 
 
