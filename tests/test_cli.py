@@ -135,10 +135,16 @@ def test_a_users_file_in_the_way_is_not_overwritten(
     assert (out / "0.npy").read_text() == "precious"
     status, _, _ = run(capsys, "denoise", scans, "--model", smoke_model, "-o", scans)
     assert status == 1
+    (out / "1.npy").rename(tmp_path / "of-1.npy")
     status, _, said = run(capsys, "run", scans, "-o", out, "--preset", "smoke")
     assert status == 1
     assert "0.npy" in said
-    assert not (out / ".diffdenoise").exists()  # found out before the training, not after
+    assert (out / "1.npy").exists()  # one that is in the way stops no other
+    (tmp_path / "taken").mkdir()
+    for name in ("0.npy", "1.npy"):
+        (tmp_path / "taken" / name).write_text("precious")
+    assert run(capsys, "run", scans, "-o", tmp_path / "taken", "--preset", "smoke")[0] == 1
+    assert not (tmp_path / "taken" / ".diffdenoise").exists()  # found out before the training, not after
     assert np.array_equal(np.load(scans / "1.npy"), noisy_disks(seed=1))
 
 

@@ -22,6 +22,11 @@ def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_what_file_managers_leave_is_no_content(tmp_path: Path) -> None:
+    (tmp_path / ".DS_Store").touch()
+    assert (make_run_folder(tmp_path) / "diffdenoise-run.json").exists()
+
+
 def test_a_kill_while_the_folder_is_marked_does_not_block_it(tmp_path: Path) -> None:
     program = (
         "import os, pathlib, sys; from diffdenoise import run_folder\n"

@@ -269,9 +269,12 @@ def test_the_slices_it_is_tried_on_are_spread_over_all(count: int) -> None:
     assert numbers[-1] == count - 1
 
 
-def test_where_scans_repeat_one_another_it_is_not_asked(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("repeated", "asked"), [([True], False), ([True, True, False], False), ([True, True, False, False], True)]
+)
+def test_where_most_scans_repeat_one_another_it_is_not_asked(tmp_path: Path, repeated: list[bool], asked: bool) -> None:
     model, slices = fitted(tmp_path, noisy(striped()), Blurs())
-    assert second_opinion_of(model, replace(slices, repeated=[True]), "cpu") is None
+    assert (second_opinion_of(model, replace(slices, repeated=repeated), "cpu") is not None) == asked
 
 
 def test_auto_asks_where_the_model_says_so_and_the_student_alone_can_be_had(

@@ -95,8 +95,11 @@ def run(
 
     wanted = Wanted(sampler, seed or 0, spread, removed, uncertainty, strength)
     found, errors = _find(scans, output)
-    if problems := blocked(found, output, wanted):
+    problems = blocked(found, output, wanted)
+    if len(problems) == len(found):
         return _report(problems)
+    for problem in problems:  # said before the training; its turn comes, and counts as failed, after it
+        _complain(str(problem))
     level = {"sigma": sigma, "counts": counts}
     denoiser = _fit(found, output / ".diffdenoise", preset, budget, level, seed, device, config, wanted.sampled)
     _say(f"Model: {output / '.diffdenoise'} (use it again with: diffdenoise denoise ... --model {output})")

@@ -18,6 +18,7 @@ from typing import IO, Any
 from diffdenoise.errors import RunError, reason_of
 from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.scans.find import RUN_MARKER
+from diffdenoise.scans.sidecar import LEFT_BEHIND
 
 MARKER = RUN_MARKER
 MODEL = "model.safetensors"
@@ -44,8 +45,9 @@ def make_run_folder(folder: Path) -> Path:
 
 
 def _is_content(path: Path) -> bool:
-    """Whether it is more than a marker that was being written when its process was killed."""
-    return not (path.name.startswith(".") and path.name.endswith(f"-{MARKER}"))
+    """Whether it is more than a marker that was being written when its process was killed, or a file manager's."""
+    being_written = path.name.startswith(".") and path.name.endswith(f"-{MARKER}")
+    return not being_written and path.name.lower() not in LEFT_BEHIND
 
 
 @contextmanager

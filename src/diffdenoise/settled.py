@@ -50,10 +50,10 @@ def _work(student: StudentSettings, slices: Slices) -> tuple[int, int]:
 def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinion | None:
     """What a student that was trained on these slices is to be asked beside, by the share that they bear out.
 
-    None where it is not to be asked: about what is one of a series, and where scans repeat one another. What moved
+    None where it is not to be asked: about what is one of a series, and where most scans repeat one another. What moved
     passes for noise there, and how much of a correction is made was found for the student's own (`held_back`).
     """
-    if model.config.student.series or any(slices.repeated):
+    if model.config.student.series or 2 * sum(slices.repeated) > len(slices.repeated):
         return None
     level = sorted(slices.levels, key=lambda level: level.typical)[len(slices.levels) // 2]
     second = SecondOpinion(Shares(0.0, 0.0), level)

@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import LeftAlone, ScanError
 from diffdenoise.evaluate import evaluate_scans
 from diffdenoise.scans.files import find, is_done, read_scan, write_scan
 from tests.scans.format_checks import PROVENANCE, REMOVED, read
@@ -98,3 +98,14 @@ def test_pixels_that_changed_beside_their_header_are_denoised_again(tmp_path: Pa
     pixels = header.with_suffix(".REC")
     pixels.write_bytes(bytes(1000) + pixels.read_bytes()[1000:])
     assert not is_done(item, tmp_path / "out", PROVENANCE)
+
+
+def test_what_shares_only_the_suffix_is_left_alone(source: Path) -> None:
+    (source.parent / "bold_mcf.par").write_text("0.0 0.001 -0.002 0.1 0.2 0.3\n" * 5)  # FSL's table of movement
+    (source.parent / "notes.head").write_text("to be read first\n")
+    found, errors = find([source.parent])
+    assert [item.paths[0] for item in found] == [source]
+    assert {(type(error), Path(error.path).name) for error in errors} == {
+        (LeftAlone, "bold_mcf.par"),
+        (LeftAlone, "notes.head"),
+    }

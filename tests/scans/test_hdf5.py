@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diffdenoise.errors import ScanError
-from diffdenoise.scans.files import write_scan
+from diffdenoise.errors import LeftAlone, ScanError
+from diffdenoise.scans.files import find, write_scan
 from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
 
 VOLUMES = st.sampled_from(["u1", "i2", "u2", "i4", "f4", "f8"]).flatmap(
@@ -169,3 +169,14 @@ def test_references_which_would_lead_elsewhere_are_left_out(tmp_path: Path) -> N
             key for place in (result, result["z"], result["image"]) for key in place.attrs
         }
         assert not result["image"].dims[0].values()
+
+
+def test_in_a_folder_transforms_are_left_alone(tmp_path: Path) -> None:
+    """fMRIPrep leaves them beside the images."""
+    save(tmp_path / "image.h5", np.zeros((2, 4, 4), "f4"))
+    with h5py.File(tmp_path / "from-T1w_to-MNI_xfm.h5", "w") as file:
+        file["ITKVersion"] = "5.3.0"
+        file["TransformGroup/0/TransformParameters"] = np.zeros((2, 4, 4))
+    found, errors = find([tmp_path])
+    assert [item.name for item in found] == ["image.h5"]
+    assert [(type(error), Path(error.path).name) for error in errors] == [(LeftAlone, "from-T1w_to-MNI_xfm.h5")]

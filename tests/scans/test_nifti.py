@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diffdenoise.errors import ScanError
-from diffdenoise.scans.files import write_scan
+from diffdenoise.errors import LeftAlone, ScanError
+from diffdenoise.scans.files import find, write_scan
 from diffdenoise.scans.planes import as_slices, from_slices
 from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
 
@@ -243,3 +243,22 @@ def test_the_volumes_of_a_series_are_counted(tmp_path: Path) -> None:
     for shape, frames in (((5, 6), 1), ((5, 6, 4), 1), ((5, 6, 4, 3), 3), ((5, 6, 4, 3, 2), 6)):
         save(tmp_path / "a.nii", np.zeros(shape, np.int16))
         assert read(tmp_path / "a.nii").frames == frames
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_in_a_folder_what_is_no_intensity_is_left_alone(tmp_path: Path, suffix: str, order: str) -> None:
+    save(tmp_path / f"image{suffix}", np.zeros((4, 4, 2), "i2"), order=order)
+    save(tmp_path / f"second{suffix}", np.zeros((4, 4, 2), "i2"), order=order, version=2)
+    for name, intent in {"labels": 1002, "warp": 1006, "bold.dtseries": 3002}.items():
+        for version, make in {1: nibabel.Nifti1Image, 2: nibabel.Nifti2Image}.items():
+            header = make.header_class(endianness=order)
+            header["intent_code"] = intent  # by hand: nibabel does not know those of CIFTI by number alone
+            nibabel.save(make(np.zeros((4, 4, 2), "i2"), AFFINE, header), tmp_path / f"{name}-{version}{suffix}")
+    colour = np.zeros((4, 4, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colour, AFFINE), tmp_path / f"colour{suffix}")
+    (tmp_path / "cut-off.nii").write_bytes(b"\x5c\x01\0\0")
+    found, errors = find([tmp_path])
+    assert [item.name for item in found] == ["cut-off.nii", f"image{suffix}", f"second{suffix}"]
+    assert all(isinstance(error, LeftAlone) for error in errors)
+    assert len(errors) == 7

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diffdenoise.errors import ScanError
-from diffdenoise.scans.files import write_scan
+from diffdenoise.errors import LeftAlone, ScanError
+from diffdenoise.scans.files import find, write_scan
 from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
 
 ARRAYS = st.sampled_from(["u1", "<i2", ">u2", "<i4", "<f2", ">f4", "<f8", "<c8", ">c16"]).flatmap(
@@ -128,3 +128,17 @@ def test_a_suffix_in_capitals_is_kept(tmp_path: Path, name: str) -> None:
     assert result.name == name
     np.testing.assert_array_equal(read(result).pixels, image)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [name, f"{name}.json"]
+
+
+def test_in_a_folder_lists_and_masks_are_left_alone_and_what_is_wrong_is_not(tmp_path: Path) -> None:
+    np.save(tmp_path / "image.npy", np.zeros((4, 4)))
+    np.savez(tmp_path / "image.npz", times=np.arange(3), image=np.zeros((4, 4)))
+    np.save(tmp_path / "times.npy", np.arange(9))
+    np.save(tmp_path / "mask.npy", np.ones((4, 4), bool))
+    np.savez(tmp_path / "path.npz", times=np.arange(3), count=3)
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "cut-off.npy").write_bytes((tmp_path / "image.npy").read_bytes()[:20])
+    found, errors = find([tmp_path])
+    assert [item.name for item in found] == ["cut-off.npy", "image.npy", "image.npz", "objects.npy"]
+    assert {Path(error.path).name for error in errors} == {"times.npy", "mask.npy", "path.npz"}
+    assert all(isinstance(error, LeftAlone) for error in errors)

@@ -238,7 +238,9 @@ def _with_distinct_names(found: list[Found]) -> list[Found]:
 
     All that share a name get their source's folder before it, so that a name does not depend on the order.
     """
-    slugged = [_in_own_folder(item) if _shares_folder(item, found) else item for item in found]
+    in_folders = Counter(place for item in found for place in _places_of(item.name))
+    shares = lambda item: item.format == "dicom" and in_folders[item.name] > 1  # noqa: E731
+    slugged = [_in_own_folder(item) if shares(item) else item for item in found]
     uses = Counter(result for item in slugged for result in _results(item, item.name))
     taken: set[str] = set()
     result = []
@@ -256,9 +258,10 @@ def _results(item: Found, name: str) -> set[str]:
     return {each.lower() for each in (name, *(stem + suffix for suffix in others))}
 
 
-def _shares_folder(item: Found, found: list[Found]) -> bool:
-    others = (other.name for other in found if other is not item)
-    return item.format == "dicom" and any((name + "/").startswith(item.name + "/") for name in others)
+def _places_of(name: str) -> list[str]:
+    """The name, and those of the folders above it."""
+    pure = PurePosixPath(name)
+    return [name, *(place.as_posix() for place in pure.parents)]
 
 
 def _in_own_folder(item: Found) -> Found:

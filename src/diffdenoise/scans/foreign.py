@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import OtherKind, ScanError
 from diffdenoise.scans.planes import as_slices, from_slices, slice_axis
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import DEFLATE, check_numeric, check_size, reading, to_float32, to_physical
@@ -20,6 +20,9 @@ SUFFIXES: tuple[str, ...] = (".par", ".mnc", ".head")
 RESULT_SUFFIX = ".nii.gz"
 _AFNI_UNITS = {77001: "msec", 77003: "hz"}  # of TAXIS_NUMS; 77002 are seconds
 PIXELS_BESIDE = {".par": ".rec", ".head": ".brik"}  # of AFNI's, the name may go on with .gz
+# What stands near the beginning of a header: FSL calls tables of movement .par, too, and others anything .head.
+MARKS = {".par": b"DATA DESCRIPTION FILE", ".head": b"type"}
+START = 4096  # bytes
 
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
@@ -28,6 +31,15 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         scaled, _, zooms, _ = _volume(paths[0])
         pixels = to_physical(as_slices(scaled, slice_axis(scaled.shape, zooms)))
     return Scan(pixels, name, "foreign", paths, "arbitrary", math.prod(scaled.shape[3:]))
+
+
+def check_kind(path: Path) -> None:
+    """OtherKind for files that share no more than the suffix with headers of PAR/REC and AFNI."""
+    mark = MARKS.get(path.suffix.lower())
+    with reading(path, "a volume"), path.open("rb") as file:
+        start = file.read(START)
+    if mark and mark not in start and not beside(path):
+        raise OtherKind(path, f"is no header of an image, as {path.suffix} files can be", "Give the image.")
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

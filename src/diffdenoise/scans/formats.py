@@ -38,9 +38,13 @@ FORMATS: dict[str, Format] = {
 
 # what raises OtherKind for files that are known, from little of them, to be no images to denoise
 KINDS: dict[str, Callable[[Path], None]] = {
+    "nifti": nifti.check_kind,
     "dicom_file": dicom.check_kind,
+    "hdf5": hdf5.check_kind,
     "png": png.check_kind,
     "tiff": tiff.check_kind,
+    "npy": npy.check_kind,
+    "foreign": foreign.check_kind,
 }
 
 # PNG cannot hold signed or fractional numbers; formats that are read alone give NIfTI

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import OtherKind, ScanError
 from diffdenoise.scans.planes import as_parts, from_parts
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import (
@@ -32,6 +32,7 @@ from diffdenoise.scans.stored import (
 SUFFIXES: tuple[str, ...] = (".h5", ".hdf5")
 IMAGES = ("reconstruction_rss", "reconstruction_esc")  # fastMRI's names; without either the only image there is
 RAW = "kspace"
+TRANSFORMS = "TransformGroup"  # at the top of what ITK writes transforms to
 
 # complex numbers are mostly k-space: they count as an image where a name on their path says so, as ISMRMRD's does
 _NAMED_IMAGE = re.compile(r"image|img|recon", re.IGNORECASE)
@@ -48,6 +49,15 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         pixels = to_physical(_as_slices(parts))
         frames = (2 if _is_complex(image) else 1) * _volumes(image)
     return Scan(pixels, name, "hdf5", paths, units_of(parts.dtype), frames)
+
+
+def check_kind(path: Path) -> None:
+    """OtherKind for what ITK and ANTs keep in HDF5 besides images: transforms."""
+    import h5py
+
+    with reading(path, "HDF5"), h5py.File(path, "r") as file:
+        if TRANSFORMS in file:
+            raise OtherKind(path, "holds a transform", "Give the image that it belongs to.")
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

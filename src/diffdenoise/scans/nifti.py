@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import OtherKind, ScanError
 from diffdenoise.scans.planes import as_parts, as_slices, from_parts, from_slices, slice_axis
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import (
@@ -29,6 +29,20 @@ from diffdenoise.scans.stored import (
 
 SUFFIXES: tuple[str, ...] = (".nii.gz", ".nii")
 REST = 1 << 20  # bytes after the voxels that are looked through for the end of the file
+HEADERS = 540  # bytes; of NIfTI-2, of which that of NIfTI-1 has 348
+COLOUR = (128, 2304)  # data types RGB24, RGBA32
+# what an intent code says that voxels are, where they are no intensities
+INTENTS = {
+    1002: "a label map",
+    1004: "matrices, one a voxel",
+    1005: "matrices, one a voxel",
+    1006: "a displacement field",
+    1007: "vectors, one a voxel",
+    1008: "points of a surface",
+    1009: "triangles of a surface",
+    1010: "quaternions, one a voxel",
+}
+CIFTI = range(3000, 3100)  # intent codes of values on a surface, and of what connects them
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,26 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     with reading(paths[0], "NIfTI"):
         pixels = to_physical(as_slices(volume.stored, volume.axis), volume.slope, volume.intercept)
     return Scan(pixels, name, "nifti", paths, "arbitrary", math.prod(volume.stored.shape[3:]))
+
+
+def check_kind(path: Path) -> None:
+    """OtherKind for colours, and for what the header calls no intensities: labels, vectors, values on surfaces."""
+    import nibabel
+
+    with reading(path, "NIfTI"), _open(path, "rb") as file:
+        start = file.read(HEADERS)
+    types = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
+    sizes = (int.from_bytes(start[:4], order) for order in ("little", "big"))  # type: ignore[arg-type]
+    header_type = next((types[size] for size in sizes if size in types), None)
+    if header_type is None or len(start) < header_type.sizeof_hdr:
+        return  # no NIfTI, or cut off: reading it will say so
+    header = header_type(start[: header_type.sizeof_hdr], check=False)
+    intent = int(header["intent_code"])
+    fault = "values on a surface (CIFTI)" if intent in CIFTI else INTENTS.get(intent)
+    if fault:
+        raise OtherKind(path, f"holds {fault}", "Give the image that it belongs to.")
+    if int(header["datatype"]) in COLOUR:
+        raise OtherKind(path, "is in colour", "Give the image that it was made from.")
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import OtherKind, ScanError
 from diffdenoise.scans.planes import as_parts, from_parts
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import (
@@ -40,6 +40,28 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         pixels = to_physical(_as_slices(parts))
     frames = math.prod(stored.shape[:-3]) * (2 if stored.dtype.kind == "c" else 1)
     return Scan(pixels, name, "npy", paths, units_of(stored.dtype), frames)
+
+
+def check_kind(path: Path) -> None:
+    """OtherKind for masks, lists and tables of times: numbers without an array of rows and columns among them."""
+    with reading(path, "a NumPy array"):
+        if path.suffix.lower() == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                held = [_header(archive.open(name)) for name in archive.namelist() if name.endswith(".npy")]
+        else:
+            with path.open("rb") as file:
+                held = [_header(file)]
+    plain = all(dtype.kind in "biufc" for _, dtype in held)  # of anything else reading it will say what is wrong
+    if plain and not any(len(shape) >= 2 and dtype.kind != "b" for shape, dtype in held):
+        raise OtherKind(path, "holds no array of rows and columns, or a mask", "Save an array (slices, rows, columns).")
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """(shape, dtype) of the array that a file holds; its pixels are not read."""
+    first = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

@@ -13,7 +13,7 @@ from diffdenoise.scans.scan import Provenance
 
 TOOL = "diffdenoise"
 LARGEST = 100_000_000  # bytes of a record; a series of thousands of slices has one of a megabyte
-_LEFT_BEHIND = {".ds_store", "thumbs.db", "desktop.ini"}
+LEFT_BEHIND = frozenset({".ds_store", "thumbs.db", "desktop.ini"})  # by file managers; names in lower case
 NOTICE = "Research use only, not a medical device"
 
 
@@ -60,7 +60,7 @@ def result_hashes(result: Path, written: Path | None = None) -> dict[str, str]:
 
 def files_in(folder: Path) -> list[Path]:
     """All below it, without what file managers leave there."""
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name.lower() not in _LEFT_BEHIND]
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name.lower() not in LEFT_BEHIND]
 
 
 def untouched(result: Path, record: dict[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from diffdenoise.config import Loss, StageSettings
 from diffdenoise.device import precision
 from diffdenoise.errors import RunError
+from diffdenoise.scans.atomic import flush
 from diffdenoise.training.ahead import Ahead
 from diffdenoise.training.pace import Pace, Pacer, steadily
 from diffdenoise.training.replayed import Replayed
@@ -142,6 +143,7 @@ class _Checkpoint(Callback):
             return  # not at the end either: resumed there, Lightning would not put the averaged weights in place
         beside = self.path.with_name(PART)
         trainer.save_checkpoint(beside)
+        flush(beside)
         beside.replace(self.path)
         self.saved = time.monotonic()
 
