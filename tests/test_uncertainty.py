@@ -113,6 +113,14 @@ def test_noise_that_is_left_in_counts(strength: float) -> None:
     np.testing.assert_allclose(uncertainty_of(held_back, noisy), weaker, rtol=1e-5)
 
 
+def test_of_a_pixel_that_comes_back_as_it_is_the_error_is_its_noise() -> None:
+    noisy = white(0.2, 0)
+    noisy[1, 20, 20] = 100
+    found = uncertainty_of(model_of(Shrink(0.5), sigma=SIGMA), noisy)
+    assert found[1, 20, 20] == pytest.approx(SIGMA)
+    assert found[1, 25, 25] < 0.9 * SIGMA
+
+
 def test_it_scales_with_the_scan_and_does_not_depend_on_other_slices(smoke_model: Path) -> None:
     model, noisy = load_model(smoke_model), noisy_disks()
     found = uncertainty_of(model, noisy)

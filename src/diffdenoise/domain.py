@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from diffdenoise.far_out import Limits
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.stabilise import Stabilisation, stabilise
 from diffdenoise.normalisation import normalise, restore
@@ -13,28 +14,34 @@ from diffdenoise.normalisation import normalise, restore
 
 @dataclass(frozen=True)
 class Domain:
-    """The way of one scan; level: of its noise as the networks see it."""
+    """The way of one scan; level: of its noise as the networks see it; limits: beyond them they see something else."""
 
     offset: float
     scale: float
     level: NoiseLevel
     stabilisation: Stabilisation | None = None
+    limits: Limits | None = None
 
     @classmethod
-    def of(cls, offset: float, scale: float, level: NoiseLevel, even: bool) -> Domain:
-        """From a scan's range, its noise level in its own units, and whether that is to be evened out."""
+    def of(cls, offset: float, scale: float, level: NoiseLevel, even: bool, limits: Limits | None = None) -> Domain:
+        """From a scan's range, its noise level in its own units, whether that is to be evened out, and its limits."""
         knots = tuple((knot - offset) / scale for knot in level.knots)
         normalised = replace(level, knots=knots, sigma=tuple(sigma / scale for sigma in level.sigma))
         if not even or max(level.sigma) <= 0:
-            return cls(offset, scale, normalised)
+            return cls(offset, scale, normalised, limits=limits)
         table = stabilise(normalised)
         even_level = replace(normalised, knots=(0.0,), sigma=(table.sigma,), skewness=())
-        return cls(offset, scale, even_level, table)
+        return cls(offset, scale, even_level, table, limits)
 
     def into(self, pixels: np.ndarray) -> np.ndarray:
-        """Noisy pixels as the networks see them, float32."""
-        normalised = normalise(pixels, self.offset, self.scale)
+        """Noisy pixels (..., rows, columns) as the networks see them, float32."""
+        shown = self.limits.tamed(pixels) if self.limits else pixels
+        normalised = normalise(shown, self.offset, self.scale)
         return self.stabilisation.forward(normalised) if self.stabilisation else normalised
+
+    def far_out(self, pixels: np.ndarray) -> np.ndarray:
+        """Where the networks see something else than these noisy pixels (..., rows, columns), for it is far out."""
+        return self.limits.tamed(pixels) != pixels if self.limits else np.zeros(pixels.shape, bool)
 
     def back(self, denoised: np.ndarray) -> np.ndarray:
         """Denoised pixels in the scan's units, float32; unbiased where the noise was evened out."""

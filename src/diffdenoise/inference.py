@@ -14,9 +14,10 @@ from torch import Tensor
 from diffdenoise.diagnosis import as_given, diagnose
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ConfigError
+from diffdenoise.far_out import limits_of
 from diffdenoise.model import Model
 from diffdenoise.noise.across import frames_help
-from diffdenoise.noise.estimate import constant_level, level_of
+from diffdenoise.noise.estimate import NoiseLevel, constant_level, level_of
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.rician import inverse_of, rician_sigma
 from diffdenoise.noise.trend import counting_level
@@ -64,7 +65,8 @@ def denoise_slices(
 
     Of the student's correction as much is made as the model's strength says. A student that sees neighbouring slices is
     given them where there are some, and the slice itself where not; one that sees series is given their components
-    (`diffdenoise.series`). Each slice of the result stays within the range of its own noisy pixels.
+    (`diffdenoise.series`). Each slice of the result stays within the range of its own noisy pixels; those that are far
+    out of the scan's range come back as they are (`diffdenoise.far_out`).
     """
     turns, sampler = turns_of(model, sampler), chosen(model, sampler)
     constant = pixels.min() == pixels.max()  # and so without a range to normalise by
@@ -88,13 +90,14 @@ def denoise_slices(
             else:
                 clean[frame], deviation[frame] = _sampled(model, domain, image, seed, device)
             progress(place * frames + frame + 1, len(pixels))
+        far_out = domain.far_out(images)
         if spread is not None:
-            spread[place::places] = domain.spread_back(deviation, clean)
+            spread[place::places] = np.where(far_out, 0, domain.spread_back(deviation, clean))
         if series is not None:
             clean = series.back(clean)
         # Magnitudes stay positive, stored ranges suffice. No bias: the noisy extremes lie outside the clean ones.
         inside = images.min((1, 2), keepdims=True), images.max((1, 2), keepdims=True)
-        result[place::places] = domain.back(clean).clip(*inside)
+        result[place::places] = np.where(far_out, images, domain.back(clean).clip(*inside))
     floor = floor_of(model, pixels)
     if not floor:
         return weakened(Denoised(result, spread, shares=shares), pixels, model.strength)
@@ -202,21 +205,29 @@ def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     evened out, it is of its kind, as in training. A scan is scaled by the noise that it shows alone, as in training: it
     may come without its repetitions.
     """
-    config, rule = model.config, model.normalisation
     own = measure_range(pixels)
+    level, alone = _levels_of(model, pixels, own, frames)
+    limits = limits_of(pixels, own, alone.loudest)
+    return Domain.of(*model.normalisation.apply(own, alone), level, model.config.evens_out, limits)
+
+
+def _levels_of(
+    model: Model, pixels: np.ndarray, own: tuple[float, float], frames: int
+) -> tuple[NoiseLevel, NoiseLevel]:
+    """The noise of a scan, and that by which it is scaled: as it shows alone."""
+    config = model.config
     if config.has_teacher or config.evens_out:
         found = as_given(config, diagnose(pixels, np.split(pixels, frames), frames), own)
-        return Domain.of(*rule.apply(own, found.alone), found.level, config.evens_out)
+        return found.level, found.alone
     if config.sigma is not None:
         level = constant_level(config.sigma)
-        return Domain.of(*rule.apply(own, level), level, even=False)
-    if config.counts is not None:
+    elif config.counts is not None:
         level = counting_level(config.counts, sum(own))
-        return Domain.of(*rule.apply(own, level), level, even=False)
-    if not _measures_noise(model):
-        return Domain.of(*rule.apply(own, constant_level(0.0)), constant_level(0.0), even=False)
-    level = level_of(look(pixels))
-    return Domain.of(*rule.apply(own, level), level, even=False)
+    elif _measures_noise(model):
+        level = level_of(look(pixels))
+    else:
+        level = constant_level(0.0)
+    return level, level
 
 
 def _measures_noise(model: Model) -> bool:

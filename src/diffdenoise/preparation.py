@@ -17,6 +17,7 @@ from diffdenoise.config import Config
 from diffdenoise.diagnosis import Choice, Diagnosis, as_given, choose, diagnose, settle, told, with_shared_textures
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
+from diffdenoise.far_out import limits_of
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
 from diffdenoise.run_folder import cached, key_of, write_json
@@ -28,7 +29,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 11  # of what is kept in a run folder
+REVISION = 12  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
@@ -126,8 +127,9 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
     levels, scales = [], []
     for path, own, found in zip(scans_of(folder), ranges, diagnoses, strict=True):
         offset, scale = rule.apply(own, found.alone)
-        domain = Domain.of(offset, scale, found.level, config.evens_out)
         pixels = np.lib.format.open_memmap(path, mode="r+")
+        limits = limits_of(pixels, own, found.alone.loudest)
+        domain = Domain.of(offset, scale, found.level, config.evens_out, limits)
         for image in pixels:  # slice by slice: a scan may be larger than memory
             image[:] = domain.into(image)
         levels.append(domain.level)

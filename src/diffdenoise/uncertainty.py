@@ -59,7 +59,8 @@ def uncertainty_of(
         return np.zeros_like(pixels)
     domain = domain_of(model, pixels, frames)
     if not (model.config.has_teacher or model.config.evens_out):  # else it is known already: it was asked for
-        domain = Domain.of(domain.offset, domain.scale, _noise_of(model, pixels, frames), even=False)
+        level = _noise_of(model, pixels, frames)
+        domain = Domain.of(domain.offset, domain.scale, level, even=False, limits=domain.limits)
     left, floor = 1 - strength * model.strength, floor_of(model, pixels)
     series = series_of_scan(model, domain, pixels, frames)
     result = np.empty(pixels.shape, np.float32)
@@ -78,7 +79,8 @@ def uncertainty_of(
         x_hat = np.stack([one.x_hat for one in found])
         if series is not None:
             variance, x_hat = series.spread_back(variance), series.back(x_hat)
-        deviation = np.sqrt(variance + left**2 * np.maximum(noise - variance, 0))
+        variance = variance + left**2 * np.maximum(noise - variance, 0)
+        deviation = np.sqrt(np.where(domain.far_out(images), noise, variance))  # those come back as they are
         result[place::places] = _in_units(domain, x_hat, deviation, floor)
     return result
 
