@@ -8,6 +8,7 @@ from diffdenoise import Denoiser
 from diffdenoise.denoiser import _array_source, choose_config
 from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
 from diffdenoise.phantom import mni_slices
+from diffdenoise.scans.files import find, read_scan
 from diffdenoise.scans.scan import Scan
 from tests.conftest import noisy_disks
 
@@ -87,11 +88,12 @@ def test_a_narrow_scan_is_not_taken_for_a_colour_picture(denoiser: Denoiser) -> 
         denoiser.uncertainty(narrow)
 
 
-def test_it_fits_on_paths_as_on_arrays(tmp_path: Path) -> None:
+def test_it_fits_on_paths_and_on_scans_as_on_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "noisy.npy", noisy_disks())
-    from_path = Denoiser.fit(tmp_path, preset="smoke", device="cpu")
-    from_array = Denoiser.fit(noisy_disks(), preset="smoke", device="cpu")
-    assert from_path.model.fingerprint() == from_array.model.fingerprint()
+    (found,), _ = find([tmp_path])
+    given = [tmp_path, noisy_disks(), read_scan(found), [read_scan(found)]]
+    fitted = [Denoiser.fit(images, preset="smoke", device="cpu") for images in given]
+    assert len({denoiser.model.fingerprint() for denoiser in fitted}) == 1
 
 
 def test_what_lies_beside_the_images_of_a_folder_does_not_stop_a_fit(tmp_path: Path) -> None:

@@ -45,14 +45,15 @@ with noise of its own (`noise/repetition.py`). From both scans the heads read 0.
 square, to which pulsation and movement add in a few places, and part of this noise is shared over more pixels than any
 hidden patch. Give the level of a single volume of this kind (`--sigma`).
 
-Four other cures were looked into. In the profile over spacings, fine anatomy and weak noise of 1.2 px are alike to 10 %,
-so that a single place cannot tell them apart better than this. The difference between neighbouring slices 1 mm apart
-can (Colin27: 1.29 becomes 1.04 at a spacing of 4), but not between the 5 mm slices of the 3 T sets, and not where
-slices share noise; it is not built. A smaller share of the places, or the lowest of the brightnesses that agree, leave
-72 to 78 of 108 levels within 5 % where all brightnesses together leave 82 (by hand: these sets, 0.5 and 1.2 px and
-zero-filled noise). And to take the places that are flattest in what the weights that a fit starts from make of the
-scan, not in the scan itself, measures zero-filled noise at 15/255 on heads to 0.5 % (by hand; -1 to +4 % as it is), but
-noise of 1.2 px 3 to 5 % too low on two of three: where those weights leave little, there was little noise."""
+Four other cures were looked into. In the profile over spacings, fine anatomy and weak noise of 1.2 px are alike to
+10 %, so that a single place cannot tell them apart better than this. The difference between neighbouring slices 1 mm
+apart can (Colin27: 1.29 becomes 1.04 at a spacing of 4), but not between the 5 mm slices of the 3 T sets, and not
+where slices share noise; it is not built. A smaller share of the places, or the lowest of the brightnesses that
+agree, leave 72 to 78 of 108 levels within 5 % where all brightnesses together leave 82 (by hand: these sets, 0.5 and
+1.2 px and zero-filled noise). And to take the places that are flattest in what the weights that a fit starts from
+make of the scan, not in the scan itself, measures zero-filled noise at 15/255 on heads to 0.5 % (by hand; -1 to +4 %
+as it is), but noise of 1.2 px 3 to 5 % too low on two of three: where those weights leave little, there was little
+noise."""
 WIDTHS, SIGMAS = (0.0, 0.5, 1.2), (6, 15, 25, 50)
 ROI = 11  # pixels
 Noise = Callable[[Tensor, Generator], Tensor]

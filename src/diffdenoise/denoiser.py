@@ -31,7 +31,7 @@ from diffdenoise.uncertainty import uncertainty_of
 
 OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # settings that mean nothing without one
 
-Images = np.ndarray | str | Path | Sequence[np.ndarray] | Sequence[str | Path]
+Images = np.ndarray | Scan | str | Path | Sequence[np.ndarray | Scan] | Sequence[str | Path]
 
 
 class Denoiser:
@@ -62,11 +62,11 @@ class Denoiser:
     ) -> Denoiser:
         """Train on noisy images alone.
 
-        images: an array (rows, columns) or (..., slices, rows, columns), several of them, or paths of files, folders
-        and patterns. preset: None takes "fast", which has nothing to sample from. budget: "10m" or seconds. sigma:
-        noise standard deviation in the images' unit, if known. counts: of counting noise, to a unit of the images, if
-        known. overrides: settings as in `Config`, nested. folder: keeps the run there, so that the same call goes on
-        after an interruption; None uses a temporary one.
+        images: an array (rows, columns) or (..., slices, rows, columns), a Scan, several of these, or paths of files,
+        folders and patterns. preset: None takes "fast", which has nothing to sample from. budget: "10m" or seconds.
+        sigma: noise standard deviation in the images' unit, if known. counts: of counting noise, to a unit of the
+        images, if known. overrides: settings as in `Config`, nested. folder: keeps the run there, so that the same call
+        goes on after an interruption; None uses a temporary one.
         Raises ScanError, ConfigError or RunError.
         """
         device = choose_device(device)
@@ -189,12 +189,16 @@ def _digest(path: Path) -> str:
 
 
 def _sources(images: Images) -> list[Source]:
-    items = [images] if isinstance(images, np.ndarray | str | Path) else list(images)
+    items = [images] if isinstance(images, np.ndarray | Scan | str | Path) else list(images)
     if not items:
         raise ConfigError("There is nothing to fit on: give at least one image.")
-    if all(isinstance(item, np.ndarray) for item in items):
-        return [_array_source(item, number) for number, item in enumerate(items)]  # type: ignore[arg-type]
-    if any(isinstance(item, np.ndarray) for item in items):
+    in_memory = [item for item in items if isinstance(item, np.ndarray | Scan)]
+    if len(in_memory) == len(items):
+        return [
+            _scan_source(item) if isinstance(item, Scan) else _array_source(item, number)
+            for number, item in enumerate(in_memory)
+        ]
+    if in_memory:
         raise ConfigError("Give either arrays or paths, not both at once.")
     if not all(isinstance(item, str | Path) for item in items):
         raise ConfigError("Images to fit on are paths, an array (numpy.asarray makes one), or a list of either.")
@@ -210,6 +214,11 @@ def _array_source(image: np.ndarray, number: int) -> Source:
     scan = Scan(pixels, f"array {number}", "npy", frames=math.prod(image.shape[:-3]), units=units_of(image.dtype))
     digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
     return Source(f"array {image.shape} {scan.units} {digest}", lambda: scan)
+
+
+def _scan_source(scan: Scan) -> Source:
+    digest = hashlib.sha256(np.ascontiguousarray(scan.pixels).tobytes()).hexdigest()
+    return Source(f"scan {scan.pixels.shape} {scan.frames} {scan.units} {scan.modality} {digest}", lambda: scan)
 
 
 def _as_slices(image: np.ndarray) -> np.ndarray:
