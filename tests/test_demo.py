@@ -2,8 +2,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from diffdenoise.demo import TEST, TRAIN, demo_images, run_demo
+from diffdenoise.demo import TEST, TRAIN, _refuse_foreign, demo_images, run_demo
+from diffdenoise.errors import ConfigError
 from diffdenoise.presets import PRESETS
 
 
@@ -25,3 +27,12 @@ def test_the_demo_makes_a_table_a_picture_and_a_page(tmp_path: Path) -> None:
     assert made.picture.read_bytes().startswith(b"\x89PNG")
     assert "not a medical device" in made.page.read_text()
     assert json.loads((tmp_path / "demo" / "table.json").read_text())["figures"] == made.figures
+    _refuse_foreign(tmp_path / "demo")  # its own files are in nobody's way
+
+
+@pytest.mark.parametrize("name", ["table.json", "demo.png", "demo.html"])
+def test_a_users_file_in_the_way_is_not_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(ConfigError, match=f"{name}: exists already"):
+        run_demo(tmp_path, PRESETS["smoke"], 0.1, "cpu", None, lambda what, done, total: None)
+    assert (tmp_path / name).read_text() == "precious"

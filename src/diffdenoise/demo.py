@@ -16,6 +16,7 @@ import torch
 from rich.table import Table
 
 from diffdenoise.config import Config
+from diffdenoise.errors import ConfigError
 from diffdenoise.inference import denoise_slices, domain_of
 from diffdenoise.model import Model
 from diffdenoise.noise.models import gaussian
@@ -31,6 +32,7 @@ from diffdenoise.training.stage import Progress
 
 TRAIN = {"first": 40, "count": 60}  # axial slices, 1 mm apart
 TEST = {"first": 110, "count": 5, "step": 4}  # 10 mm above the last training slice
+TABLE, PICTURE, PAGE = "table.json", "demo.png", "demo.html"
 Images = dict[str, np.ndarray]
 
 
@@ -48,8 +50,9 @@ def run_demo(output: Path, config: Config, sigma: float, device: str, budget: fl
     """Fit on the noisy training block (kept in output/.diffdenoise), denoise the test block, and compare.
 
     sigma: noise standard deviation for images in [0, 1]; budget: seconds for the fit, or None. Raises ConfigError if
-    nilearn, which brings the volume, is missing.
+    nilearn, which brings the volume, is missing, or files that are of no demo are in the way.
     """
+    _refuse_foreign(output)
     noisy_block, images, without, detail = demo_images(sigma, config.seed)
     source = Source(key_of("demo", sigma, config.seed, TRAIN), lambda: Scan(noisy_block, "MNI152", "npy"))
     model = fit([source], config, output / ".diffdenoise", device, budget, progress).model
@@ -59,12 +62,19 @@ def run_demo(output: Path, config: Config, sigma: float, device: str, budget: fl
     mask = foreground(without)
     figures = [_figures(name, image, reference, without, mask) for name, image in images.items()]
     images["reference"] = reference
-    made = Demo(figures, figures_table(figures), output / "demo.png", output / "demo.html")
+    made = Demo(figures, figures_table(figures), output / PICTURE, output / PAGE)
     notes = _notes(model.config, sigma)
-    write_json(output / "table.json", {"sigma": sigma, "seed": config.seed, "figures": figures, "notes": notes})
+    write_json(output / TABLE, {"sigma": sigma, "seed": config.seed, "figures": figures, "notes": notes})
     comparison_picture(made.picture, images, index=2, focus=detail, title="diffdenoise demo")
     comparison_page(made.page, "diffdenoise demo", images, figures, notes)
     return made
+
+
+def _refuse_foreign(output: Path) -> None:
+    if not (output / ".diffdenoise").is_dir():  # which a demo begins with
+        for place in (output / name for name in (TABLE, PICTURE, PAGE)):
+            if place.exists():
+                raise ConfigError(f"{place}: exists already, and no demo was made here. Choose another folder with -o.")
 
 
 def demo_images(sigma: float, seed: int) -> tuple[np.ndarray, Images, np.ndarray, np.ndarray]:
