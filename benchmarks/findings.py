@@ -73,8 +73,8 @@ def _bound(table: Table) -> str:
         "the default is "
         + _list(table, "ours", BOUND, (*WHITE, CORRELATED, ZERO_FILLED, UNEVEN, POISSON, RICIAN, *OTHERS))
         + " The network is asked alone, the default also for a second opinion, where that is worth its time: so it can "
-        "be ahead. Colin27 is one head, and clean slices of it may tell a network of the others what noisy ones do not; "
-        "at 3 T, and on radiographs, those that are tested are others than those that are trained on."
+        "be ahead. Colin27 is one head, and clean slices of it may tell a network of the others what noisy ones do "
+        "not; at 3 T, and on radiographs, those that are tested are others than those that are trained on."
     )
 
 
