@@ -114,9 +114,10 @@ def _variances(looked: Looked, place: list[np.ndarray], last: int) -> list[float
 
 def _split(places: tuple[np.ndarray, ...], edges: np.ndarray) -> list[tuple[np.ndarray, ...]]:
     """The places between the edges of their brightness, dark to bright, empty groups left out."""
-    index = np.searchsorted(edges, places[1], side="right")
-    groups = [index == number for number in range(len(edges) + 1)]
-    return [tuple(part[group] for part in places) for group in groups if group.any()]
+    index = np.searchsorted(edges, places[1], side="right").astype(np.uint8)  # few: sorted in one pass
+    order, ends = np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1]
+    parts = [np.split(part[order], ends) for part in places]
+    return [group for group in zip(*parts, strict=True) if group[0].size]
 
 
 def _flat(group: tuple[np.ndarray, ...], share: float, passes: int = 0) -> Flat:

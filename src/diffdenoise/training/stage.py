@@ -33,6 +33,7 @@ Batch = tuple[Tensor, ...]  # each (N, ...)
 
 MOST_GRADIENT = 1.0  # norm
 WARM_UP = 50  # steps of rising learning rate
+LOGGED = 20  # every so many steps
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT = "last.ckpt"
 PART = "last.part"  # one that is being written
@@ -79,7 +80,8 @@ class Stage(lightning.LightningModule):
         if self.device.type == "cuda" and self._ahead is None:
             self.start_ahead()
         loss = self.loss_at(self.global_step)
-        self.log("loss", loss.detach())
+        if (self.global_step + 1) % LOGGED == 0:  # the others cost time and are not kept
+            self.log("loss", loss.detach())
         return loss
 
     def start_ahead(self) -> None:
@@ -101,7 +103,7 @@ class Stage(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate rises for `WARM_UP` steps, then falls to zero along a cosine."""
-        fused = self.device.type == "cuda"  # one kernel for all weights
+        fused = self.device.type in ("cuda", "cpu")  # one kernel for all weights: a CPU saves 4 % of a step
         optimizer = torch.optim.AdamW(
             self.network.parameters(), self.settings.learning_rate, betas=(0.9, 0.99), fused=fused
         )
@@ -198,7 +200,7 @@ def train(
         max_steps=stage.pace.steps,
         max_epochs=-1,
         logger=CSVLogger(folder, name="log"),
-        log_every_n_steps=20,
+        log_every_n_steps=LOGGED,
         callbacks=[*averaging, _Pacing(pacer), _Checkpoint(checkpoint, seconds), _Report(name, progress)],
         default_root_dir=folder,
         enable_checkpointing=False,
