@@ -96,10 +96,9 @@ def run(
     wanted = Wanted(sampler, seed or 0, spread, removed, uncertainty, strength)
     found, errors = _find(scans, output)
     problems = blocked(found, output, wanted)
+    _report(problems)  # before the training; after it their turn comes, and they count as failed
     if len(problems) == len(found):
-        return _report(problems)
-    for problem in problems:  # said before the training; its turn comes, and counts as failed, after it
-        _complain(str(problem))
+        return 1
     level = {"sigma": sigma, "counts": counts}
     denoiser = _fit(found, output / ".diffdenoise", preset, budget, level, seed, device, config, wanted.sampled)
     _say(f"Model: {output / '.diffdenoise'} (use it again with: diffdenoise denoise ... --model {output})")

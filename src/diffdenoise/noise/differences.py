@@ -114,7 +114,7 @@ def _variances(looked: Looked, place: list[np.ndarray], last: int) -> list[float
 
 def _split(places: tuple[np.ndarray, ...], edges: np.ndarray) -> list[tuple[np.ndarray, ...]]:
     """The places between the edges of their brightness, dark to bright, empty groups left out."""
-    index = np.searchsorted(edges, places[1], side="right").astype(np.uint8)  # few: sorted in one pass
+    index = np.searchsorted(edges, places[1], side="right").astype(np.uint16)  # short numbers are sorted by radix
     order, ends = np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1]
     parts = [np.split(part[order], ends) for part in places]
     return [group for group in zip(*parts, strict=True) if group[0].size]
