@@ -93,6 +93,9 @@ def test_a_result_is_done_until_something_changes(dataset: Path, tmp_path: Path)
     kept = bval.read_text()
     bval.write_text("0 0 0\n")
     assert done() == [True, False]
+    with pytest.raises(ScanError, match="was changed after"):
+        written(dataset, out)
+    bval.unlink()
     written(dataset, out)
     assert bval.read_text() == kept
     (dataset / "dwi.bval").write_text("0 500 500\n")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +17,7 @@ from PIL import Image
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.files import check_target, find, is_done, read_scan, result_path, write_scan
 from diffdenoise.scans.scan import Provenance
+from diffdenoise.scans.sidecar import sidecar_path
 from tests.scans.dicom_checks import series
 from tests.scans.format_checks import PROVENANCE, REMOVED, read
 
@@ -273,6 +275,22 @@ def test_foreign_files_in_a_result_folder_are_kept(tmp_path: Path) -> None:
     assert (result / "notes.txt").read_text() == "mine"
 
 
+def test_an_edited_result_is_the_users(tmp_path: Path) -> None:
+    image(tmp_path / "in" / "a.npy")
+    series(tmp_path / "in" / "knee", {"a": 1, "b": 2})
+    for found in find([tmp_path / "in"])[0]:
+        result = write_scan(read_scan(found), tmp_path / "out", PROVENANCE)
+        edited = result / "a" if result.is_dir() else result
+        edited.write_bytes(edited.read_bytes() + b"mine")
+        for provenance in (PROVENANCE, Provenance("0.1.0", "beef")):
+            with pytest.raises(ScanError, match="was changed after diffdenoise wrote it"):
+                write_scan(read_scan(found), tmp_path / "out", provenance)
+        assert edited.read_bytes().endswith(b"mine")
+        edited.unlink()  # what has gone is made again
+        write_scan(read_scan(found), tmp_path / "out", PROVENANCE)
+        assert is_done(found, tmp_path / "out", PROVENANCE)
+
+
 def test_results_inside_the_input_folder_are_not_denoised_again(tmp_path: Path) -> None:
     image(tmp_path / "a.npy")
     series(tmp_path / "knee", {"a": 1, "b": 2})
@@ -313,12 +331,15 @@ def test_cut_off_between_record_and_result_the_next_run_writes_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", killed)
-        with pytest.raises(KeyboardInterrupt):
-            write_scan(changed, out, PROVENANCE)
+        for version in ("0.1.1", PROVENANCE.version):
+            with pytest.raises(KeyboardInterrupt):
+                write_scan(changed, out, replaced(PROVENANCE, version=version))
     assert old.read_bytes() == content
     assert not is_done(changed, out, PROVENANCE)
     write_scan(changed, out, PROVENANCE)
     assert is_done(changed, out, PROVENANCE)
+    again = write_scan(changed, tmp_path / "other", PROVENANCE)
+    assert sidecar_path(again).read_bytes() == sidecar_path(old).read_bytes()  # of what was before nothing is left
 
 
 def test_pixels_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def is_done(scan: Scan | Found, folder: Path, provenance: Provenance) -> bool:
     if record is None or not target.exists() or not all(path.exists() for path in scan.paths):
         return False
     wanted = sidecar.origin(scan.paths, provenance)
-    follows = dict.fromkeys(("result", "found"))
+    follows = dict.fromkeys(("result", "replaced", "found"))
     if record | follows != wanted | follows or not sidecar.untouched(target, record):
         return False
     beside = bids.companions(scan.paths[0], target, provenance.quantity)
@@ -86,20 +86,24 @@ def write_scan(scan: Scan, folder: Path, provenance: Provenance) -> Path:
 
 def _write(scan: Scan, folder: Path, target: Path, provenance: Provenance) -> None:
     source = scan.paths[0]
-    record, in_bids = sidecar.origin(scan.paths, provenance), bids.is_derivative(source, target)
+    record, earlier = sidecar.origin(scan.paths, provenance), sidecar.load(target)
+    about = bids.metadata_of(source) if (in_bids := bids.is_derivative(source, target)) else None
     beside = bids.companions(source, target, provenance.quantity)
+    replaced = sidecar.present(target, earlier) if earlier else {}
     target.parent.mkdir(parents=True, exist_ok=True)
     with (atomic_folder if scan.format in FOLDERS else atomic_file)(target) as temporary:
         FORMATS[scan.format].write(scan, temporary, provenance)
         # The record goes first: cut off between the two, the next run finds an outdated result of ours, not an
-        # unknown file; the hashes tell it that the result is not the one recorded.
+        # unknown file; the hashes tell it that the result is not the one recorded, but the one that was to be replaced.
         hashes = {place.name: sidecar.sha256(path) for place, path in beside.items()}
         hashes |= sidecar.result_hashes(target, temporary)
-        found = {"found": provenance.found} if provenance.found else {}
-        sidecar.save(target, record | found | {"result": hashes}, bids.metadata_of(source) if in_bids else None)
+        record |= ({"found": provenance.found} if provenance.found else {}) | {"result": hashes}
+        sidecar.save(target, record | ({"replaced": replaced} if replaced else {}), about)
     for place, path in beside.items():
         with atomic_file(place) as temporary:
             shutil.copyfile(path, temporary)
+    if replaced:
+        sidecar.save(target, record, about)
     if in_bids:
         bids.describe(folder, source, provenance.version)
 
@@ -150,5 +154,7 @@ def _refuse_foreign(scan: Scan | Found, target: Path, companions: list[Path]) ->
         raise ScanError(target, "exists already and is of another kind (file or folder)", _ELSEWHERE)
     if target.is_dir():
         inside = {path.relative_to(target).as_posix() for path in sidecar.files_in(target)}
-        if not inside <= set(record.get("result", {})):
+        if not inside <= {*record.get("result", {}), *record.get("replaced", {})}:
             raise ScanError(target, "holds files that diffdenoise did not write", _ELSEWHERE)
+    if not sidecar.is_own(target, record):
+        raise ScanError(target, "was changed after diffdenoise wrote it", f"{_ELSEWHERE[:-1]}; delete it if damaged.")

@@ -65,11 +65,24 @@ def files_in(folder: Path) -> list[Path]:
 
 def untouched(result: Path, record: dict[str, Any]) -> bool:
     """Whether what the record says was written is there as it was written, and, in a folder, nothing else."""
-    hashes: dict[str, str] = record.get("result") or {}
+    return result.exists() and present(result, record) == record.get("result")
+
+
+def is_own(result: Path, record: dict[str, Any]) -> bool:
+    """Whether what is there of a result is what we wrote, by its record: now, or before it was cut off replacing it.
+
+    Files that have gone do not count. What somebody has edited since is theirs.
+    """
+    written = [record.get(name, {}) for name in ("result", "replaced")]
+    return all(digest in [hashes.get(name) for hashes in written] for name, digest in present(result, record).items())
+
+
+def present(result: Path, record: dict[str, Any]) -> dict[str, str]:
+    """SHA-256, by name, of what is there of a result: all of a folder, else the files that the record lists."""
     if result.is_dir():
-        return hashes == result_hashes(result)
-    places = {result.with_name(name): digest for name, digest in hashes.items()}
-    return result in places and all(path.is_file() and sha256(path) == digest for path, digest in places.items())
+        return result_hashes(result)
+    places = {name: result.parent / name for name in (result.name, *record.get("result", {}))}
+    return {name: sha256(place) for name, place in places.items() if place.is_file()}
 
 
 def load(result: Path) -> dict[str, Any] | None:
@@ -89,7 +102,7 @@ def _is_ours(record: Any) -> bool:
     return (
         isinstance(record, dict)
         and record.get("tool") == TOOL
-        and isinstance(record.get("result", {}), dict)
+        and all(isinstance(record.get(name, {}), dict) for name in ("result", "replaced"))
         and isinstance(sources := record.get("sources"), list)
         and all(isinstance(source, dict) and isinstance(source.get("name"), str) for source in sources)
     )
