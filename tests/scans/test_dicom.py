@@ -211,6 +211,8 @@ def test_slices_to_which_an_anonymiser_gave_one_uid_are_no_copies(tmp_path: Path
         changed_copy(path, path, SOPInstanceUID="1.2.3")
     (found,), told = find([folder])
     assert (len(found.paths), told) == (3, [])
+    written = write_scan(read_scan(found), tmp_path / "out", PROVENANCE)
+    assert len({pydicom.dcmread(path).SOPInstanceUID for path in written.iterdir()}) == 3
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -102,8 +102,10 @@ def is_ours(dataset: Any) -> bool:
 def uids(source: Any, provenance: Provenance) -> tuple[str, str]:
     """Of the derived image and its series."""
     series = source.get("SeriesInstanceUID") or source.SOPInstanceUID
-    # by the series, too: careless tools copy an image into a second one under its old UID
-    return _uid("image", f"{series} {source.SOPInstanceUID}", provenance), _uid("series", series, provenance)
+    # careless tools copy an image into a second series under its old UID, and give all slices of one the same
+    which = f"{source.get('InstanceNumber')} {source.get('ImagePositionPatient')}"
+    image = f"{series} {source.SOPInstanceUID} {which}"
+    return _uid("image", image, provenance), _uid("series", series, provenance)
 
 
 def series_of(source: Any, quantity: str) -> tuple[int | None, str]:
