@@ -419,6 +419,15 @@ def _(path: Path) -> None:
     mha(path, Comment="x" * 5000, Data="/etc/passwd")
 
 
+for name, line in (
+    ("mha-in-another-file-after-a-colon.mha", "ElementDataFile: /etc/passwd"),
+    ("mha-dimensions-after-a-colon.mha", "NDims : -3"),
+    ("mha-dimensions-twice.mha", "NDims = 2"),
+    ("mha-line-in-a-line.mha", "Comment = x\rElementDataFile = /etc/passwd"),
+):
+    REFUSED.append(Refused(name, lambda path, line=line: mha(path, Comment=f"x\n{line}"), "each name once"))
+
+
 @refused("nrrd-in-another-file-said-late.nrrd", "in another file")
 def _(path: Path) -> None:
     nrrd(path, *["# " + "x" * 100] * 50, "DATA FILE: /etc/passwd")

@@ -78,6 +78,24 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         read_scan(found[0])
 
 
+@pytest.mark.parametrize("way", ["storage", "link"])
+def test_minc_files_that_lead_to_another_file_are_refused(tmp_path: Path, way: str) -> None:
+    if not (NIBABELS_OWN / MINC).exists():
+        pytest.skip("nibabel came without its data")
+    whole = copied(tmp_path / "whole", MINC)
+    shutil.copy(whole, tmp_path / "led.mnc")
+    read(tmp_path / "led.mnc")
+    with h5py.File(tmp_path / "led.mnc", "r+") as file:
+        place = file["minc-2.0/image/0"]
+        image = place.pop("image")
+        if way == "link":
+            place["image"] = h5py.ExternalLink(whole, "/minc-2.0/image/0/image")
+        else:
+            place.create_dataset("image", image.shape, image.dtype, external=[(str(whole), 0, image.nbytes)])
+    with pytest.raises(ScanError, match="in another file"):
+        read(tmp_path / "led.mnc")
+
+
 def test_results_are_evaluated_against_references_in_the_format_they_came_in(source: Path, tmp_path: Path) -> None:
     np.save(source.parent / "other.npy", np.random.default_rng(0).random((2, 20, 20)))
     found, _ = find([source.parent])

@@ -85,6 +85,8 @@ def _load(path: Path) -> Any:
     if (suffix := PIXELS_BESIDE.get(path.suffix.lower())) and not beside(path):
         raise ScanError(path, f"has no {suffix.upper()} file beside it, which holds the pixels", "Copy both.")
     with reading(path, "a volume"):
+        if path.suffix.lower() == ".mnc":
+            _check_alone(path)
         image: Any = nibabel.load(path)
         dtype = np.dtype(image.get_data_dtype())
         check_numeric(path, dtype)
@@ -97,6 +99,23 @@ def _load(path: Path) -> Any:
             fault = "does not say where its voxels lie (no affine, or none that NIfTI can hold)"
             raise ScanError(path, fault, "Convert it to NIfTI by hand.")
     return image
+
+
+def _check_alone(path: Path) -> None:
+    """ScanError if anything in a MINC file, where it is one of HDF5, leads to another file: nibabel would follow it."""
+    import h5py
+
+    if not h5py.is_hdf5(path):  # the first version of MINC is NetCDF, which has no links
+        return
+
+    def leads_away(name: str, link: Any) -> bool | None:
+        item = file[name] if isinstance(link, h5py.HardLink) else None
+        pixels = isinstance(item, h5py.Dataset) and (item.is_virtual or item.external)
+        return bool(pixels) or isinstance(link, h5py.ExternalLink) or None  # None: go on to the next
+
+    with h5py.File(path, "r") as file:
+        if file.visititems_links(leads_away):
+            raise ScanError(path, "keeps its pixels in another file", "Copy them into one file, as with h5repack.")
 
 
 def _has_place(affine: np.ndarray) -> bool:

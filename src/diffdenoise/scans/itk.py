@@ -70,7 +70,7 @@ def _load(path: Path) -> tuple[Any, np.ndarray]:
     head = _head(path)
     if DETACHED.search(head):
         raise ScanError(path, "keeps its pixels in another file", "Convert it to a single file (.mha, .nrrd).")
-    _check_counts(head)
+    _check_header(head)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -85,13 +85,21 @@ def _load(path: Path) -> tuple[Any, np.ndarray]:
     return image, stored
 
 
-def _check_counts(head: bytes) -> None:
-    """ValueError if a MetaImage's header has more or fewer numbers than it should: ITK reads them into fixed places."""
+def _check_header(head: bytes) -> None:
+    """ValueError for a MetaImage's header that ITK may read in another way than we do, or read beyond its places.
+
+    It takes ":" for "=", has fixed places for a field's numbers, and of a field that is there twice one of the two.
+    """
     if head.startswith(b"NRRD"):
         return
-    fields = {
-        key.strip().lower(): value.split() for key, _, value in (line.partition(b"=") for line in head.splitlines())
-    }
+    lines = [line for line in re.split(rb"\r?\n", head) if line.strip()]
+    keys = [line.partition(b"=")[0].strip().lower() for line in lines]
+    odd = [line for line, key in zip(lines, keys, strict=True) if b"=" not in line or b":" in key or b"\r" in line]
+    if odd or any(keys.count(name) > 1 for name in (b"ndims", b"elementdatafile", *COUNTED)):
+        raise ValueError(
+            f"a header that is not 'Name = value' in every line, each name once: {(odd or keys)[0][:40]!r}"
+        )
+    fields = {key: line.partition(b"=")[2].split() for key, line in zip(keys, lines, strict=True)}
     dimensions = int(b"".join(fields.get(b"ndims", [])))
     if not 1 <= dimensions <= MOST_DIMENSIONS:
         raise ValueError(f"{dimensions} dimensions")
