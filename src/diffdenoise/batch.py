@@ -111,9 +111,10 @@ def blocked(found: Sequence[Found], out: Path, wanted: Wanted) -> list[ScanError
                 check_target(item, out, quantity)
         except ScanError as error:
             errors.append(error)
-        except OSError:  # a source that cannot be read (any more) is named when its turn comes, and stops no other
-            if all(os.access(path, os.R_OK) for path in item.paths):
-                raise  # of the target, and so better said before a training than after it
+        except OSError as error:
+            if all(os.access(path, os.R_OK) for path in item.paths):  # else it is named when its turn comes
+                fault = f"its result cannot be written ({reason_of(error)})"
+                errors.append(ScanError(item.name, fault, "Choose another folder with -o, or a shorter name."))
     return errors
 
 

@@ -100,7 +100,7 @@ def run(
     if len(problems) == len(found):
         return 1
     level = {"sigma": sigma, "counts": counts}
-    denoiser = _fit(found, output / ".diffdenoise", preset, budget, level, seed, device, config, wanted.sampled)
+    denoiser = _fit(found, output / ".diffdenoise", preset, budget, level, seed, device, config, wanted)
     _say(f"Model: {output / '.diffdenoise'} (use it again with: diffdenoise denoise ... --model {output})")
     return _denoise(denoiser, found, errors, output, wanted)
 
@@ -335,10 +335,10 @@ def _fit(
     seed: int | None,
     device: str,
     config: Path | None,
-    sampled: bool = False,
+    wanted: Wanted | None = None,
 ) -> Denoiser:
     from diffdenoise.budget import parse_budget
-    from diffdenoise.config import read_overrides, require_teacher
+    from diffdenoise.config import read_overrides, require_sampler
     from diffdenoise.denoiser import Denoiser, choose_config, sources_of
     from diffdenoise.device import choose_device
     from diffdenoise.pipeline import fit as fit_pipeline
@@ -347,9 +347,9 @@ def _fit(
     seconds = parse_budget(budget) if budget else None
     chosen = choose_device(device)
     changed = read_overrides(config) if config else None
-    settings = choose_config(preset, chosen, changed, sampled, seed=seed, **level)
-    if sampled:
-        require_teacher(settings)
+    settings = choose_config(preset, chosen, changed, bool(wanted and wanted.sampled), seed=seed, **level)
+    if wanted:
+        require_sampler(settings, wanted.sampler, wanted.sampled)
     with show_progress() as progress:
         done = fit_pipeline(sources_of(found), settings, folder, chosen, seconds, progress)
     return Denoiser(done.model, chosen, done.skipped)

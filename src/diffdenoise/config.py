@@ -251,6 +251,20 @@ def require_teacher(config: Config) -> None:
         )
 
 
+def require_sampler(config: Config, sampler: str, sampled: bool) -> None:
+    """Raises ConfigError if a fit with this config cannot serve a sampler, told before its training.
+
+    sampled: the diffusion model is needed.
+    """
+    if sampled:
+        require_teacher(config)
+    if sampler == "second_opinion" and config.student.second_opinion is False:
+        raise ConfigError(
+            f"With the preset {config.preset} no second opinion is asked for. Leave out --sampler second_opinion, take "
+            "the preset fast, or set second_opinion = true under [student] with --config."
+        )
+
+
 def read_overrides(path: Path) -> dict[str, Any]:
     """Settings from a TOML file with the names of `Config`. Raises ConfigError if it is missing or malformed."""
     try:

@@ -75,7 +75,8 @@ def denoise_slices(
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None, untouched=True)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
-    student = partial(over_symmetries, model.student, turns=turns)
+    # Tiles inside turns: those of a turned image begin where its own grid of strides does.
+    student = partial(over_symmetries, partial(tiled, model.student), turns=turns)
     series = series_of_scan(model, domain, pixels, frames)
     second = second_opinion_on(model, domain, pixels, student, frames, device) if sampler == "second_opinion" else None
     shares = second.shares if second else None
@@ -103,7 +104,8 @@ def denoise_slices(
         return weakened(Denoised(result, spread, shares=shares), pixels, model.strength)
     signal, inverse = np.empty_like(result), inverse_of(result, floor)
     for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
-        signal[index] = np.maximum(inverse(result[index]), image.min())
+        far_out = domain.far_out(image[None])[0]
+        signal[index] = np.where(far_out, image, np.maximum(inverse(result[index]), image.min()))
     return weakened(Denoised(signal, spread, result, shares=shares), pixels, model.strength)
 
 
@@ -148,7 +150,7 @@ def second_opinion_on(
 def _as_the_student(student: Callable[[Tensor], Tensor], second: SecondOpinion | None, seen: Tensor) -> np.ndarray:
     """A slice (1, C, H, W) as the student says, with a second opinion mixed in: (H, W)."""
     with torch.no_grad():
-        first = tiled(student, seen).float()
+        first = student(seen).float()
         mixed = second.mixed_into(first, seen[:, :1]) if second else first
         return mixed[0, 0].cpu().numpy()
 

@@ -12,7 +12,7 @@ import torch
 
 from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
-from diffdenoise.errors import ModelError
+from diffdenoise.errors import ModelError, reason_of
 from diffdenoise.model import FORMAT, Model, Round, fingerprint_of
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.scans.atomic import atomic_file
@@ -25,13 +25,18 @@ KEY = "diffdenoise"
 
 
 def save_model(model: Model, path: Path) -> Path:
-    """Write a model file, whole or not at all."""
+    """Write a model file, whole or not at all. Raises ModelError where it cannot be."""
     from safetensors.torch import save
 
     weights, description = model.weights(), model.description()
     header = {**description, "fingerprint": fingerprint_of(weights, description)}
-    with atomic_file(path) as beside:
-        beside.write_bytes(save(weights, {KEY: json.dumps(header, sort_keys=True)}))
+    try:
+        with atomic_file(path) as beside:
+            beside.write_bytes(save(weights, {KEY: json.dumps(header, sort_keys=True)}))
+    except OSError as error:
+        raise ModelError(
+            f"{path}: cannot be written ({reason_of(error)}). Check its folder, space and rights."
+        ) from error
     return path
 
 

@@ -35,12 +35,15 @@ def key_of(*parts: Any) -> str:
 
 def make_run_folder(folder: Path) -> Path:
     """Create it with mode 0700, or check that it is one of ours. Raises RunError for any other folder with content."""
-    if folder.exists() and not (folder / MARKER).exists() and any(map(_is_content, folder.iterdir())):
-        raise RunError(f"{folder}: holds files, but not those of a run. Choose an empty or a new folder.")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
     marker = {"what": "A diffdenoise run. It may hold patients' pixels; 'diffdenoise clean' deletes them."}
-    write_json(folder / MARKER, marker)
+    try:
+        if folder.exists() and not (folder / MARKER).exists() and any(map(_is_content, folder.iterdir())):
+            raise RunError(f"{folder}: holds files, but not those of a run. Choose an empty or a new folder.")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        write_json(folder / MARKER, marker)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be used ({reason_of(error)}). Choose another folder.") from error
     return folder
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from diffdenoise.errors import RunError
 from diffdenoise.node.room import Bounds
-from diffdenoise.node.spool import MARKER, Spool, make_spool_folder
+from diffdenoise.node.spool import MARKER, Spool, make_spool_folder, mark_of
 
 SERIES, IMAGES = ("s0", "s1"), ("i0", "i1", "i2")
 
@@ -224,6 +224,32 @@ def done(spool: Spool, tmp_path: Path, series: str, age: float, size: int = 10) 
     spool.denoised(series, {"i.dcm": tmp_path / "derived"})
     spool.sent(next(path for path in spool.outgoing() if path.parent.name == series))
     os.utime(spool.folder / "done" / series, 2 * (time.time() - age,))
+
+
+def test_an_image_that_took_the_place_of_one_on_its_way_is_still_sent(spool: Spool, tmp_path: Path) -> None:
+    for content in (b"old", b"new"):
+        (tmp_path / "derived").write_bytes(content)
+        assert spool.add("s", "i", b"source") is None
+        spool.denoised("s", {"i.dcm": tmp_path / "derived"})
+        if content == b"old":
+            (on_its_way,) = spool.outgoing()
+            mark = mark_of(on_its_way)
+            spool.adopt("other rules")
+            spool.adopt("yet others")  # the source counts as unknown again
+    spool.sent(on_its_way, mark)
+    assert [path.read_bytes() for path in spool.outgoing()] == [b"new"]
+    spool.sent(on_its_way, mark_of(on_its_way))
+    assert spool.outgoing() == []
+
+
+def test_files_of_a_file_manager_are_no_series(spool: Spool) -> None:
+    for state in ("waiting", "done", "outgoing", "failed"):
+        (spool.folder / state / ".DS_Store").touch()
+    again = Spool(spool.folder)
+    assert again.ready(0) == again.outgoing() == []
+    again.adopt("rules")
+    again.adopt("others")
+    assert again.forget(0) == 0
 
 
 def test_where_bytes_are_short_the_sources_sent_longest_ago_are_forgotten_and_no_more(tmp_path: Path) -> None:

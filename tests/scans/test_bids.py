@@ -104,6 +104,18 @@ def test_a_result_is_done_until_something_changes(dataset: Path, tmp_path: Path)
     assert bval.read_text() == "0 500 500\n"
 
 
+def test_names_in_two_data_sets_do_not_depend_on_their_order(tmp_path: Path) -> None:
+    places = []
+    for name in ("first", "second"):
+        (tmp_path / name / "sub-01" / "anat").mkdir(parents=True)
+        (tmp_path / name / "dataset_description.json").write_text("{}")
+        places.append(tmp_path / name / "sub-01" / "anat" / "sub-01_T1w.nii")
+        nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), places[-1])
+    for inputs in (places, places[::-1]):
+        found = {item.name for item in find(inputs)[0]}
+        assert found == {f"{name}/sub-01/anat/sub-01_T1w.nii" for name in ("first", "second")}
+
+
 def test_results_inside_the_data_set_are_not_denoised_again(dataset: Path) -> None:
     names = relative([item.paths[0] for item in find([dataset])[0]], dataset)
     out = dataset / "derivatives" / "denoised"

@@ -213,6 +213,29 @@ def test_done_means_same_source_same_settings_untouched_result(tmp_path: Path) -
     assert not is_done(found, out, PROVENANCE)
 
 
+def test_a_scan_that_changed_while_it_was_denoised_gets_no_result(tmp_path: Path) -> None:
+    scan = read(image(tmp_path / "a.npy"))
+    image(tmp_path / "a.npy", 9)
+    with pytest.raises(ScanError, match="changed while it was denoised"):
+        write_scan(scan, tmp_path / "out", PROVENANCE)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image(tmp_path / "~nobody-is-called-so.npy")
+    monkeypatch.chdir(tmp_path)
+    assert names("~nobody-is-called-so.npy") == ["~nobody-is-called-so.npy"]
+    (error,) = find(["~$missing.npy"])[1]
+    assert "does not exist" in str(error)
+
+
+def test_links_that_share_a_name_are_told_apart_by_where_they_lie(tmp_path: Path) -> None:
+    for number, place in enumerate(("one", "two")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "T1.npy").symlink_to(image(tmp_path / "store" / f"key{number}" / "T1.npy", number))
+    assert names(tmp_path / "one" / "T1.npy", tmp_path / "two" / "T1.npy") == ["one/T1.npy", "two/T1.npy"]
+
+
 def test_users_own_files_are_never_overwritten(tmp_path: Path) -> None:
     scan = read(image(tmp_path / "a.npy"))
     mine = image(tmp_path / "out" / "a.npy", 42)

@@ -12,7 +12,7 @@ from typing import Any
 
 from diffdenoise.errors import ConfigError
 from diffdenoise.node.counters import Counters
-from diffdenoise.node.spool import Spool
+from diffdenoise.node.spool import Spool, mark_of
 
 POLL = 0.2  # seconds between two looks at the queue
 PATIENCE = 60  # seconds that the receiver may take for an answer
@@ -102,8 +102,9 @@ class Forwarder:
         for image in images:
             if stop.is_set() or not association.is_established:
                 break
+            mark = mark_of(image)
             status = _store(association, image)
-            sent += self._taken(image, status)
+            sent += self._taken(image, status, mark)
             if status is None:  # the library may not know it yet, and would wait for an answer to the next one too
                 association.abort()
         if sent:
@@ -127,10 +128,10 @@ class Forwarder:
             entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         return entity.associate(self.address.host, self.address.port, ae_title=self.address.title)
 
-    def _taken(self, image: Path, status: int | str | None) -> bool:
+    def _taken(self, image: Path, status: int | str | None, mark: tuple[int, int] | None) -> bool:
         """Whether the receiver has said that it has it (0x0000, or 0xBxxx with a remark): then it leaves the queue."""
         if isinstance(status, int) and (status == 0 or status >> 12 == 0xB):
-            self.spool.sent(image)
+            self.spool.sent(image, mark)
             self.delays.succeed(image)
             self.counters.add("sent")
             return True

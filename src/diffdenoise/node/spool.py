@@ -126,9 +126,11 @@ class Spool:
             found = [(stat.st_mtime, p) for p, stat in there if not (waiting / p.parent.name / p.name).exists()]
         return [path for _, path in sorted(found)]
 
-    def sent(self, derived: Path) -> None:
-        """Note that the receiver has acknowledged it."""
+    def sent(self, derived: Path, mark: tuple[int, int] | None = None) -> None:
+        """Note that the receiver has acknowledged it; mark: the file of this mark, another in its place stays."""
         with self._lock:
+            if mark not in (None, mark_of(derived)):
+                return
             with suppress(FileNotFoundError):  # nothing of the series is kept
                 os.utime(self.folder / "done" / derived.parent.name)  # it is kept for so long after this
             self._remove([derived])
@@ -161,7 +163,7 @@ class Spool:
         file = self.folder / "recipe"
         if file.exists() and file.read_text() != recipe:
             with self._lock:
-                for folder in list((self.folder / "done").iterdir()):
+                for folder in folders_in(self.folder / "done"):
                     self._forget(folder)
         with atomic_file(file) as beside:
             beside.write_text(recipe)
@@ -177,7 +179,7 @@ class Spool:
             if not self._images("waiting", tries.name):
                 tries.unlink()
         for state in KEPT:
-            for folder in (self.folder / state).iterdir():
+            for folder in folders_in(self.folder / state):
                 _remove_if_empty(folder)
 
     def _idle(self) -> dict[Path, float]:
@@ -234,6 +236,15 @@ class Spool:
             _remove_if_empty(folder)
 
 
+def mark_of(path: Path) -> tuple[int, int] | None:
+    """What tells a file from one that took its place."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
+
+
 def make_spool_folder(folder: Path) -> Path:
     """Create it with mode 0700, or check that it is a spool. Raises RunError for any other folder with content."""
     if folder.exists() and not (folder / MARKER).exists() and (not folder.is_dir() or any(folder.glob("[!.]*"))):
@@ -248,10 +259,15 @@ def make_spool_folder(folder: Path) -> Path:
     return folder
 
 
+def folders_in(state: Path) -> list[Path]:
+    """The series' folders in a state; file managers leave files of their own beside them."""
+    return [path for path in state.iterdir() if path.is_dir()]
+
+
 def _changed(state: Path) -> dict[Path, float]:
     """When something last came into or left each series' folder in a state; without those deleted by hand."""
     changed = {}
-    for folder in list(state.iterdir()):
+    for folder in folders_in(state):
         with suppress(FileNotFoundError):
             changed[folder] = folder.stat().st_mtime
     return changed

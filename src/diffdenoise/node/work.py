@@ -137,11 +137,13 @@ def load_models(rules: Rules, device: str) -> dict[str, Denoiser]:
     """The denoisers by path. Raises ModelError where a model is no good, ConfigError where it has no such sampler."""
     from diffdenoise.config import require_teacher
     from diffdenoise.denoiser import Denoiser
+    from diffdenoise.inference import chosen
 
     denoisers = {str(path): Denoiser.load(path, device) for path in rules.models()}
     for rule in rules.rule:
-        if rule.sampler == "srds" and rule.strength:
-            require_teacher(denoisers[str(rule.model)].model.config)
+        model = denoisers[str(rule.model)].model
+        if rule.strength and chosen(model, rule.sampler) == "srds":
+            require_teacher(model.config)
     return denoisers
 
 

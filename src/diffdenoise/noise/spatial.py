@@ -27,6 +27,7 @@ from diffdenoise.noise.differences import deviation_of, places_of
 from diffdenoise.noise.looked import CELLS, Looked, centres
 
 DEGREES = (0, 2, 4)
+MOST_TERMS = 1 + max(DEGREES)  # each way
 SHARE, FEWEST = 0.3, 50  # of a group's places, the flattest; fewer places say nothing
 BINS, WIDE = 4, 8  # of brightness; of the image, down and across
 FEWEST_GROUPS = 24
@@ -59,8 +60,12 @@ class Variation:
 
     @classmethod
     def of_dict(cls, stored: dict[str, Any]) -> Variation:
-        """What `dataclasses.asdict` made of one, also by way of JSON."""
-        return cls(tuple(tuple(row) for row in stored["coefficients"]), stored["low"], stored["high"])
+        """What `dataclasses.asdict` made of one, also by way of JSON. Raises ValueError for what is none."""
+        table, low, high = np.array(stored["coefficients"], float), stored["low"], stored["high"]
+        square = table.shape == (0,) or (table.ndim == 2 and len(set(table.shape)) == 1 <= len(table) <= MOST_TERMS)
+        if not (square and np.isfinite(table).all() and 0 < low <= high < np.inf):
+            raise ValueError(f"a map of {table.shape} coefficients, from {low} to {high}")
+        return cls(tuple(tuple(row) for row in stored["coefficients"]), low, high)
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """m on the grid of these coordinates (..., R) and (..., C), in [-1, 1]: (..., R, C), float32."""

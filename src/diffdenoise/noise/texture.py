@@ -87,8 +87,14 @@ class Texture:
 
     @classmethod
     def of_dict(cls, stored: dict[str, Any]) -> Texture:
-        """What `dataclasses.asdict` made of one, also by way of JSON."""
+        """What `dataclasses.asdict` made of one, also by way of JSON. Raises ValueError for what is none."""
         down, across, radial = (tuple(stored[name]) for name in ("down", "across", "radial"))
+        along = all((kind, value > 0) == ("band", True) or kind == "smoothed" for kind, value in (down, across))
+        sizes = (*(value for _, value in (down, across)), *radial, stored["grain"])
+        if not along or len(radial) not in (0, 1, 3) or not all(0 <= size <= MARGIN for size in sizes):
+            raise ValueError(f"a texture {stored}")
+        if not all(radial[:2]):  # cut, steepness
+            raise ValueError(f"a texture without frequencies {radial}")
         return cls(down, across, radial, stored["grain"])  # type: ignore[arg-type]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -23,10 +24,17 @@ _ELSEWHERE = "Choose another output folder with -o, or move it."
 
 def read_scan(found: Found) -> Scan:
     """The scan: float32 pixels (slices, rows, columns) in the file's units. Raises ScanError, and nothing else."""
+    stamps = _stamps(found.paths)
     try:
-        return FORMATS[found.format].read(found.paths, found.name)
+        return replace(FORMATS[found.format].read(found.paths, found.name), stamps=stamps)
     except MemoryError as error:
         raise too_large(found.paths[0]) from error
+
+
+def _stamps(paths: tuple[Path, ...]) -> dict[Path, tuple[int, int]]:
+    """Those of a `Scan`; of files that are not there none."""
+    found = [(path, path.stat()) for path in paths if path.exists()]
+    return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in found}
 
 
 def result_path(scan: Scan | Found, folder: Path, quantity: str = "denoised") -> Path:
@@ -87,6 +95,8 @@ def write_scan(scan: Scan, folder: Path, provenance: Provenance) -> Path:
 def _write(scan: Scan, folder: Path, target: Path, provenance: Provenance) -> None:
     source = scan.paths[0]
     record, earlier = sidecar.origin(scan.paths, provenance), sidecar.load(target)
+    if scan.stamps and scan.stamps != _stamps(scan.paths):  # its hash would vouch for a result that is not of it
+        raise ScanError(source, "changed while it was denoised", "Run again when it is complete.")
     about = bids.metadata_of(source) if (in_bids := bids.is_derivative(source, target)) else None
     beside = bids.companions(source, target, provenance.quantity)
     replaced = sidecar.present(target, earlier) if earlier else {}

@@ -40,8 +40,9 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
     errors: list[ScanError] = []
     named: list[Path] = []
     for item in inputs:
-        path = Path(item).expanduser()
+        path = Path(item)
         try:
+            path = _at_home(path)
             if path.is_file() and format_of(path) == "dicom_file":
                 named.append(path)
             else:
@@ -56,6 +57,14 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
         named = [path.parent.resolve() / path.name for path in named]  # names of results hold no ".."
         found += _group(named, Path(os.path.commonpath([path.parent for path in named])), errors)
     return _with_distinct_names([_placed(item) for item in _without_repeats(found)]), errors
+
+
+def _at_home(path: Path) -> Path:
+    """With the home folder for a leading ~, unless there is a file of that very name, or nobody who is called so."""
+    try:
+        return path if os.path.lexists(path) else path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def _closed(path: object, error: Exception) -> ScanError:
@@ -273,7 +282,12 @@ def _candidates(item: Found, shared: bool) -> Iterator[str]:
     if not shared or item.format == "dicom":
         yield item.name
     if item.format != "dicom":
-        *_, grandparent, parent, _ = ("root", "root", *Path(os.path.realpath(item.paths[0])).parts[1:])
+        # No link is followed: what folders of a data set's store are called tells nothing.
+        source = Path(os.path.abspath(item.paths[0]))  # noqa: PTH100
+        above = (
+            bids.root_of(source) if bids.place_of(source) else None
+        )  # the place in a data set is in the name already
+        *_, grandparent, parent = ("root", "root", *(above or source.parent).parts[1:])
         yield f"{parent}/{item.name}"
         yield f"{grandparent}/{parent}/{item.name}"
     pure = PurePosixPath(item.name)

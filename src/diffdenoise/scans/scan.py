@@ -22,6 +22,7 @@ class Scan:
     depends on the dose).
     source: private to the format's module: header, geometry, dtype.
     modality: as DICOM has it (MR, CT, PT, ...); empty where the file does not say.
+    stamps: size and time of change of each file before it was read; empty where there is none, or nobody knows.
     """
 
     pixels: np.ndarray
@@ -32,6 +33,7 @@ class Scan:
     frames: int = 1
     source: Any = field(default=None, repr=False)
     modality: str = ""
+    stamps: dict[Path, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
 
     def with_pixels(self, pixels: np.ndarray) -> Scan:
         """The same scan with other pixels of the same shape (ValueError otherwise)."""
