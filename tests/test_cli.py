@@ -210,6 +210,7 @@ def test_a_seed_in_the_settings_counts_unless_another_is_given(
         (["denoise", "{scans}", "--model", "none.safetensors", "-o", "out"], "no such model"),
         (["evaluate", "{scans}", "--reference", "nothing"], "does not exist"),
         (["run", "{scans}", "-o", "out", "--preset", "fast", "--spread"], "no diffusion model"),
+        (["run", "{scans}", "-o", "out", "--preset", "smoke", "--sampler", "second_opinion"], "no second opinion"),
         (["denoise", "{scans}", "--model", "none", "-o", "out", "--strength", "0"], "strength is more than 0"),
         (["run", "{scans}", "-o", "out", "--strength", "1.5"], "at most 1, not 1.5"),
         (["serve", "--forward", "ARCHIVE@localhost:104"], "name one, in the rule"),

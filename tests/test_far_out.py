@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from diffdenoise.inference import denoise_slices
 from diffdenoise.model import Model
 from diffdenoise.model_file import load_model
 from diffdenoise.normalisation import measure_range
+from diffdenoise.presets import make_config
 from tests.conftest import noisy_disks
 
 SIGMA = 0.05
@@ -74,6 +76,15 @@ def test_what_is_far_out_comes_back_as_it_is_and_spoils_nothing_around(model: Mo
     if sampler == "srds":
         assert after.spread is not None
         assert after.spread[1, 20, 20] == 0
+
+
+def test_it_comes_back_as_it_is_where_a_floor_is_taken_off(model: Model) -> None:
+    config = make_config("fast", {"noise_floor": "remove", "sigma": 0.1})
+    spoilt = np.abs(noisy_disks())
+    spoilt[1, 20, 20] = 60
+    result = denoise_slices(replace(model, config=config), spoilt, "student")
+    assert result.magnitude is not None
+    assert result.pixels[1, 20, 20] == result.magnitude[1, 20, 20] == 60
 
 
 def test_padding_comes_back_to_the_last_bit(model: Model) -> None:

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,11 @@ def test_a_model_comes_back_the_same(smoke_model: Path, tmp_path: Path) -> None:
     assert load_model(again).fingerprint() == model.fingerprint() == read_header(smoke_model)["fingerprint"]
     noisy = noisy_disks(seed=5)
     assert np.array_equal(Denoiser.load(smoke_model).denoise(noisy), Denoiser.load(again).denoise(noisy))
+
+
+def test_a_place_that_cannot_be_written_is_told(smoke_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"m\.safetensors: cannot be written"):
+        save_model(load_model(smoke_model), tmp_path / "nowhere" / "m.safetensors")
 
 
 def test_it_describes_itself_and_names_no_file(smoke_model: Path) -> None:
@@ -64,6 +70,43 @@ def test_a_strength_that_is_none_is_refused(smoke_model: Path, tmp_path: Path, s
 
     with pytest.raises(ModelError):
         load_model(rewritten(smoke_model, tmp_path / "wrong.safetensors", wrong))
+
+
+def told_of_noise(**level: object) -> dict[str, Any]:
+    even = {"coefficients": [], "low": 1.0, "high": 1.0}
+    texture = {"down": ["smoothed", 0.0], "across": ["smoothed", 0.0], "radial": [], "grain": 0.0}
+    white = {"knots": [0.0], "sigma": [0.1], "reach": 0, "texture": texture, "skewness": [], "variation": even}
+    return {"shares": [0.3, 0.3], "level": {**white, **level}}
+
+
+@pytest.mark.parametrize(
+    ("level", "sound"),
+    [
+        ({}, True),
+        ({"texture": {"down": ["band", 0.5], "across": ["smoothed", 1.2], "radial": [], "grain": 0.02}}, True),
+        ({"texture": {"down": ["smoothed", 0.0], "across": ["smoothed", 0.0], "radial": [0.0], "grain": 0}}, False),
+        ({"texture": {"down": ["smoothed", -3.0], "across": ["smoothed", 0.0], "radial": [], "grain": 0}}, False),
+        ({"texture": {"down": ["smoothed", 1e9], "across": ["smoothed", 0.0], "radial": [], "grain": 0}}, False),
+        ({"texture": {"down": ["band", 0.0], "across": ["smoothed", 0.0], "radial": [], "grain": 0}}, False),
+        ({"texture": {"down": ["wavy", 0.1], "across": ["smoothed", 0.0], "radial": [], "grain": 0}}, False),
+        ({"variation": {"coefficients": [[0.0, 0.1], [0.1]], "low": 0.5, "high": 2.0}}, False),
+        ({"variation": {"coefficients": [[0.0] * 9] * 9, "low": 0.5, "high": 2.0}}, False),
+        ({"variation": {"coefficients": [[0.0, 0.1], [0.1, 0.0]], "low": 0.0, "high": 2.0}}, False),
+        ({"skewness": [0.1, 0.2]}, False),
+        ({"skewness": [float("nan")]}, False),
+    ],
+)
+def test_what_a_header_says_of_noise_is_checked(smoke_model: Path, tmp_path: Path, level: dict, sound: bool) -> None:
+    def tell(header: dict, weights: dict) -> None:
+        header["second_opinion"] = told_of_noise(**level)
+        header["fingerprint"] = fingerprint_of(weights, header)
+
+    told = rewritten(smoke_model, tmp_path / "told.safetensors", tell)
+    if sound:
+        assert load_model(told).second_opinion is not None
+    else:
+        with pytest.raises(ModelError, match="makes no sense"):
+            load_model(told)
 
 
 def change_a_weight(header: dict, weights: dict) -> None:

@@ -15,6 +15,13 @@ def test_a_run_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert make_run_folder(folder) == folder
 
 
+def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    for folder in (tmp_path / "mine.txt", tmp_path / "mine.txt" / "run"):
+        with pytest.raises(RunError, match="cannot be used"):
+            make_run_folder(folder)
+
+
 def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="not those of a run"):

@@ -267,6 +267,8 @@ def test_a_rule_that_samples_needs_a_model_that_can(rules: Rules, smoke_model: P
     monkeypatch.setattr(Denoiser, "load", poor)
     with pytest.raises(ConfigError, match="no diffusion model"):
         load_models(sampling, "cpu")
+    with pytest.raises(ConfigError, match="no second opinion"):
+        load_models(Rules(rule=(Rule(model=str(smoke_model), sampler="second_opinion"),)), "cpu")
 
 
 def _without_teacher(denoiser: Denoiser) -> Denoiser:
