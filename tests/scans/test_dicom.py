@@ -215,6 +215,16 @@ def test_slices_to_which_an_anonymiser_gave_one_uid_are_no_copies(tmp_path: Path
     assert len({pydicom.dcmread(path).SOPInstanceUID for path in written.iterdir()}) == 3
 
 
+def test_rounding_of_the_direction_tears_no_series_apart(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", {name: number for number, name in enumerate("abcdef")})
+    for number, path in enumerate(sorted(folder.iterdir())):
+        cosine = 0.995 + 1e-6 * (-1) ** number
+        changed_copy(path, path, ImageOrientationPatient=[0, cosine, (1 - cosine**2) ** 0.5, 1, 0, 0])
+    assert [len(item.paths) for item in find([folder])[0]] == [6]
+    changed_copy(folder / "f", folder / "f", ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    assert sorted(len(item.paths) for item in find([folder])[0]) == [1, 5]
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_places_imaged_again_are_volumes_one_after_the_other(tmp_path: Path, whole: bool) -> None:
     folder = series(tmp_path / "in", {"a0": 0, "b0": 1, "c0": 2})

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,7 +41,16 @@ T = TypeVar("T")
 PARTS = frozenset({"M", "P", "R", "I"})  # of complex MR images, in ImageType; some scanners put them into one series
 DICOMDIR = "1.2.840.10008.1.3.10"
 DEFLATED = "1.2.840.10008.1.2.1.99"
+SAME_DIRECTION = 0.01  # of a cosine; within a series positions vary but not the direction
 _BLOCK = 1 << 20
+
+
+class Keys(NamedTuple):
+    """What two files must share to be slices of one scan, their direction aside; and to be copies of one slice."""
+
+    series: tuple[object, ...]
+    direction: tuple[float, ...]
+    copy: tuple[object, ...]
 
 
 @contextmanager
@@ -61,32 +70,36 @@ def has_mark(path: Path) -> bool:
         return False
 
 
-def keys_of(path: Path) -> tuple[tuple[object, ...], tuple[object, ...]] | None:
-    """(what two files must share to be slices of one scan, and what to be copies of one slice of it).
+def keys_of(path: Path) -> Keys | None:
+    """None for a DICOMDIR, which is no image but a list. A file with several frames, or one not to be parsed, is alone.
 
-    None for a DICOMDIR, which is no image but a list. A file with several frames, or one that cannot be parsed, is
-    alone.
+    Their directions are to be compared by `is_along`.
     """
-    alone = ("alone", path)
+    alone = Keys(("alone", path), (), ("alone", path))
     try:
         with quiet():
             return _keys_of(header_of(path), alone)
     except Exception:  # a damaged file: reading it will say what is wrong
-        return alone, alone
+        return alone
 
 
-def _keys_of(header: Any, alone: tuple[object, ...]) -> tuple[tuple[object, ...], tuple[object, ...]] | None:
+def is_along(direction: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether slices of these directions may be of one scan: alike, but for the scanner's last digits."""
+    pairs = zip(direction, other, strict=False)
+    return len(direction) == len(other) and all(abs(one - two) <= SAME_DIRECTION for one, two in pairs)
+
+
+def _keys_of(header: Any, alone: Keys) -> Keys | None:
     if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
         return None
     if int(header.get("NumberOfFrames") or 1) > 1 or not header.get("SeriesInstanceUID"):
-        return alone, alone
-    # Within a series positions vary but not the direction; rounding forgives the scanner's last digits.
-    direction = tuple(round(float(x), 2) + 0.0 for x in header.get("ImageOrientationPatient") or ())
+        return alone
+    direction = tuple(float(x) for x in header.get("ImageOrientationPatient") or ())
     part = PARTS & {str(word).upper() for word in words_of(header.get("ImageType"))}
-    series = (str(header.SeriesInstanceUID), header.get("Rows"), header.get("Columns"), direction, part)
+    series = (str(header.SeriesInstanceUID), header.get("Rows"), header.get("Columns"), part)
     instance = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
     # careless anonymisers give all slices one UID: place and number tell these from copies
-    return series, (str(instance), _position(header), _number(header)) if instance else alone
+    return Keys(series, direction, (str(instance), _position(header), _number(header)) if instance else alone.copy)
 
 
 def series_slug(path: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import has_magic
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from diffdenoise.errors import LeftAlone, OtherKind, OwnResult, ScanError
 from diffdenoise.scans import bids, dicom_series, foreign, sidecar
@@ -191,21 +192,33 @@ def _lies_hidden(path: Path, base: Path) -> bool:
     return any(_passed_over(place) for place in between[: between.index(base)])
 
 
+class _Slices(NamedTuple):
+    """Of a series: the direction of the first one, and each by what its copies share."""
+
+    direction: tuple[float, ...]
+    paths: dict[tuple[object, ...], Path]
+
+
 def _group(files: Iterable[Path], base: Path, errors: list[ScanError]) -> list[Found]:
     """One Found for each file, but one for all files of a DICOM series; copies of a slice are added to `errors`."""
     found: list[Found] = []
-    series: dict[tuple[object, ...], dict[tuple[object, ...], Path]] = {}
+    series: dict[tuple[object, ...], list[_Slices]] = {}
+    all_slices: list[_Slices] = []
     kinds = {path: kind for path in files if (kind := format_of(path)) is not None}
     for path in sorted(_once(kinds, base), key=_in_natural_order):
         kind = kinds[path]
         if kind == "dicom_file":
             if keys := dicom_series.keys_of(path):
-                slices = series.setdefault(keys[0], {})
-                if slices.setdefault(keys[1], path) != path:
+                alike = series.setdefault(keys.series, [])
+                slices = next((it for it in alike if dicom_series.is_along(keys.direction, it.direction)), None)
+                if slices is None:
+                    alike.append(slices := _Slices(keys.direction, {}))
+                    all_slices.append(slices)
+                if slices.paths.setdefault(keys.copy, path) != path:
                     errors.append(LeftAlone(path, _COPY, "Its first copy, in the order of names, is taken."))
         else:
             found.append(_alone(path, kind, path.relative_to(base).as_posix()))
-    for paths in (list(slices.values()) for slices in series.values()):
+    for paths in (list(slices.paths.values()) for slices in all_slices):
         if len(paths) == 1:
             found.append(Found((paths[0],), "dicom_file", paths[0].relative_to(base).as_posix()))
         else:
