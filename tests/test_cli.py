@@ -71,6 +71,14 @@ def test_denoise_writes_what_is_asked_for_and_then_has_nothing_to_do(
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
+def test_the_next_command_can_be_copied_whatever_the_folder_is_called(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, said, _ = run(capsys, "run", scans, "-o", tmp_path / "my results", "--preset", "smoke")
+    assert status == 0
+    assert f"--model '{tmp_path / 'my results'}'" in said
+
+
 def test_half_the_strength_removes_half_and_is_recorded_only_where_it_is_not_full(
     scans: Path, smoke_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from diffdenoise import __version__
 from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, ScanError, is_memory_error
 from diffdenoise.interrupt import import_all, not_at_the_end
-from diffdenoise.text import printable, some_of, tell_in_plain_lines
+from diffdenoise.text import printable, some_of, tell_in_plain_lines, typed
 
 if TYPE_CHECKING:
     from diffdenoise.batch import Outcome, Wanted
@@ -101,7 +101,7 @@ def run(
         return 1
     level = {"sigma": sigma, "counts": counts}
     denoiser = _fit(found, output / ".diffdenoise", preset, budget, level, seed, device, config, wanted)
-    _say(f"Model: {output / '.diffdenoise'} (use it again with: diffdenoise denoise ... --model {output})")
+    _say(f"Model: {output / '.diffdenoise'} (use it again with: diffdenoise denoise ... --model {typed(output)})")
     return _denoise(denoiser, found, errors, output, wanted)
 
 
@@ -368,7 +368,7 @@ def _denoise(
 
 
 def _summary(outcome: Outcome, output: Path) -> str:
-    said = [f"Wrote {len(outcome.written)} to {output}."] if outcome.written else []
+    said = [f"Wrote {len(outcome.written)} to {typed(output)}."] if outcome.written else []
     if outcome.unchanged:
         said.append(f"{len(outcome.unchanged)} already there and up to date.")
     return " ".join(said) or "Nothing was written."

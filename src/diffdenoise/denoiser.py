@@ -26,7 +26,14 @@ from diffdenoise.run_folder import find_model
 from diffdenoise.scans.files import Found, find, read_scan
 from diffdenoise.scans.scan import Scan
 from diffdenoise.scans.sidecar import sha256
-from diffdenoise.scans.stored import LARGEST, RoundedAwayError, check_rounding, to_stored, units_of
+from diffdenoise.scans.stored import (
+    LARGEST,
+    RoundedAwayError,
+    check_rounding,
+    looks_coloured,
+    to_stored,
+    units_of,
+)
 from diffdenoise.uncertainty import uncertainty_of
 
 OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # settings that mean nothing without one
@@ -229,7 +236,7 @@ def _as_slices(image: np.ndarray) -> np.ndarray:
             "Images are real numbers in arrays (rows, columns) or (..., slices, rows, columns); for files use "
             "diffdenoise.scans.files or the command line.",
         )
-    if image.ndim == 3 and image.shape[-1] in (3, 4) and min(image.shape[:2]) > 4:
+    if looks_coloured(image.shape):
         raise ScanError("The array", f"of shape {image.shape} looks like a colour picture", "Give one channel of it.")
     most = np.float64(LARGEST)  # as a plain number it would be infinite to float16
     if not ((image >= -most) & (image <= most)).all():

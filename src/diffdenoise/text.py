@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 NAMED = 3  # of many
 
@@ -20,6 +22,11 @@ def plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(printable(text))
+
+
+def typed(path: Path) -> str:
+    """A path as it is typed on a command line: quoted where it has to be, and in full where it is the current one."""
+    return shlex.quote(str(path if path.name else path.resolve()))
 
 
 def some_of(names: Sequence[object]) -> str:

@@ -205,6 +205,16 @@ def test_copies_of_an_image_are_taken_once_and_told(tmp_path: Path) -> None:
         assert {one.path for one in told} == set(copies)
 
 
+def test_of_copies_the_one_that_was_not_cut_off_is_taken(tmp_path: Path) -> None:
+    folder = series(tmp_path / "knee", {"b": 1, "c": 2})
+    (folder / "a").write_bytes((folder / "b").read_bytes()[:-3000])
+    (folder / "d").write_bytes((folder / "c").read_bytes()[:-3000])
+    (found,), told = find([folder])
+    assert found.paths == (folder / "b", folder / "c")
+    assert {one.path for one in told} == {folder / "a", folder / "d"}
+    assert read_scan(found).pixels.shape[0] == 2
+
+
 def test_slices_to_which_an_anonymiser_gave_one_uid_are_no_copies(tmp_path: Path) -> None:
     folder = series(tmp_path / "in", {"a": 1, "b": 2, "c": 3})
     for path in folder.iterdir():

@@ -105,6 +105,17 @@ def test_an_archive_without_one_clear_image_is_refused(tmp_path: Path, arrays: d
         read(tmp_path / "a.npz")
 
 
+def test_colours_are_left_alone_and_refused(tmp_path: Path) -> None:
+    for shape, coloured in {(9, 8, 3): True, (9, 8, 4): True, (4, 8, 3): False, (1, 9, 8, 3): False}.items():
+        np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+        found, told = find([tmp_path])
+        assert len(found) == (not coloured)
+        if coloured:
+            assert isinstance(told[0], LeftAlone)
+            with pytest.raises(ScanError, match="colour"):
+                read(tmp_path / "a.npy")
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x93NUMPY\x01\x00"])
 def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npy").write_bytes(content)

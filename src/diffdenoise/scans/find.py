@@ -149,7 +149,7 @@ def _passed_over(path: Path, own_results: bool = False) -> bool:
     if (
         path.name.startswith(".")
         or _is_special(path)
-        or any((path / marker).is_file() for marker in (RUN_MARKER, SPOOL_MARKER))
+        or any(os.path.isfile(path / marker) for marker in (RUN_MARKER, SPOOL_MARKER))  # noqa: PTH113 - no rights: no
     ):
         return True
     record = sidecar.load(path)
@@ -214,8 +214,12 @@ def _group(files: Iterable[Path], base: Path, errors: list[ScanError]) -> list[F
                 if slices is None:
                     alike.append(slices := _Slices(keys.direction, {}))
                     all_slices.append(slices)
-                if slices.paths.setdefault(keys.copy, path) != path:
-                    errors.append(LeftAlone(path, _COPY, "Its first copy, in the order of names, is taken."))
+                first = slices.paths.get(keys.copy, path)
+                cut_off = first.stat().st_size < path.stat().st_size  # as by a transfer that was given up and repeated
+                slices.paths[keys.copy] = path if cut_off else first
+                if first != path:
+                    left = first if cut_off else path
+                    errors.append(LeftAlone(left, _COPY, "The longest copy is taken, the first of these by name."))
         else:
             found.append(_alone(path, kind, path.relative_to(base).as_posix()))
     for paths in (list(slices.paths.values()) for slices in all_slices):

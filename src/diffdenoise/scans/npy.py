@@ -20,6 +20,7 @@ from diffdenoise.scans.stored import (
     DEFLATE,
     check_numeric,
     check_size,
+    looks_coloured,
     reading,
     to_float32,
     to_physical,
@@ -43,7 +44,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
 
 
 def check_kind(path: Path) -> None:
-    """OtherKind for masks, lists and tables of times: numbers without an array of rows and columns among them."""
+    """OtherKind for colours, and for masks, lists and tables of times: numbers without any of rows and columns."""
     with reading(path, "a NumPy array"):
         if path.suffix.lower() == ".npz":
             with zipfile.ZipFile(path) as archive:
@@ -51,6 +52,8 @@ def check_kind(path: Path) -> None:
         else:
             with path.open("rb") as file:
                 held = [_header(file)]
+    if len(held) == 1 and looks_coloured(held[0][0]):
+        raise OtherKind(path, "looks like a colour picture", "Give one channel of it.")
     plain = all(dtype.kind in "biufc" for _, dtype in held)  # of anything else reading it will say what is wrong
     if plain and not any(len(shape) >= 2 and dtype.kind != "b" for shape, dtype in held):
         raise OtherKind(path, "holds no array of rows and columns, or a mask", "Save an array (slices, rows, columns).")
@@ -96,6 +99,8 @@ def _load(path: Path) -> tuple[np.ndarray, str | None]:
     check_numeric(path, array.dtype, complex_too=True)
     if array.ndim < 2:
         raise ScanError(path, f"has {array.ndim} dimension(s), not an image", "Save an array (slices, rows, columns).")
+    if looks_coloured(array.shape):
+        raise ScanError(path, "looks like a colour picture", "Give one channel of it.")
     check_size(path, array.shape, array.itemsize, 1 if key is None else math.inf)
     return array, key
 

@@ -114,6 +114,11 @@ def units_of(dtype: np.dtype) -> str:
     return "8-bit" if dtype == np.uint8 else "arbitrary"
 
 
+def looks_coloured(shape: tuple[int, ...]) -> bool:
+    """Whether an array of this shape is more likely (rows, columns, colours) than (slices, rows, columns)."""
+    return len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 4
+
+
 def to_physical(stored: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> np.ndarray:
     """Pixels as C-contiguous float32, same shape (slices, rows, columns); what is no pixel becomes 0.
 
