@@ -1,6 +1,6 @@
 """Train the student on synthetic images with synthetic noise; its weights are what a fit with `start` begins from.
 
-    python -m benchmarks.start.train FOLDER            two hours on one CPU core
+    python -m benchmarks.start.train FOLDER            five hours on one CPU core
     cp FOLDER/*-*.safetensors src/diffdenoise/training/start/
 
 Goes on where it was stopped. First one network learns all noise: as ALL says, white or correlated, equal or growing
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     names = ", ".join(start.name for start in STARTS)
     parser.add_argument("names", nargs="*", help=f"of {names}; all if there is none")
-    parser.add_argument("--steps", type=int, nargs=2, default=(12_000, 2000), help="of the first, and of each other")
+    parser.add_argument("--steps", type=int, nargs=2, default=(12_000, 6000), help="of the first, and of each other")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
