@@ -32,8 +32,11 @@ def read_scan(found: Found) -> Scan:
 
 
 def _stamps(paths: tuple[Path, ...]) -> dict[Path, tuple[int, int]]:
-    """Those of a `Scan`; of files that are not there none."""
-    found = [(path, path.stat()) for path in paths if path.exists()]
+    """Those of a `Scan`; none where a file is not there, which reading it will say."""
+    try:
+        found = [(path, path.stat()) for path in paths]
+    except OSError:
+        return {}
     return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in found}
 
 

@@ -301,10 +301,8 @@ def _candidates(item: Found, shared: bool) -> Iterator[str]:
     if item.format != "dicom":
         # No link is followed: what folders of a data set's store are called tells nothing.
         source = Path(os.path.abspath(item.paths[0]))  # noqa: PTH100
-        above = (
-            bids.root_of(source) if bids.place_of(source) else None
-        )  # the place in a data set is in the name already
-        *_, grandparent, parent = ("root", "root", *(above or source.parent).parts[1:])
+        above = (bids.root_of(source) if bids.place_of(source) else None) or source.parent  # the name has places in it
+        *_, grandparent, parent = ("root", "root", *above.parts[1:])
         yield f"{parent}/{item.name}"
         yield f"{grandparent}/{parent}/{item.name}"
     pure = PurePosixPath(item.name)
