@@ -18,7 +18,7 @@ from diffdenoise.noise.estimate import constant_level
 from diffdenoise.noise.models import rician
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import make_config
-from diffdenoise.scans.files import find, write_scan
+from diffdenoise.scans.files import Found, find, write_scan
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.second_opinion import SecondOpinion, Shares
 from tests.conftest import noisy_disks
@@ -160,17 +160,19 @@ def test_a_source_that_went_away_stops_neither_the_question_nor_the_others(smoke
     assert outcome.unchanged == ["b.npy"]
 
 
-def test_a_target_that_cannot_be_asked_about_is_told_before_the_training(
+def test_a_target_that_cannot_be_asked_about_is_told_before_the_training_and_stops_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_disk(*_: object) -> None:
-        raise OSError("input/output error")
+    def no_disk(item: Found, *_: object) -> None:
+        if item.name == "a.npy":
+            raise OSError("input/output error")
 
-    np.save(tmp_path / "a.npy", noisy_disks(slices=1))
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", noisy_disks(slices=1))
     found, _ = find([tmp_path])
     monkeypatch.setattr(batch, "check_target", no_disk)
-    with pytest.raises(OSError, match="input/output"):
-        blocked(found, tmp_path / "out", Wanted())
+    (error,) = blocked(found, tmp_path / "out", Wanted())
+    assert "a.npy: its result cannot be written (input/output error)" in str(error)
 
 
 def test_what_was_written_counts_though_a_later_map_fails(
