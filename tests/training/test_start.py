@@ -39,11 +39,12 @@ def left(start: Start, clean: torch.Tensor, noise: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("start", STARTS, ids=lambda start: start.name)
 def test_of_the_shipped_weights_those_for_a_noise_denoise_it_best_before_any_training(start: Start) -> None:
-    """Or nearly so: disks are not what they have learned from, and not all have learned for as long (docs/start.md)."""
+    """Or nearly so: disks are not what they have learned from."""
     clean, noise = of_noise(start)
     found = {other: left(other, clean, noise) for other in STARTS}
     assert found[start] < (0.2 if start.white else 0.4)
-    assert found[start] < 1.4 * min(found.values())
+    behind = start == Start(0.3, white=False)  # learned for a third as long as the one beside it (docs/start.md)
+    assert found[start] < (1.4 if behind else 1.2) * min(found.values())
     assert found[start] < 0.8 * max(found.values())
 
 
