@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +145,19 @@ def test_srds_is_another_result_and_its_seed_matters(denoiser: Denoiser) -> None
 def test_what_cannot_be_fitted_is_refused_in_words(image: object, error: type[DiffdenoiseError]) -> None:
     with pytest.raises(error):
         Denoiser.fit(image, preset="smoke", device="cpu")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ([np.ones((40, 40)), np.ones((40, 40))], "one after the other"),
+        (np.ma.masked_less(np.arange(1600.0).reshape(40, 40), 5), "filled"),
+    ],
+)
+def test_what_an_array_would_lose_is_refused(denoiser: Denoiser, image: Any, says: str) -> None:
+    for method in (denoiser.denoise, denoiser.uncertainty):
+        with pytest.raises(ScanError, match=says):
+            method(image)
 
 
 def test_equal_values_of_another_kind_are_another_source() -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from diffdenoise.evaluate import evaluate_scans, figures_table, finite
+from diffdenoise.errors import ConfigError
+from diffdenoise.evaluate import evaluate_scans, figures_table, finite, write_figures
 from tests.conftest import noisy_disks
 from tests.scans.dicom_checks import series
 
@@ -63,3 +64,15 @@ def test_equal_images_have_no_figure_in_json_and_a_reference_is_no_noisy_input(t
     (row,), _ = evaluate_scans(path, path, None, "unit")
     assert json.loads(json.dumps(finite([row])))[0]["psnr"] is None
     assert "reference itself" in str(evaluate_scans(path, path, path, "unit")[1][0])
+
+
+@pytest.mark.parametrize("content", ["mine", "[]", '{"scans": []}'])
+def test_figures_replace_figures_and_nothing_else(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "figures.json"
+    for value in (1.0, 2.0):
+        write_figures(path, [{"scan": "a", "psnr": value}], "unit")
+        assert json.loads(path.read_text())["scans"][0]["psnr"] == value
+    path.write_text(content)
+    with pytest.raises(ConfigError, match="holds no figures"):
+        write_figures(path, [], "unit")
+    assert path.read_text() == content

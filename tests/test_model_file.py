@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,12 @@ def test_a_truncated_model_is_refused(smoke_model: Path, tmp_path: Path) -> None
     path.write_bytes(smoke_model.read_bytes()[:-1000])
     with pytest.raises(ModelError, match="damaged"):
         load_model(path)
+
+
+def test_a_model_that_may_not_be_read_is_not_called_damaged(smoke_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != smoke_model)  # root may read all
+    with pytest.raises(ModelError, match="rights forbid it"):
+        load_model(smoke_model)
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:

@@ -167,15 +167,15 @@ def evaluate(
     json: Annotated[Path | None, Parameter(help="Write the figures to this file, too.")] = None,
 ) -> int:
     """Compare results with references: PSNR and SSIM, over the whole image and inside the foreground."""
-    from diffdenoise.evaluate import evaluate_scans, figures_table, finite
+    from diffdenoise.evaluate import check_figures, evaluate_scans, figures_table, write_figures
 
+    if json is not None:
+        check_figures(json)
     rows, errors = evaluate_scans(results, reference, noisy, data_range)
     if rows:
         _print(figures_table(rows, data_range))
-    if json is not None:
-        from diffdenoise.run_folder import write_json
-
-        write_json(json, {"data_range": data_range, "scans": finite(rows)})
+        if json is not None:
+            write_figures(json, rows, data_range)
     return _report(errors)
 
 

@@ -101,7 +101,7 @@ class Denoiser:
         if isinstance(image, Scan):
             whole = self.denoise_slices(image.pixels, sampler, seed, frames=image.frames)
             return image.with_pixels(weakened(whole, image.pixels, strength).pixels)
-        image = np.asarray(image)
+        image = _as_array(image)
         pixels, frames = _as_slices(image), math.prod(image.shape[:-3])
         result = weakened(self.denoise_slices(pixels, sampler, seed, frames=frames), pixels, strength).pixels
         return to_stored(result, image.reshape(pixels.shape)).reshape(image.shape)
@@ -134,7 +134,7 @@ class Denoiser:
         removed indeed. What the map knows and what not: `diffdenoise.uncertainty`.
         """
         require_strength(strength)
-        whole = image.pixels if isinstance(image, Scan) else np.asarray(image)
+        whole = image.pixels if isinstance(image, Scan) else _as_array(image)
         frames = image.frames if isinstance(image, Scan) else math.prod(whole.shape[:-3])
         told = partial(progress, "Measuring uncertainty")
         pixels = whole if isinstance(image, Scan) else _as_slices(whole)
@@ -227,6 +227,13 @@ def _scan_source(scan: Scan) -> Source:
     return Source(f"scan {scan.pixels.shape} {scan.frames} {scan.units} {scan.modality} {digest}", lambda: scan)
 
 
+def _as_array(image: Any) -> np.ndarray:
+    """One image as an array. Raises ScanError for several, which are not the slices of one."""
+    if isinstance(image, list | tuple):
+        raise ScanError(f"A {type(image).__name__}", "is not one image", "Denoise one after the other, or numpy.stack.")
+    return np.asanyarray(image)
+
+
 def _as_slices(image: np.ndarray) -> np.ndarray:
     """(slices, rows, columns), float32. Raises ScanError for what is no image."""
     if image.ndim < 2 or image.size == 0 or image.dtype.kind not in "iuf":
@@ -236,6 +243,8 @@ def _as_slices(image: np.ndarray) -> np.ndarray:
             "Images are real numbers in arrays (rows, columns) or (..., slices, rows, columns); for files use "
             "diffdenoise.scans.files or the command line.",
         )
+    if np.ma.is_masked(image):
+        raise ScanError("The array", "has a mask, which would get lost", "Fill it, for example: image.filled(0).")
     if looks_coloured(image.shape):
         raise ScanError("The array", f"of shape {image.shape} looks like a colour picture", "Give one channel of it.")
     most = np.float64(LARGEST)  # as a plain number it would be infinite to float16

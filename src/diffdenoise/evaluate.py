@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from diffdenoise.errors import ConfigError, LeftAlone, ScanError
 from diffdenoise.quality.reference import Convention, foreground, noise_kept, scores
 from diffdenoise.quality.reference import data_range as choose_range
+from diffdenoise.run_folder import write_json
 from diffdenoise.scans.files import Found, find, read_scan, result_path
 from diffdenoise.text import plain
 
@@ -120,6 +122,24 @@ def finite(rows: list[Row]) -> list[Row]:
     """Rows as JSON can hold them: null where a figure is infinite, as the PSNR of equal images is."""
     plain_number = lambda value: None if isinstance(value, float) and not np.isfinite(value) else value  # noqa: E731
     return [{key: plain_number(value) for key, value in row.items()} for row in rows]
+
+
+def write_figures(path: Path, rows: list[Row], convention: Convention) -> None:
+    """The rows as JSON; earlier figures are replaced, nothing else. Raises ConfigError."""
+    check_figures(path)
+    write_json(path, {"data_range": convention, "scans": finite(rows)})
+
+
+def check_figures(path: Path) -> None:
+    """ConfigError where something lies that is no file of figures."""
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, RecursionError):
+        earlier = None
+    if not (isinstance(earlier, dict) and earlier.keys() == {"data_range", "scans"}):
+        raise ConfigError(f"--json {path}: is there already, and holds no figures. Give another name, or move it.")
 
 
 def _figure(key: str, value: float | None) -> str:

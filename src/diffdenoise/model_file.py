@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def read_header(path: Path) -> dict[str, Any]:
 
     if not path.is_file():
         raise ModelError(f"{path}: there is no such model file. Make one with: diffdenoise fit SCANS -o RUN")
+    if not os.access(path, os.R_OK):
+        raise ModelError(f"{path}: cannot be opened: its rights forbid it. Ask its owner for the right to read it.")
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[KEY])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -17,8 +18,9 @@ import pytest
 
 from diffdenoise.errors import ConfigError, ModelError, RunError
 from diffdenoise.node import serve as serving
+from diffdenoise.node.forward import Address
 from diffdenoise.node.rules import load_rules
-from diffdenoise.node.serve import require_pynetdicom
+from diffdenoise.node.serve import Node, require_pynetdicom
 from diffdenoise.node.spool import Spool
 from diffdenoise.scans.dicom_series import has_mark
 from tests.node.node_checks import Destination, echo, everything, free_port, running, send, series, uid, wait_for
@@ -73,6 +75,14 @@ def test_two_nodes_do_not_share_a_spool(tmp_path: Path, smoke_model: Path) -> No
         running(tmp_path, destination, smoke_model),
     ):
         pass
+
+
+@pytest.mark.parametrize("times", [{"quiet": math.nan}, {"quiet": math.inf}, {"keep": -1.0}])
+def test_times_that_are_none_are_refused(tmp_path: Path, smoke_model: Path, times: dict[str, float]) -> None:
+    node = Node(Address("X", "127.0.0.1", free_port()), load_rules(None, smoke_model), tmp_path / "spool", **times)
+    with pytest.raises(ConfigError, match="is no time"):
+        serving.serve(node)
+    assert not (tmp_path / "spool").exists()
 
 
 def test_pynetdicom_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import LeftAlone, ScanError
 from diffdenoise.evaluate import evaluate_scans
 from diffdenoise.scans import bids
 from diffdenoise.scans.files import Found, check_target, find, is_done, read_scan, result_path, write_scan
@@ -123,6 +124,21 @@ def test_results_inside_the_data_set_are_not_denoised_again(dataset: Path) -> No
     assert relative([item.paths[0] for item in find([dataset])[0]], dataset) == names
     own, _ = find([out], own_results=True)
     assert [result_path(item, out) for item in own] == [item.paths[0] for item in own]
+
+
+def test_what_lies_beside_the_data_is_taken_only_by_name(dataset: Path) -> None:
+    (before, errors), names = find([dataset]), []
+    assert not errors
+    for beside in ("derivatives/fmriprep", "sourcedata"):
+        (dataset / beside).mkdir(parents=True)
+        shutil.copy(before[0].paths[0], dataset / beside / "again.nii.gz")
+        names.append(dataset / beside.split("/")[0])
+    found, errors = find([dataset])
+    assert [item.paths for item in found] == [item.paths for item in before]
+    assert [(type(error), error.path) for error in errors] == [(LeftAlone, name) for name in names]
+    assert all(len(find([name])[0]) == 1 for name in names)
+    (dataset / "dataset_description.json").unlink()  # such names mean nothing elsewhere
+    assert len(find([dataset])[0]) == len(before) + 2
 
 
 def test_results_are_evaluated_against_the_data_set_they_came_from(dataset: Path, tmp_path: Path) -> None:

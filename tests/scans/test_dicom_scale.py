@@ -110,3 +110,17 @@ def test_between_entries_the_nearer_one_is_taken(tmp_path: Path) -> None:
     for value, number in ((4, 0), (6, 1), (54, 1), (56, 2), (-9, 0), (1e9, 2)):
         result = write_scan(scan.with_pixels(np.full_like(scan.pixels, value)), tmp_path / "out", PROVENANCE)
         assert (stored_in(result) == number).all()
+
+
+@pytest.mark.parametrize(
+    ("modality", "rescale_type", "units"),
+    [("CT", None, "HU"), ("CT", "HU", "HU"), ("CT", "Z_EFF", "arbitrary"), ("MR", "HU", "arbitrary")],
+)
+def test_ct_is_in_hounsfield_units_unless_it_says_otherwise(
+    tmp_path: Path, modality: str, rescale_type: str | None, units: str
+) -> None:
+    tags = {"Modality": modality} | ({"RescaleType": rescale_type} if rescale_type else {})
+    scan = read(made(tmp_path / "a.dcm", np.eye(20, dtype=np.uint16), **tags))
+    assert scan.units == units
+    removed = pydicom.dcmread(write_scan(scan, tmp_path / "out", REMOVED))
+    assert removed.RescaleType == ("HU" if units == "HU" else "US")

@@ -14,7 +14,7 @@ import SimpleITK
 import tifffile
 from PIL import Image
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import LeftAlone, ScanError
 from diffdenoise.scans.files import check_target, find, is_done, read_scan, result_path, write_scan
 from diffdenoise.scans.scan import Provenance
 from diffdenoise.scans.sidecar import sidecar_path
@@ -148,6 +148,20 @@ def test_bad_inputs_do_not_stop_the_others(tmp_path: Path) -> None:
     assert "does not exist" in str(errors[0])
     assert "holds no images" in str(errors[1])
     assert "NIfTI" in str(errors[2])
+    assert "matches no images" in str(errors[3])
+
+
+def test_what_looks_like_images_but_is_not_read_here_is_told_and_other_files_are_not(tmp_path: Path) -> None:
+    image(tmp_path / "a.npy")
+    for name in ("scans.zip", "photo.JPG", "brain.mgz", "notes.txt", "participants.tsv", "run.log"):
+        (tmp_path / name).write_text("x")
+    found, errors = find([tmp_path])
+    assert [item.name for item in found] == ["a.npy"]
+    assert [(type(error), Path(error.path).name) for error in errors] == [
+        (LeftAlone, "brain.mgz"), (LeftAlone, "photo.JPG"), (LeftAlone, "scans.zip"),
+    ]  # fmt: skip
+    (tmp_path / "a.npy").unlink()
+    assert "3 of other kinds" in str(find([tmp_path])[1][-1])
 
 
 def test_names_differ_and_repeats_are_dropped(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from diffdenoise.errors import ScanError
-from diffdenoise.scans.stored import LARGEST, RoundedAwayError, check_size, memory, to_float32, to_physical, to_stored
+from diffdenoise.scans.stored import (
+    LARGEST,
+    RoundedAwayError,
+    check_size,
+    memory,
+    reading,
+    to_float32,
+    to_physical,
+    to_stored,
+)
 
 DTYPES = st.sampled_from(["u1", "i1", "<u2", ">i2", "<i4", "<u8", "<i8", "<f2", ">f4", "<f8"])
 STORED = DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, (2, 3, 4)))
@@ -124,6 +134,13 @@ def test_a_size_is_accepted_exactly_if_file_and_memory_can_hold_it(
         assert "can hold" in str(error) or "memory" in str(error)
     else:
         assert fits
+
+
+def test_what_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((4, 5)))
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "a.npy")  # root may read all
+    with pytest.raises(ScanError, match="rights forbid it"), reading(tmp_path / "a.npy", "NumPy"):
+        pass
 
 
 def test_a_real_ct_of_four_gigabytes_is_accepted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +54,7 @@ def serve(node: Node, stop: Event | None = None) -> None:
     """
     require_pynetdicom()
     title = check_title(node.title)
+    _check_times(node)
     stop = stop or Event()
     with ExitStack() as stack:
         stack.enter_context(_quiet())
@@ -71,6 +73,13 @@ def serve(node: Node, stop: Event | None = None) -> None:
         log.info("Receiving as %s on %s:%d.", title, node.host, node.port)
         _together([worker.run, forwarder.run], stop)
         log.info("Ended. What is in the queue goes on with the next start.")
+
+
+def _check_times(node: Node) -> None:
+    """ConfigError for times that cannot be waited."""
+    for name, value in (("--quiet-seconds", node.quiet), ("--keep", node.keep)):
+        if not 0 <= value < math.inf:
+            raise ConfigError(f"{name} {value:g}: is no time. Give a number from 0 on.")
 
 
 def require_pynetdicom() -> None:

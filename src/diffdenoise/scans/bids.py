@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from diffdenoise.scans.scan import MAPS
 
 DESCRIPTION = "dataset_description.json"
 COMPANIONS = (".bval", ".bvec")  # of a diffusion series: they are about its volumes, which stay
+
+BESIDE = "belongs to the data set, but is no part of it (BIDS)"
 
 _VERSION = "1.10.0"  # of the specification
 _NAME = re.compile(
@@ -45,6 +48,11 @@ def check_kind(source: Path) -> None:
     kind = _OTHERS.get(match["suffix"]) or ("a phase image" if "_part-phase" in match["entities"] else None)
     if kind:
         raise OtherKind(source, f"is {kind}, as its BIDS name says", "Denoise the image it belongs to.")
+
+
+def beside_the_data(folder: Path, names: Sequence[str]) -> list[str]:
+    """Of a data set's folders those that hold what was made of it, or what it was made of: the same images again."""
+    return [name for name in names if name in ("derivatives", "sourcedata") and (folder / DESCRIPTION).is_file()]
 
 
 def root_of(source: Path) -> Path | None:

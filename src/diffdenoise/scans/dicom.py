@@ -12,7 +12,7 @@ import numpy as np
 from diffdenoise.errors import ScanError
 from diffdenoise.scans import dicom_derive, dicom_frames, dicom_map, dicom_pixels
 from diffdenoise.scans.dicom_kind import check_kind, other_kind
-from diffdenoise.scans.dicom_scale import SignedScale
+from diffdenoise.scans.dicom_scale import SignedScale, in_hounsfield
 from diffdenoise.scans.dicom_series import DEFLATED, check_inflated, has_mark, in_slice_order, quiet
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import check_size, reading
@@ -34,7 +34,7 @@ class Stored:
 def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one file or in the files of a series, in slice order, in physical units.
 
-    CT is in "HU". Raises ScanError with the reason for what is no plain greyscale image.
+    CT is in "HU", unless it says otherwise. Raises ScanError with the reason for what is no plain greyscale image.
     """
     ordered, volumes = in_slice_order(paths) if len(paths) > 1 else (paths, 1)
     frames: list[np.ndarray] = []
@@ -43,7 +43,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
             dataset = _load(path)
             pixels = dicom_pixels.physical(dataset)
             modality = str(dataset.get("Modality") or "")
-            units = "HU" if modality == "CT" else "arbitrary"
+            units = "HU" if in_hounsfield(dataset) else "arbitrary"
         if frames and pixels.shape[1:] != frames[0].shape[1:]:
             fault = f"has {pixels.shape[1:]} pixels where its series has {frames[0].shape[1:]}"
             raise ScanError(path, fault, "Put images of different sizes in folders of their own.")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffdenoise.scans import dicom_derive, dicom_frames
+from diffdenoise.scans.dicom_scale import in_hounsfield
 from diffdenoise.scans.scan import Provenance
 
 MEANINGS = {
@@ -130,7 +131,7 @@ def _places(dataset: Any) -> list[tuple[float, ...]] | None:
 def _unit(dataset: Any) -> Any:
     from pydicom.sr.codedict import codes
 
-    if dataset.get("Modality") == "CT":
+    if in_hounsfield(dataset):
         return codes.UCUM.HounsfieldUnit
     if dataset.get("Units") == "BQML":
         return codes.UCUM.BecquerelsPerMilliliter

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffdenoise.scans import dicom_scale
-from diffdenoise.scans.dicom_scale import SignedScale, groups, scales
+from diffdenoise.scans.dicom_scale import SignedScale, groups, in_hounsfield, scales
 
 # what stored numbers meant before; wrong once the scale is another
 _SCALE_DEPENDENT = (
@@ -131,12 +131,13 @@ def _set_signed(dataset: Any, scale: SignedScale, peak: float) -> None:
     bits = 8 * scale.type.itemsize
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
     dataset.PixelRepresentation = int(scale.zero == 0)
+    rescale_type = "HU" if in_hounsfield(dataset) else "US"
     for item in (dataset, *groups(dataset)):
         _discard(item, (*_SCALE_DEPENDENT, "PixelValueTransformationSequence", "FrameVOILUTSequence"))
     transformation, window = Dataset(), Dataset()
     transformation.RescaleSlope = f"{scale.slope:.8e}"
     transformation.RescaleIntercept = f"{-scale.zero * scale.slope:.8e}" if scale.zero else "0"
-    transformation.RescaleType = "HU" if dataset.get("Modality") == "CT" else "US"
+    transformation.RescaleType = rescale_type
     window.WindowCenter, window.WindowWidth = "0", f"{max(2 * peak, scale.slope):.8e}"
     if dataset.get("SharedFunctionalGroupsSequence"):
         shared = dataset.SharedFunctionalGroupsSequence[0]

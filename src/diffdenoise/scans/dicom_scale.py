@@ -116,6 +116,13 @@ def refusal(dataset: Any) -> str | None:
     return None
 
 
+def in_hounsfield(dataset: Any) -> bool:
+    """Whether the physical units are HU: those of CT, which says of what else it is (PS3.3 C.8.2.1, C.11.1.1.2)."""
+    groups_too = [dataset, *(found for group in groups(dataset) if (found := _transformation(group)))]
+    types = [str(item.get("RescaleType") or "HU") for item in groups_too]
+    return dataset.get("Modality") == "CT" and all(type_.startswith("HU") for type_ in types)
+
+
 def limits(dataset: Any) -> tuple[int, int]:
     """The least and the greatest number that BitsStored holds."""
     bits = int(dataset.BitsStored)

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from diffdenoise.errors import LeftAlone, OtherKind, OwnResult, ScanError
 from diffdenoise.scans import bids, dicom_series, foreign, sidecar
-from diffdenoise.scans.formats import KINDS, OTHER_SUFFIX, describe_formats, format_of, suffix_of
+from diffdenoise.scans.formats import KINDS, OTHER_SUFFIX, describe_formats, format_of, is_read_elsewhere, suffix_of
 
 RUN_MARKER, SPOOL_MARKER = "diffdenoise-run.json", "diffdenoise-spool.json"  # in folders of a fit, of a node's queue
+_ELSEWHERE = "is of a kind that is not read here"
 _COPY = "is a copy of an image of its series (the same SOP Instance UID, number and place)"
 
 
@@ -91,10 +92,16 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
     errors += left
     found = _group(images, base, errors)
     if not found:
-        others = f" to denoise ({len(left)} of other kinds: {left[0].path} {left[0].fault})" if left else ""
-        fault = f"holds no images{others}"
-        raise ScanError(path, fault, f"Supported: {describe_formats()}; hidden files are passed over.")
+        raise _nothing(path, left)
     return found
+
+
+def _nothing(path: Path, left: Sequence[LeftAlone]) -> ScanError:
+    """The error for a folder or a pattern without a scan."""
+    others = f" to denoise ({len(left)} of other kinds: {left[0].path} {left[0].fault})" if left else ""
+    fault = "matches no images" if has_magic(str(path)) and not path.is_dir() else "holds no images"
+    hint = "hidden files, and results of diffdenoise, are passed over"
+    return ScanError(path, fault + others, f"Supported: {describe_formats()}; {hint}.")
 
 
 def _sorted_out(files: Iterable[Path], own_results: bool) -> tuple[list[Path], list[LeftAlone]]:
@@ -102,8 +109,10 @@ def _sorted_out(files: Iterable[Path], own_results: bool) -> tuple[list[Path], l
     images, left = [], []
     for path in sorted(files, key=_in_natural_order):
         try:
-            if check := KINDS.get(format_of(path) or ""):
+            if check := KINDS.get(kind := format_of(path) or ""):
                 check(path)
+            if not kind and is_read_elsewhere(path):
+                raise OtherKind(path, _ELSEWHERE, f"Supported: {describe_formats()}.")
             bids.check_kind(path)
         except OtherKind as reason:
             if own_results and isinstance(reason, OwnResult):
@@ -131,6 +140,9 @@ def _walk(starts: Iterable[Path], errors: list[ScanError], own_results: bool = F
                 continue
             searched.add(real)
             folders[:] = sorted(name for name in folders if not _passed_over(here / name, own_results))
+            if beside := bids.beside_the_data(here, folders):
+                errors += [LeftAlone(here / name, bids.BESIDE, "Name it to denoise it, too.") for name in beside]
+                folders[:] = sorted({*folders} - {*beside})
             yield from (here / name for name in files if not _passed_over(here / name, own_results))
             links = [here / name for name in folders if (here / name).is_symlink()]  # os.walk does not enter these
             waiting += [(link, way | {real}) for link in links if not _leads_back(link, way | {real})]

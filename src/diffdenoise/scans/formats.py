@@ -52,6 +52,33 @@ OTHER_SUFFIX = {("png", name): ".tiff" for name in MAPS}
 OTHER_SUFFIX |= {("foreign", name): foreign.RESULT_SUFFIX for name in ("denoised", *MAPS)}
 FOLDERS = frozenset({"dicom"})  # formats whose result is a folder
 
+# archives; pictures for people; headers with their pixels in another file; FreeSurfer, MATLAB, microscopes
+_READ_ELSEWHERE = frozenset(
+    [
+        ".zip",
+        ".tar",
+        ".tgz",
+        ".7z",
+        ".rar",
+        ".jpg",
+        ".jpeg",
+        ".jp2",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".hdr",
+        ".img",
+        ".mhd",
+        ".nhdr",
+        ".mgh",
+        ".mgz",
+        ".mat",
+        ".czi",
+        ".nd2",
+        ".lif",
+    ]
+)
+
 
 def suffix_of(name: str) -> str:
     """The known suffix that the file name ends with, as it is spelled there, or "" ("a.nii.gz" -> ".nii.gz")."""
@@ -66,6 +93,11 @@ def format_of(path: Path) -> str | None:
         if suffix in form.SUFFIXES and name not in FOLDERS:
             return name
     return "dicom_file" if dicom.has_mark(path) else None
+
+
+def is_read_elsewhere(path: Path) -> bool:
+    """Whether its suffix promises images, but of a kind that is not read here."""
+    return path.suffix.lower() in _READ_ELSEWHERE
 
 
 def describe_formats() -> str:

@@ -39,10 +39,12 @@ class RoundedAwayError(ValueError):
 def reading(path: Path, kind: str) -> Iterator[None]:
     """Turn whatever a format's library raises inside the block into a ScanError that names the file.
 
-    Missing and empty files are found before the block starts.
+    Missing, closed and empty files are found before the block starts.
     """
     if not path.exists():
         raise ScanError(path, "does not exist", "Check the path; a link may point to nowhere.")
+    if not os.access(path, os.R_OK):
+        raise ScanError(path, "cannot be opened: its rights forbid it", "Ask its owner for the right to read it.")
     if path.is_file() and path.stat().st_size == 0:
         raise ScanError(path, "is an empty file", "Copy or export it again.")
     try:
