@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,16 @@ atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))  # runs after what 
 {guard}
 print("done")
 """
+
+
+def test_an_interrupt_before_the_commands_are_there_is_answered(tmp_path: Path) -> None:
+    (tmp_path / "cyclopts.py").write_text("raise KeyboardInterrupt")
+    place = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-m", "diffdenoise", "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": place}, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (130, "diffdenoise: Interrupted.\n")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no signal to send")

@@ -1,5 +1,17 @@
-"""`python -m diffdenoise` is the command `diffdenoise`."""
+"""The command `diffdenoise`, which is `python -m diffdenoise`, too."""
 
-from diffdenoise.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Import the commands and run the one that is asked for; Ctrl-C is answered before they are there, too."""
+    try:
+        from diffdenoise.cli import main as run
+    except KeyboardInterrupt:
+        print("diffdenoise: Interrupted.", file=sys.stderr)
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()

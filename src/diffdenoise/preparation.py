@@ -168,9 +168,8 @@ def _read(
             skipped.append(str(error))
         progress(READING, number + 1, len(sources))
     if not ranges:
-        raise ScanError(
-            "Input", "no scan could be read: " + " | ".join(skipped or ["nothing was given"]), "Name others."
-        )
+        reasons = " | ".join(reason.removesuffix(".") for reason in skipped) or "nothing was given"
+        raise ScanError("Input", f"no scan could be read: {reasons}", "Name others.")
     return ranges, units, frames, modalities, skipped
 
 
