@@ -29,6 +29,16 @@ def local_mean(x: Tensor, window: int) -> Tensor:
     return (total / ((bottom - top)[:, None] * (right - left)[None])).to(x.dtype)
 
 
+def scaled(conv: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
+    """weight (1, C, 1, 1) times the 1x1 convolution of x, (N, C, H, W) -> same, in the convolution's precision.
+
+    The few weights are multiplied, not the many pixels; in float32 as it is, the product would make of all that is
+    added up from block to block float32, too, which takes a fifth more time.
+    """
+    assert conv.bias is not None
+    return F.conv2d(x, conv.weight * weight.view(-1, 1, 1, 1), conv.bias * weight.flatten())
+
+
 class SimplifiedChannelAttention(nn.Module):
     """Channels scaled by a linear map of their mean.
 
@@ -72,8 +82,8 @@ class NAFBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        x = x + self.beta * self.project(self.attention(simple_gate(self.spatial(x))))
-        return x + self.gamma * self.contract(simple_gate(self.expand(x)))
+        x = x + scaled(self.project, self.beta, self.attention(simple_gate(self.spatial(x))))
+        return x + scaled(self.contract, self.gamma, simple_gate(self.expand(x)))
 
 
 class NAFNet(nn.Module):

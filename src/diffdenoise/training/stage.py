@@ -110,9 +110,9 @@ class Stage(lightning.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
         """To a norm of MOST_GRADIENT. Lightning's own refuses a fused optimiser."""
-        nn.utils.clip_grad_norm_(self.network.parameters(), MOST_GRADIENT)
+        nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], MOST_GRADIENT)  # to collect them takes a while
 
     def rate(self, step: int) -> float:
         """The learning rate at a step, as a share of the peak."""
