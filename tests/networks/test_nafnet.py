@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffdenoise.networks.nafnet import NAFNet, local_mean
+from diffdenoise.networks.nafnet import NAFBlock, NAFNet, local_mean, simple_gate
 
 
 @settings(deadline=None, max_examples=15)
@@ -47,3 +47,15 @@ def test_what_is_far_away_does_not_matter_at_inference() -> None:
 def test_unequal_levels_are_refused() -> None:
     with pytest.raises(ValueError, match="levels"):
         NAFNet(encoder=(1, 1), decoder=(1,))
+
+
+def test_a_branch_counts_as_much_as_its_weight_says_and_is_added_in_the_precision_of_its_convolutions() -> None:
+    block = NAFBlock(4, window=8).double()
+    for parameter in block.parameters():
+        parameter.data.normal_()
+    x = torch.randn(2, 4, 6, 6, dtype=torch.float64)
+    middle = x + block.beta * block.project(block.attention(simple_gate(block.spatial(x))))
+    expected = middle + block.gamma * block.contract(simple_gate(block.expand(middle)))
+    assert torch.allclose(block(x), expected)
+    with torch.autocast("cpu", torch.bfloat16):  # in float32 a training step takes a tenth more time
+        assert block.float()(x.bfloat16()).dtype == torch.bfloat16
