@@ -76,9 +76,9 @@ default (*diffdenoise*) and *supervised, from our start, L2* were measured on on
 half an hour at the most; rows of others may be of a slower or a faster day. The rows marked ° are older. Those of the
 default and of what starts where it does are of when one start had to do for all noise (start.md): two such rows started
 alike, and may be compared. Those of other methods are by one pass over each slice, not the mean over eight turns. Since
-then four of the starts have learned for three times as long: of after that are the default and *supervised, from our
-start, L2* on Colin27 with correlated and with zero-filled noise and on radiographs with white noise, of before that all
-else that starts there.
+then the starts have learned for three times as long: of after that are the default and *supervised, from our start,
+L2* on Colin27 with correlated and with zero-filled noise and on radiographs with white noise, of before that all else
+that starts there. That a training step takes a tenth less time (docs/method.md, section 12) is in no row yet.
 *Noise2Void, falling rate* is older, too: the epoch that it times was timed together with imports and setting up, so
 that its rate falls too steeply.
 
