@@ -78,7 +78,7 @@ default and of what starts where it does are of when one start had to do for all
 alike, and may be compared. Those of other methods are by one pass over each slice, not the mean over eight turns. Since
 then the starts have learned for three times as long: of after that are the default and *supervised, from our start,
 L2* on Colin27 with correlated and with zero-filled noise and on radiographs with white noise, of before that all else
-that starts there. That a training step takes a tenth less time (docs/method.md, section 12) is in no row yet.
+that starts there. That a training step takes up to a tenth less time (docs/method.md, section 12) is in no row yet.
 *Noise2Void, falling rate* is older, too: the epoch that it times was timed together with imports and setting up, so
 that its rate falls too steeply.
 

@@ -308,3 +308,8 @@ def test_one_that_makes_no_sense_is_not_read(wrong: dict) -> None:
     level = {**asdict(NOISE), **{key: value for key, value in wrong.items() if key != "shares"}}
     with pytest.raises(ValueError, match="second opinion"):
         SecondOpinion.of_dict({"shares": wrong.get("shares", (0.5, 0.5)), "level": level})
+
+
+def test_shares_are_told_in_words() -> None:
+    assert str(Shares(0.4, 0.2)).startswith("40% (in the background 20%) of what")
+    assert str(Shares(0.0, 0.0)).startswith("nothing of what")

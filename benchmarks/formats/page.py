@@ -55,8 +55,9 @@ derived, of what, and how (PS3.3 C.7.6.1.1.2). Enhanced MR images lose the tags 
 as Echo Pulse Sequence (C.8.13.4): they stand in the source, to which the result refers. A derived image is whole by
 itself: tags that call its source a part of a concatenation are gone.
 
-Copies of an image in one input (the same SOP Instance UID, number and place) are taken once, and the others told. Where
-a slice's position or number is no number, its series is ordered by the other of the two, or by file names.
+Copies of an image in one input (the same SOP Instance UID, number and place) are taken once, and the others told; one
+with other pixels is an error. Where a slice's position or number is no number, its series is ordered by the other of
+the two, or by file names.
 
 The uncertainty and the spread of a series that lies in a patient's space, each place once, are a Parametric Map (PS3.3
 A.75): floats in one file, `map.dcm`, with a frame for each source image, which it refers to, and the unit of its

@@ -2,9 +2,12 @@
 
 import sys
 
+from diffdenoise.threads import settle_threads
+
 
 def main() -> None:
     """Import the commands and run the one that is asked for; Ctrl-C is answered before they are there, too."""
+    settle_threads()
     try:
         from diffdenoise.cli import main as run
     except KeyboardInterrupt:

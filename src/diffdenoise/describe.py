@@ -17,6 +17,7 @@ from diffdenoise.presets import PRESETS
 from diffdenoise.run_folder import MODEL, find_model, find_run
 from diffdenoise.scans.files import find, read_scan
 from diffdenoise.scans.scan import Scan
+from diffdenoise.second_opinion import Shares
 from diffdenoise.text import plain
 
 
@@ -115,17 +116,12 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         "sees": "each slice, and those above and below it" if config["student"]["neighbours"] else "each slice alone",
         **({"of a series": "its principal components"} if config["student"]["series"] else {}),
         "passes": {None: "one", 1: "one"}.get(turns, f"{turns}, over turns of a slice; their mean"),
-        **({"second opinion": _of_second_opinion(*second["shares"])} if second else {}),
+        **({"second opinion": Shares(*second["shares"])} if second else {}),
         "makes": f"{header.get('strength', 1.0):.0%} of the student's correction",
         "floor of the noise": {"remove": "taken off"}.get(config["noise_floor"], "left as it is"),
         **(of_teacher if taught else {}),
         "notice": header["notice"],
     }
-
-
-def _of_second_opinion(inside: float, around: float) -> str:
-    share = f"{inside:.0%} of what collaborative filtering would change ({around:.0%} in the background)"
-    return f"{share}, or more where a scan bears it out"
 
 
 def _estimates(header: dict[str, Any], taught: bool) -> bool:

@@ -56,6 +56,10 @@ class Shares(NamedTuple):
     object: float
     background: float
 
+    def __str__(self) -> str:
+        least = f"{self.object:.0%} (in the background {self.background:.0%})" if max(self) >= 0.005 else "nothing"
+        return f"{least} of what collaborative filtering would change, or more where a scan bears it out"
+
 
 @dataclass(frozen=True)
 class SecondOpinion:

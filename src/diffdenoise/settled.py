@@ -59,8 +59,7 @@ def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinio
     second = SecondOpinion(Shares(0.0, 0.0), level)
     student = partial(over_symmetries, model.student, turns=model.config.student.turns or 1)
     shares = second.borne_out(student, _crops(model, slices), device)
-    words = "Of what collaborative filtering would change in a result at least %.0f %% is changed, %.0f %% around it."
-    log.info(words, *(100 * share for share in shares))
+    log.info("Second opinion: %s.", shares)
     return replace(second, shares=shares)
 
 

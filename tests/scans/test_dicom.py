@@ -215,6 +215,19 @@ def test_of_copies_the_one_that_was_not_cut_off_is_taken(tmp_path: Path) -> None
     assert read_scan(found).pixels.shape[0] == 2
 
 
+def test_another_image_under_the_same_uid_is_no_copy_and_the_same_one_packed_otherwise_is(tmp_path: Path) -> None:
+    folder = series(tmp_path / "knee", {"a": 1, "b": 2})
+    other, packed = (pydicom.dcmread(folder / name) for name in "ab")
+    other.PixelData = other.PixelData[:-2] + b"\x07\x00"
+    other.save_as(folder / "a (2)")
+    packed.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+    packed.save_as(folder / "b (2)")
+    (found,), told = find([folder])
+    assert found.paths == (folder / "a", folder / "b")
+    assert {Path(one.path).name: isinstance(one, LeftAlone) for one in told} == {"a (2)": False, "b (2)": True}
+    assert "other pixels" in str(next(one for one in told if not isinstance(one, LeftAlone)))
+
+
 def test_slices_to_which_an_anonymiser_gave_one_uid_are_no_copies(tmp_path: Path) -> None:
     folder = series(tmp_path / "in", {"a": 1, "b": 2, "c": 3})
     for path in folder.iterdir():

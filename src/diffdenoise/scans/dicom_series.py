@@ -102,6 +102,20 @@ def _keys_of(header: Any, alone: Keys) -> Keys | None:
     return Keys(series, direction, (str(instance), _position(header), _number(header)) if instance else alone.copy)
 
 
+def differ(path: Path, other: Path) -> bool:
+    """Whether files that pass for copies of one image hold two; one that is cut off or broken holds no other."""
+    import pydicom
+
+    with quiet():
+        try:
+            one, two = (pydicom.dcmread(file, force=True) for file in (path, other))
+            if "PixelData" in one and one.PixelData == two.get("PixelData"):
+                return False
+            return not np.array_equal(one.pixel_array, two.pixel_array)  # packed in other ways they may be equal yet
+        except Exception:
+            return False
+
+
 def series_slug(path: Path) -> str:
     """A short name for the file's series, fit for a folder: its number and description."""
     try:

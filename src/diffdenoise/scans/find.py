@@ -230,8 +230,7 @@ def _group(files: Iterable[Path], base: Path, errors: list[ScanError]) -> list[F
                 cut_off = first.stat().st_size < path.stat().st_size  # as by a transfer that was given up and repeated
                 slices.paths[keys.copy] = path if cut_off else first
                 if first != path:
-                    left = first if cut_off else path
-                    errors.append(LeftAlone(left, _COPY, "The longest copy is taken, the first of these by name."))
+                    errors.append(_doubled(*((path, first) if cut_off else (first, path))))
         else:
             found.append(_alone(path, kind, path.relative_to(base).as_posix()))
     for paths in (list(slices.paths.values()) for slices in all_slices):
@@ -240,6 +239,14 @@ def _group(files: Iterable[Path], base: Path, errors: list[ScanError]) -> list[F
         else:
             found.append(Found(tuple(paths), "dicom", _folder_name(paths, base)))
     return sorted(found, key=lambda item: dicom_series.natural(item.name))
+
+
+def _doubled(taken: Path, left: Path) -> ScanError:
+    """What to say of an image that there is already: left alone if it is the same one, else an error."""
+    if dicom_series.differ(taken, left):
+        fault = f"has the SOP Instance UID, number and place of {taken}, but other pixels"
+        return ScanError(left, fault, "Give it a UID of its own, or leave it out.")
+    return LeftAlone(left, _COPY, "The longest copy is taken, the first of these by name.")
 
 
 def _alone(path: Path, kind: str, name: str) -> Found:
