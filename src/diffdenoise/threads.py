@@ -1,7 +1,7 @@
 """How many threads compute, and how they wait for each other: told before PyTorch is there, which reads it only then.
 
 A network's step is some thousand small pieces of work, and after each all threads wait for the last. The libraries let
-them wait busily, for a millisecond, on the supposition that nothing else wants the cores. Where something else does,
+them wait busily, for milliseconds, on the supposition that nothing else wants the cores. Where something else does,
 the last one waits for those that wait. What a user has set in the environment counts.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
-# Looks at whether the others are done, before a thread sleeps; libgomp's own is 300 000 (docs/architecture.md, Speed).
+# Looks at whether the others are done, before a thread sleeps; libgomp's own is 300 000 (docs/architecture.md).
 SPINS = 10_000
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of computing in so many; or "max"
 

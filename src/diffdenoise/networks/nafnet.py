@@ -33,7 +33,7 @@ def scaled(conv: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
     """weight (1, C, 1, 1) times the 1x1 convolution of x, (N, C, H, W) -> same, in the convolution's precision.
 
     The few weights are multiplied, not the many pixels; in float32 as it is, the product would make of all that is
-    added up from block to block float32, too, which takes a fifth more time.
+    added up from block to block float32, too, which takes up to a tenth more time.
     """
     assert conv.bias is not None
     return F.conv2d(x, conv.weight * weight.view(-1, 1, 1, 1), conv.bias * weight.flatten())

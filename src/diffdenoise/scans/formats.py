@@ -53,31 +53,10 @@ OTHER_SUFFIX |= {("foreign", name): foreign.RESULT_SUFFIX for name in ("denoised
 FOLDERS = frozenset({"dicom"})  # formats whose result is a folder
 
 # archives; pictures for people; headers with their pixels in another file; FreeSurfer, MATLAB, microscopes
-_READ_ELSEWHERE = frozenset(
-    [
-        ".zip",
-        ".tar",
-        ".tgz",
-        ".7z",
-        ".rar",
-        ".jpg",
-        ".jpeg",
-        ".jp2",
-        ".bmp",
-        ".gif",
-        ".webp",
-        ".hdr",
-        ".img",
-        ".mhd",
-        ".nhdr",
-        ".mgh",
-        ".mgz",
-        ".mat",
-        ".czi",
-        ".nd2",
-        ".lif",
-    ]
-)
+_READ_ELSEWHERE = frozenset({
+    ".zip", ".tar", ".tgz", ".7z", ".rar", ".jpg", ".jpeg", ".jp2", ".bmp", ".gif", ".webp", ".hdr", ".img", ".mhd",
+    ".nhdr", ".mgh", ".mgz", ".mat", ".czi", ".nd2", ".lif",
+})  # fmt: skip
 
 
 def suffix_of(name: str) -> str:
