@@ -77,8 +77,9 @@ half an hour at the most; rows of others may be of a slower or a faster day. The
 default and of what starts where it does are of when one start had to do for all noise (start.md): two such rows started
 alike, and may be compared. Those of other methods are by one pass over each slice, not the mean over eight turns. Since
 then the starts have learned for three times as long: of after that are the default and *supervised, from our start,
-L2* on Colin27 with correlated and with zero-filled noise and on radiographs with white noise, of before that all else
-that starts there. That a training step takes up to a tenth less time (docs/method.md, section 12) is in no row yet.
+L2* on Colin27 with correlated, with zero-filled and with white noise of 25/255, at 3 T with Rician and white noise and
+on radiographs with white noise, of before that all else that starts there. On Colin27 with white noise, and at 3 T, a
+training step takes up to a tenth less time, too (docs/method.md, section 12).
 *Noise2Void, falling rate* is older, too: the epoch that it times was timed together with imports and setting up, so
 that its rate falls too steeply.
 
