@@ -35,6 +35,11 @@ python -m benchmarks.run --device cuda --full --minutes 9
 python -m benchmarks.run --own SCANS --noise gaussian-15   # your own clean scans, a sub-folder a patient
 ```
 
+(In the environment of the peers: `make bench-env`, then `.venv-bench/bin/python`. The images are not part of the
+project: `--data FOLDER` says where they lie, `benchmarks/datasets.py` which files are looked for, and
+[the results side by side](benchmarks/pictures.md) whose they are. Cells that have figures in `benchmarks/results` are
+not computed again; `--results NEW` begins anew.)
+
 **What is the same for all.** A method gets a folder of noisy scans to train on, a time budget, and scans to denoise;
 it runs alone, in a process of its own. Train and test come from different patients (*inductive*); where one subject is
 all there is, from blocks of slices 10 mm apart, and no claim about patients is made. In tasks marked *seen* the noisy

@@ -165,6 +165,7 @@ def test_run_then_info_evaluate_and_clean(scans: Path, tmp_path: Path, capsys: p
     status, said, _ = run(capsys, "info", scans)
     assert status == 0
     assert "3 x 40 x 48" in said
+    assert "3 x 40 x 48" in run(capsys, "info", out / "0.npy")[1]  # a result that is named
     clean_images = tmp_path / "clean"
     clean_images.mkdir()
     for number in range(2):

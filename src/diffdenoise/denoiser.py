@@ -70,8 +70,8 @@ class Denoiser:
         """Train on noisy images alone.
 
         images: an array (rows, columns) or (..., slices, rows, columns), a Scan, several of these, or paths of files,
-        folders and patterns. preset: None takes "fast", which has nothing to sample from. budget: "10m" or seconds.
-        sigma: noise standard deviation in the images' unit, if known. counts: of counting noise, to a unit of the
+        folders and patterns. preset: None takes "fast", which has nothing to sample from (or, where `overrides` are
+        about a teacher, one that has). budget: "10m" or seconds. sigma: noise standard deviation in the images' unit, if known. counts: of counting noise, to a unit of the
         images, if known. overrides: settings as in `Config`, nested. folder: keeps the run there, so that the same call
         goes on after an interruption; None uses a temporary one.
         Raises ScanError, ConfigError or RunError.

@@ -33,7 +33,7 @@ def describe(paths: Sequence[Path]) -> tuple[list[Table], list[ScanError]]:
 def _describe(path: Path) -> tuple[list[Table], list[ScanError]]:
     if path.suffix == ".safetensors" or _is_run(path):
         return [_table(str(path), _model_facts(read_header(find_model(path))))], []
-    found, errors = find([path])
+    found, errors = find([path], own_results=path.is_file())  # one that is named may be a result
     tables = []
     for item in found:
         try:

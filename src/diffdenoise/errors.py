@@ -21,6 +21,9 @@ class OwnResult(OtherKind):
     """A result of our own that lies among the scans."""
 
 
+OWN_RESULT = "is a result of diffdenoise already", "Denoise the original image it was made from."
+
+
 class LeftAlone(ScanError):
     """Such a file that was found in a folder: told, but no failure."""
 

@@ -14,7 +14,7 @@ import SimpleITK
 import tifffile
 from PIL import Image
 
-from diffdenoise.errors import LeftAlone, ScanError
+from diffdenoise.errors import LeftAlone, OwnResult, ScanError
 from diffdenoise.scans.files import check_target, find, is_done, read_scan, result_path, write_scan
 from diffdenoise.scans.scan import Provenance
 from diffdenoise.scans.sidecar import sidecar_path
@@ -429,6 +429,18 @@ def test_own_results_are_found_when_asked_for_but_only_the_denoised(tmp_path: Pa
     found, errors = find([tmp_path / "out"], own_results=True)
     assert [item.name for item in found] == ["a.npy"]
     assert not errors
+
+
+def test_a_result_that_is_named_is_an_error_until_somebody_changes_it(tmp_path: Path) -> None:
+    scan = read(image(tmp_path / "in" / "a.npy"))
+    for provenance in (PROVENANCE, REMOVED):
+        result = write_scan(scan, tmp_path / "out", provenance)
+        found, errors = find([result])
+        assert not found
+        assert isinstance(errors[0], OwnResult)
+        assert find([result], own_results=True)[0][0].paths == (result,)
+    image(result)  # now it is the user's
+    assert find([result])[0][0].paths == (result,)
 
 
 @pytest.mark.parametrize(

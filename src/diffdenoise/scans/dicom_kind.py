@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diffdenoise.errors import OtherKind, OwnResult
+from diffdenoise.errors import OWN_RESULT, OtherKind, OwnResult
 from diffdenoise.scans.dicom_derive import is_ours
 from diffdenoise.scans.dicom_series import DICOMDIR, header_of, quiet, words_of
 from diffdenoise.scans.stored import reading
@@ -24,7 +24,7 @@ def check_kind(path: Path) -> None:
     if fault:
         raise OtherKind(path, fault, _REMEDY)
     if is_ours(header):
-        raise OwnResult(path, "is a result of diffdenoise already", "Denoise the original image it was made from.")
+        raise OwnResult(path, *OWN_RESULT)
 
 
 def other_kind(header: Any) -> str | None:

@@ -10,7 +10,7 @@ from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from diffdenoise.errors import LeftAlone, OtherKind, OwnResult, ScanError
+from diffdenoise.errors import LeftAlone, OWN_RESULT, OtherKind, OwnResult, ScanError
 from diffdenoise.scans import bids, dicom_series, foreign, sidecar
 from diffdenoise.scans.formats import KINDS, OTHER_SUFFIX, describe_formats, format_of, is_read_elsewhere, suffix_of
 
@@ -31,10 +31,11 @@ class Found:
 def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[Found], list[ScanError]]:
     """The scans in files, folders (with all below) and patterns, in natural order, and what was wrong with inputs.
 
-    In folders hidden files, results and working folders of our own and files that are no images are passed over; with
-    own_results the denoised ones count. Links to folders are followed (but to none above them, nor by `**`), and what
-    has several names is found once. What lies in a folder and looks like an image, but is none to denoise, is told as
-    LeftAlone, and so are copies of a DICOM image, but for the first. DICOM files under one input, or named one by one
+    In folders hidden files, results and working folders of our own and files that are no images are passed over, and a
+    result that is named is an error; with own_results the denoised ones count, and whatever is named. Links to folders
+    are followed (but to none above them, nor by `**`), and what has several names is found once. What lies in a folder
+    and looks like an image, but is none to denoise, is told as LeftAlone, and so are copies of a DICOM image, but for
+    the first. DICOM files under one input, or named one by one
     (as a shell expands a pattern), are grouped into series. Names are relative to the input (in a BIDS data set: to its
     root) and differ from each other.
     """
@@ -79,6 +80,8 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
         kind = format_of(path)
         if kind is None:
             raise ScanError(path, "is no kind of image known here", f"Supported: {describe_formats()}.")
+        if not own_results and (record := sidecar.load(path)) and sidecar.untouched(path, record):
+            raise OwnResult(path, *OWN_RESULT)
         return [_alone(path, kind, path.name)]
     if path.is_dir():
         base, files = path, list(_walk([path], errors, own_results))
