@@ -9,6 +9,7 @@ from torch.nn.functional import avg_pool2d
 
 from diffdenoise.collaborative import SIZE, STRIDE, collaborative
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.noise.recorruption import alive
 from diffdenoise.noise.texture import WHITE, Texture, draw, smoothed
 from diffdenoise.second_opinion import SecondOpinion, Shares
 
@@ -121,3 +122,29 @@ def test_each_place_by_its_own_noise() -> None:
     x_noisy[..., :40] = 0.25
     masked = SecondOpinion(WHOLE, constant_level(SIGMA)).about(x_noisy, first)
     torch.testing.assert_close(masked[..., :30], x_noisy[..., :30], atol=1e-4, rtol=0)
+
+
+def test_around_a_hole_of_one_value_noise_is_taken_away_as_elsewhere() -> None:
+    """Too few patches fit into the hole to fill a stack: what is beside it comes in, and must not count as exact."""
+    clean = torch.full((1, 1, 64, 64), 0.5)
+    x_noisy = clean + noise(clean)
+    for image in (clean, x_noisy):
+        image[..., 28:37, 28:37] = 0
+    guide = clean + 0.1 * noise(clean, seed=1) * alive(x_noisy)
+    result = collaborative(x_noisy, guide, SIGMA * alive(x_noisy), WHITE)
+    around = torch.zeros_like(clean, dtype=torch.bool)
+    around[..., 24:41, 24:41] = True
+    around &= alive(x_noisy).bool()
+    assert error(result[around], clean[around]) < 0.05 * SIGMA**2
+    torch.testing.assert_close(result[..., 29:36, 29:36], clean[..., 29:36, 29:36], atol=1e-5, rtol=0)
+
+
+def test_where_a_guide_says_that_there_are_no_counts_their_noise_is_not_taken_for_signal() -> None:
+    counting = NoiseLevel((0.0, 16.0), (0.0, 4.0), 0)
+    clean = torch.full((1, 1, 48, 48), 0.3)
+    clean[..., 24:] = 16
+    x_noisy = torch.poisson(clean, generator=torch.Generator().manual_seed(0))
+    guide = torch.where(clean < 1, torch.full_like(clean, -0.2), clean)
+    result = SecondOpinion(WHOLE, counting).about(x_noisy, guide)
+    dark = (..., slice(0, 16))
+    assert error(result[dark], clean[dark]) < 0.5 * error(x_noisy[dark], clean[dark])

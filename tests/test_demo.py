@@ -30,6 +30,13 @@ def test_the_demo_makes_a_table_a_picture_and_a_page(tmp_path: Path) -> None:
     _refuse_foreign(tmp_path / "demo")  # its own files are in nobody's way
 
 
+@pytest.mark.parametrize("sigma", [0.0, -0.1, np.nan, np.inf])
+def test_a_sigma_that_is_no_level_is_refused(tmp_path: Path, sigma: float) -> None:
+    with pytest.raises(ConfigError, match="no noise level"):
+        run_demo(tmp_path / "demo", PRESETS["smoke"], sigma, "cpu", None, lambda what, done, total: None)
+    assert not (tmp_path / "demo").exists()
+
+
 @pytest.mark.parametrize("name", ["table.json", "demo.png", "demo.html"])
 def test_a_users_file_in_the_way_is_not_overwritten(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("precious")

@@ -105,6 +105,12 @@ def test_what_lies_beside_the_images_of_a_folder_does_not_stop_a_fit(tmp_path: P
         Denoiser.fit(tmp_path / "colour.tif", preset="smoke", device="cpu")
 
 
+def test_a_scan_with_holes_is_refused_as_an_array_is(denoiser: Denoiser) -> None:
+    scan = Scan(np.full((1, 40, 48), np.nan, np.float32), "a.npy", "npy")
+    with pytest.raises(ScanError, match=r"a\.npy: holds NaN"):
+        Denoiser.fit(scan, preset="smoke", device="cpu")
+
+
 def test_a_series_is_fitted_and_denoised_as_one_and_a_model_of_it_takes_single_volumes() -> None:
     clean = mni_slices(60, 2, 10)[:, 40:140, 40:140]
     noise = np.random.default_rng(0).standard_normal((6, *clean.shape)).astype(np.float32)

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -8,6 +9,7 @@ from diffdenoise.describe import describe
 from diffdenoise.model_file import load_model, save_model
 from diffdenoise.normalisation import Mode, Normalisation
 from diffdenoise.presets import make_config
+from tests.conftest import noisy_disks
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,10 @@ def test_it_says_how_the_noise_is_known(
         console.print(table)
     (line,) = (line for line in captured.get().splitlines() if line.strip().startswith("noise "))
     assert line.split(None, 1)[1].strip() == said
+
+
+def test_one_bad_path_does_not_keep_the_others_from_being_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", noisy_disks())
+    tables, errors = describe([tmp_path / "gone.safetensors", tmp_path / "a.npy", tmp_path / "gone"])
+    assert [table.title for table in tables] == ["a.npy"]
+    assert len(errors) == 2

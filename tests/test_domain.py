@@ -48,3 +48,11 @@ def test_a_spread_is_scaled_by_the_local_slope() -> None:
     weak, strong = even.spread_back(spread, even.into(np.array([20.0, 80.0])))
     at_20, at_80 = np.sqrt(GROWING.variance(np.array([20.0, 80.0])))
     assert strong / weak == pytest.approx(at_80 / at_20, rel=0.02)
+
+
+@pytest.mark.parametrize(("offset", "sigma"), [(1e6, 1.0), (1e7, 8.0)])
+def test_a_spread_comes_back_whole_though_pixels_are_large(offset: float, sigma: float) -> None:
+    domain = Domain.of(offset, 100 * sigma, constant_level(sigma), even=False)
+    spread = np.linspace(0.001, 0.1, 50, dtype=np.float32)
+    there = domain.spread_back(spread, np.linspace(0, 1, 50, dtype=np.float32))
+    np.testing.assert_allclose(there, 100 * sigma * spread, rtol=1e-5)

@@ -55,6 +55,14 @@ def test_padding_is_shown_as_the_dark_end_and_a_masked_background_is_left() -> N
     assert tamed(masked).min() == 0
 
 
+@pytest.mark.parametrize("most", [2.0, 4.0, 6.0])
+def test_places_without_a_count_are_no_padding(most: float) -> None:
+    counts = np.random.default_rng(0).poisson(0.5 + most * noisy_disks(sigma=0).clip(0)).astype(np.float32)
+    limits = limits_of(counts, measure_range(counts), float(np.sqrt(most)))
+    assert limits.padding is None
+    assert limits.tamed(counts) is counts
+
+
 def test_an_area_that_is_brighter_is_cut_off_only_where_it_is_small() -> None:
     pixels = np.tile(noisy_disks(), (10, 2, 2))
     metal, bladder = pixels.copy(), pixels.copy()

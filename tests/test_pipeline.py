@@ -138,6 +138,32 @@ def test_a_bad_scan_is_skipped_and_told_each_time(tmp_path: Path) -> None:
     assert done.model.history["scans"] == 2
 
 
+def test_a_scan_that_could_not_be_read_for_a_while_is_trained_on_when_it_can(tmp_path: Path) -> None:
+    away = [True]
+
+    def load() -> Scan:
+        if away[0]:
+            raise ScanError("far.png", "cannot be opened", "Mend it.")
+        return Scan(noisy_disks(seed=1), "far", "npy")
+
+    sources = [source(), Source("far", load)]
+    without = fit(sources, make_config("smoke"), tmp_path, "cpu")
+    assert (without.model.history["scans"], len(without.skipped)) == (1, 1)
+    away[0] = False
+    whole = fit(sources, make_config("smoke"), tmp_path, "cpu")
+    assert (whole.model.history["scans"], whole.skipped) == (2, [])
+    elsewhere = fit([source(), source(1)], make_config("smoke"), tmp_path / "elsewhere", "cpu")
+    assert whole.model.fingerprint() == elsewhere.model.fingerprint()
+
+
+def test_a_model_file_that_was_damaged_is_made_again(tmp_path: Path) -> None:
+    first = fit([source()], make_config("smoke"), tmp_path, "cpu").model.fingerprint()
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-100])
+    assert fit([source()], make_config("smoke"), tmp_path, "cpu").model.fingerprint() == first
+    assert fingerprint(tmp_path) == first
+
+
 def test_nothing_but_bad_scans_is_an_error_that_says_why(tmp_path: Path) -> None:
     with pytest.raises(ScanError, match=r"bad\.png: is broken"):
         fit([broken()], make_config("smoke"), tmp_path, "cpu")

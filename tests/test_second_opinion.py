@@ -93,6 +93,17 @@ def test_on_a_scan_that_the_student_fails_it_counts_though_it_added_nothing_to_t
     assert error_asked(asking, clean[:1]) < 0.5 * error_asked(model, clean[:1])
 
 
+@pytest.mark.parametrize("times", [1.5, 2.0])
+def test_noise_that_is_stronger_than_that_of_the_fit_is_not_put_back(tmp_path: Path, times: float) -> None:
+    """What is above its level would stand out, be kept, and pass for what the student lost."""
+    clean = gaussian_filter(striped(2), (0, 2, 2))
+    model, _ = fitted(tmp_path, noisy(clean), nn.AvgPool2d(7, 1, 3, count_include_pad=False))
+    asking = replace(model, second_opinion=SecondOpinion(NONE, constant_level(SIGMA)))
+    strong = (clean + times * (noisy(clean, seed=1) - clean)).astype(np.float32)
+    error = [float(((denoise_slices(it, strong).pixels - clean) ** 2).mean()) for it in (asking, model)]
+    assert error[0] < 1.02 * error[1]
+
+
 def error_asked(model: Model, clean: np.ndarray) -> float:
     return float(((denoise_slices(model, noisy(clean, seed=1)).pixels - clean) ** 2).mean())
 

@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model
 from diffdenoise.noise.models import correlated
+from diffdenoise.noise.rician import inverse_of, moments
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.presets import make_config
-from diffdenoise.uncertainty import uncertainty_of
+from diffdenoise.uncertainty import _of_signal, uncertainty_of
 from tests.conftest import noisy_disks
 
 SIGMA = 0.1
@@ -162,3 +164,17 @@ def test_of_a_series_the_error_is_spread_over_its_frames() -> None:
     model = model_of(OfStrong(), sigma=SIGMA, student={"series": True, "neighbours": 0})
     found = uncertainty_of(model, series, frames=9)
     assert np.sqrt((found**2).mean()) == pytest.approx(SIGMA / 3, rel=0.1)
+
+
+def test_where_a_rician_floor_was_taken_off_an_empty_background_is_surer_than_dark_tissue() -> None:
+    """The plain inverse is infinitely steep there, but that is not the one by which the floor is taken off."""
+    row, column = np.mgrid[:160, :160]
+    signal = np.where(np.hypot(row - 80, column - 80) < 40, 3.0, 0.0)[None]
+    exact = np.interp(signal, moments()[0], moments()[1])
+    off = gaussian_filter(np.random.default_rng(0).standard_normal(signal.shape), (0, 1.5, 1.5))
+    means = (exact + 0.05 * off / off.std()).astype(np.float32)
+    found = _of_signal(means, np.full_like(means, 0.05), 1.0)
+    error = inverse_of(means, 1.0)(means[0]) - signal[0]
+    empty = np.hypot(row - 80, column - 80) > 60
+    assert found[0][empty].mean() < 2 * np.sqrt(np.square(error[empty]).mean())
+    assert found[0][empty].mean() < found[0][~empty & (signal[0] > 0)].mean()

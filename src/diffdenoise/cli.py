@@ -102,7 +102,7 @@ def run(
     level = {"sigma": sigma, "counts": counts}
     denoiser = _fit(found, output / ".diffdenoise", preset, budget, level, seed, device, config, wanted)
     _say(f"Model: {output / '.diffdenoise'} (use it again with: diffdenoise denoise ... --model {typed(output)})")
-    return _denoise(denoiser, found, errors, output, wanted)
+    return _denoise(denoiser, found, [*errors, *denoiser.skipped], output, wanted)
 
 
 @app.command
@@ -271,7 +271,7 @@ def serve(
         callers=caller or (),
         quiet=quiet_seconds,
         keep=keep,
-        bounds=Bounds(max_images, int(max_gb * 1e9)),
+        bounds=Bounds(max_images, max_gb * 1e9),
         health_port=health_port or None,
         device=device,
     )
@@ -356,7 +356,7 @@ def _fit(
 
 
 def _denoise(
-    denoiser: Denoiser, found: Sequence[Found], errors: Sequence[ScanError], output: Path, wanted: Wanted
+    denoiser: Denoiser, found: Sequence[Found], errors: Sequence[ScanError | str], output: Path, wanted: Wanted
 ) -> int:
     from diffdenoise.batch import denoise_scans
     from diffdenoise.progress import show_progress

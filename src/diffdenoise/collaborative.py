@@ -35,6 +35,7 @@ GROUP = 16  # patches in a stack
 ALIKE = 0.02  # of the noise's power in coarse coefficients; as mean square, as much patches may differ and be alike
 COARSE = 4  # coefficients down and across; a network leaves most of the noise in those
 THRESHOLD = 3.0  # deviations of the noise
+SILENT = 1e-3  # of the mean variance: with less there is no noise about a patch, as in a hole of one value
 KAISER = 2.0  # shape of the window by which a patch counts less at its rim
 AT_ONCE = 4096  # stacks at a time: 16 MB, and some copies
 DRAWN = 512  # pixels; side of the noise drawn to know the power of a texture
@@ -153,6 +154,7 @@ def _filtered(noisy: Tensor, pilot: Tensor, stacks: _Stacks, variance: Tensor, s
     window = torch.kaiser_window(SIZE, periodic=False, beta=KAISER).to(noisy)
     window = (window[:, None] * window).flatten()
     total, weights = torch.zeros_like(images[0]), torch.zeros_like(images[0])
+    usual, others = variance.mean(), torch.arange(GROUP, device=noisy.device)[None, :, None] > 0
     for starts, v in zip(stacks.starts.split(AT_ONCE), variance.split(AT_ONCE), strict=True):
         places = starts[..., None] + inside
         y, p = (of_stack @ (image[places] @ of_patch.T) for image in images)
@@ -160,7 +162,8 @@ def _filtered(noisy: Tensor, pilot: Tensor, stacks: _Stacks, variance: Tensor, s
         result = (of_stack.T @ (factor * y)) @ of_patch
         left = (factor * factor * v).sum((1, 2), keepdim=True)
         left = torch.maximum(left, v.mean((1, 2), keepdim=True)).clamp(min=1e-12)  # of nothing at all it knows no more
-        weight = (window / left).expand_as(result)
+        silent = v.mean((1, 2), keepdim=True) < SILENT * usual
+        weight = (window / left).expand_as(result) * torch.where(silent & others, 0, 1)  # those may well have noise
         total.index_add_(0, places.flatten(), (weight * result).flatten())
         weights.index_add_(0, places.flatten(), weight.flatten())
     mean = (total / weights.clamp(min=1e-30)).view(stacks.padded)

@@ -50,8 +50,10 @@ def run_demo(output: Path, config: Config, sigma: float, device: str, budget: fl
     """Fit on the noisy training block (kept in output/.diffdenoise), denoise the test block, and compare.
 
     sigma: noise standard deviation for images in [0, 1]; budget: seconds for the fit, or None. Raises ConfigError if
-    nilearn, which brings the volume, is missing, or files that are of no demo are in the way.
+    nilearn, which brings the volume, is missing, files that are of no demo are in the way, or sigma is no level.
     """
+    if not 0 < sigma < np.inf:
+        raise ConfigError(f"--sigma {255 * sigma:g}: is no noise level. Give a number above 0.")
     _refuse_foreign(output)
     noisy_block, images, without, detail = demo_images(sigma, config.seed)
     source = Source(key_of("demo", sigma, config.seed, TRAIN), lambda: Scan(noisy_block, "MNI152", "npy"))

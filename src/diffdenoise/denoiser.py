@@ -71,9 +71,10 @@ class Denoiser:
 
         images: an array (rows, columns) or (..., slices, rows, columns), a Scan, several of these, or paths of files,
         folders and patterns. preset: None takes "fast", which has nothing to sample from (or, where `overrides` are
-        about a teacher, one that has). budget: "10m" or seconds. sigma: noise standard deviation in the images' unit, if known. counts: of counting noise, to a unit of the
-        images, if known. overrides: settings as in `Config`, nested. folder: keeps the run there, so that the same call
-        goes on after an interruption; None uses a temporary one.
+        about a teacher, one that has). budget: "10m" or seconds. sigma: noise standard deviation in the images' unit,
+        if known. counts: of counting noise, to a unit of the images, if known. overrides: settings as in `Config`,
+        nested. folder: keeps the run there, so that the same call goes on after an interruption; None uses a temporary
+        one.
         Raises ScanError, ConfigError or RunError.
         """
         device = choose_device(device)
@@ -223,6 +224,7 @@ def _array_source(image: np.ndarray, number: int) -> Source:
 
 
 def _scan_source(scan: Scan) -> Source:
+    _check_values(scan.pixels, scan.name)
     digest = hashlib.sha256(np.ascontiguousarray(scan.pixels).tobytes()).hexdigest()
     return Source(f"scan {scan.pixels.shape} {scan.frames} {scan.units} {scan.modality} {digest}", lambda: scan)
 
@@ -247,13 +249,17 @@ def _as_slices(image: np.ndarray) -> np.ndarray:
         raise ScanError("The array", "has a mask, which would get lost", "Fill it, for example: image.filled(0).")
     if looks_coloured(image.shape):
         raise ScanError("The array", f"of shape {image.shape} looks like a colour picture", "Give one channel of it.")
-    most = np.float64(LARGEST)  # as a plain number it would be infinite to float16
-    if not ((image >= -most) & (image <= most)).all():
-        fault = f"holds NaN, infinite values, or some beyond {LARGEST:g}"
-        raise ScanError("The array", fault, "Replace them, for example by 0.")
+    _check_values(image, "The array")
     pixels = image.reshape(-1, *image.shape[-2:])
     try:
         check_rounding(pixels)
     except RoundedAwayError as error:
         raise ScanError("The array", error.fault, error.remedy) from error
     return pixels.astype(np.float32)
+
+
+def _check_values(pixels: np.ndarray, name: str) -> None:
+    most = np.float64(LARGEST)  # as a plain number it would be infinite to float16
+    if not ((pixels >= -most) & (pixels <= most)).all():
+        fault = f"holds NaN, infinite values, or some beyond {LARGEST:g}"
+        raise ScanError(name, fault, "Replace them, for example by 0.")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from diffdenoise.config import Config
 from diffdenoise.diagnosis import Diagnosis, choose, diagnose, told
-from diffdenoise.errors import RunError, ScanError
+from diffdenoise.errors import DiffdenoiseError, RunError, ScanError
 from diffdenoise.model_file import read_header
 from diffdenoise.presets import PRESETS
 from diffdenoise.run_folder import MODEL, find_model, find_run
@@ -21,26 +21,31 @@ from diffdenoise.second_opinion import Shares
 from diffdenoise.text import plain
 
 
-def describe(paths: Sequence[Path]) -> tuple[list[Table], list[ScanError]]:
-    """Tables for model files, run folders, and each scan under the paths; and what could not be read.
-
-    Raises ModelError, RunError or ScanError where a path has nothing at all to describe.
-    """
+def describe(paths: Sequence[Path]) -> tuple[list[Table], list[ScanError | str]]:
+    """Tables for model files, run folders, and each scan under the paths; and what could not be read."""
     each = [_describe(path) for path in paths]
     return [table for tables, _ in each for table in tables], [error for _, errors in each for error in errors]
 
 
-def _describe(path: Path) -> tuple[list[Table], list[ScanError]]:
+def _describe(path: Path) -> tuple[list[Table], list[ScanError | str]]:
+    try:
+        return _tables(path)
+    except DiffdenoiseError as error:
+        return [], [error if isinstance(error, ScanError) else str(error)]
+
+
+def _tables(path: Path) -> tuple[list[Table], list[ScanError | str]]:
     if path.suffix == ".safetensors" or _is_run(path):
         return [_table(str(path), _model_facts(read_header(find_model(path))))], []
     found, errors = find([path], own_results=path.is_file())  # one that is named may be a result
     tables = []
+    told: list[ScanError | str] = [*errors]
     for item in found:
         try:
             tables.append(_table(item.name, _scan_facts(read_scan(item))))
         except ScanError as error:
-            errors.append(error)
-    return tables, errors
+            told.append(error)
+    return tables, told
 
 
 def _is_run(path: Path) -> bool:

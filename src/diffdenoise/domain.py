@@ -50,4 +50,7 @@ class Domain:
 
     def spread_back(self, spread: np.ndarray, denoised: np.ndarray) -> np.ndarray:
         """A spread around denoised pixels (both as the networks see them) in the scan's units, float32."""
-        return np.abs(self.back(denoised + spread) - self.back(denoised))
+        if self.stabilisation is None:  # a difference of restored pixels would be rounded as these are
+            return (np.float32(self.scale) * spread).astype(np.float32)
+        back = self.stabilisation.inverse
+        return (np.float32(self.scale) * np.abs(back(denoised + spread) - back(denoised))).astype(np.float32)

@@ -13,6 +13,7 @@ import numpy as np
 
 from diffdenoise.normalisation import MOST_PIXELS, some_places
 
+UNLIKELY = 3.0  # times the noise: so far below all else zeros of few counts are not
 PADDING = 0.01  # share of the pixels that have the lowest value, at least, where that is padding
 GAP = 0.1  # of the range, between padding and all else
 BELOW, ABOVE = 1.0, 2.0  # in units of the range, counted from its lower end: what is inside is never far out
@@ -59,7 +60,7 @@ def limits_of(pixels: np.ndarray, own: tuple[float, float], noise: float) -> Lim
     flat = pixels.reshape(-1)
     flat = flat[some_places(flat.size, MOST_PIXELS)]
     lowest = float(flat.min())
-    padded = lowest < offset - GAP * scale and float(np.mean(flat == lowest)) >= PADDING
+    padded = lowest < offset - max(GAP * scale, UNLIKELY * noise) and float(np.mean(flat == lowest)) >= PADDING
     low, high = np.percentile(flat[flat > lowest] if padded else flat, [RARE, 100 - RARE])
     return Limits(
         dark=offset,

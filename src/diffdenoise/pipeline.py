@@ -32,7 +32,7 @@ from diffdenoise.held_back import share_borne_out
 from diffdenoise.model import Model, Round, in_round
 from diffdenoise.model_file import load_model, read_header, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
-from diffdenoise.preparation import Slices, Source, prepare
+from diffdenoise.preparation import Slices, Source, can_read_more, prepare
 from diffdenoise.probe import probes
 from diffdenoise.rounds import feed_back, image_seed, predict_blind, why_not_to_fuse
 from diffdenoise.run_folder import MODEL, PLAN, cached, key_of, locked, make_run_folder, write_json
@@ -97,10 +97,22 @@ def fit(
         save_model(model, folder / MODEL)
 
     with locked(folder):
-        if not (folder / MODEL).exists():
+        more = can_read_more(sources, config, folder)
+        if more:
+            (folder / PLAN).unlink(missing_ok=True)
+        if more or not _is_model(folder / MODEL):
             shutil.rmtree(folder / "model", ignore_errors=True)
         made = cached(folder / "model", key, make)
         return Fit(load_model(folder / MODEL), _skipped(made))
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a model can be loaded from there; one that is damaged is made again."""
+    try:
+        load_model(path)
+    except ModelError:
+        return False
+    return True
 
 
 def _keep_earlier(path: Path, model: Model) -> None:

@@ -20,7 +20,7 @@ from diffdenoise.errors import ScanError
 from diffdenoise.far_out import limits_of
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
-from diffdenoise.run_folder import cached, key_of, write_json
+from diffdenoise.run_folder import cached, discard, is_whole, key_of, write_json
 from diffdenoise.scans.scan import Scan
 from diffdenoise.series import Components, components_of
 from diffdenoise.training.combinations import CombinationStore
@@ -79,10 +79,10 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
 
     Raises ScanError if no scan can be read.
     """
-    asked = config.normalisation, config.sigma, config.counts, config.stabilise
-    key = key_of(REVISION, [source.key for source in sources], *asked)
+    key = _key(sources, config)
     to = cached(folder / "slices", key, lambda to: _write_slices(sources, config, to, progress))
     index = json.loads((to / "index.json").read_text())
+    key = key_of(key, index["left_out"]) if index.get("left_out") else key  # another time more can be read, perhaps
     levels = [NoiseLevel.of_dict(level) for level in index["levels"]]
     choice = Choice(**index["choice"])
     _tell(told(config, choice), index["faults"])
@@ -97,6 +97,35 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
         for array, frames, wanted in zip(store.arrays, store.frames, helped, strict=True)
     ]
     return Slices(key, store, levels, rule, settled, index["skipped"], *of_each, series)
+
+
+def can_read_more(sources: Sequence[Source], config: Config, folder: Path) -> bool:
+    """Whether a scan that an earlier fit of the same scans, in the same folder, had to leave out can be read now.
+
+    A file may be out of reach, or too large for the memory that there is, for a while only. If so, what was kept of the
+    slices is deleted.
+    """
+    to = folder / "slices"
+    if not is_whole(to, _key(sources, config)):
+        return False
+    left_out = json.loads((to / "index.json").read_text()).get("left_out", [])
+    more = any(_can_be_read(sources[number]) for number in left_out)
+    if more:
+        discard(to)
+    return more
+
+
+def _can_be_read(source: Source) -> bool:
+    try:
+        source.load()
+    except ScanError:
+        return False
+    return True
+
+
+def _key(sources: Sequence[Source], config: Config) -> str:
+    asked = config.normalisation, config.sigma, config.counts, config.stabilise
+    return key_of(REVISION, [source.key for source in sources], *asked)
 
 
 def _tell(sentences: list[str], faults: list[dict[str, str]]) -> None:
@@ -114,7 +143,7 @@ def _tell(sentences: list[str], faults: list[dict[str, str]]) -> None:
 def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> None:
     for path in scans_of(folder):  # of a time before an interruption, when perhaps more could be read
         path.unlink()
-    ranges, units, frames, modalities, skipped = _read(sources, folder, progress)
+    ranges, units, frames, modalities, skipped = _read(sources, folder, progress)  # skipped: why, by number
     store = SliceStore(folder, frames)
     kinds = [(*said, *shape[2:]) for *said, shape in zip(modalities, units, store.shapes, strict=True)]
     measured = with_shared_textures(_diagnoses(store, progress), kinds)
@@ -146,16 +175,18 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "choice": vars(choice),
             "faults": [{fault.fault: fault.message for fault in found.faults} for found in diagnoses],
             "mixture": _mixture(units, modalities),
-            "skipped": skipped,
+            "skipped": list(skipped.values()),
+            "left_out": list(skipped),
         },
     )
 
 
 def _read(
     sources: Sequence[Source], folder: Path, progress: Progress
-) -> tuple[list[tuple[float, float]], list[str], list[int], list[str], list[str]]:
+) -> tuple[list[tuple[float, float]], list[str], list[int], list[str], dict[int, str]]:
     """Each scan's slices on disk as they are; ranges, units, frames, modalities of those that could be read; faults."""
-    ranges, units, frames, modalities, skipped = [], [], [], [], []
+    ranges, units, frames, modalities = [], [], [], []
+    skipped: dict[int, str] = {}
     for number, source in enumerate(sources):
         try:
             scan = source.load()
@@ -165,10 +196,10 @@ def _read(
             modalities.append(scan.modality)
             write_scan_slices(folder, len(ranges) - 1, scan.pixels[:, None])
         except ScanError as error:
-            skipped.append(str(error))
+            skipped[number] = str(error)
         progress(READING, number + 1, len(sources))
     if not ranges:
-        reasons = " | ".join(reason.removesuffix(".") for reason in skipped) or "nothing was given"
+        reasons = " | ".join(reason.removesuffix(".") for reason in skipped.values()) or "nothing was given"
         raise ScanError("Input", f"no scan could be read: {reasons}", "Name others.")
     return ranges, units, frames, modalities, skipped
 

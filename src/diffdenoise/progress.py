@@ -31,7 +31,7 @@ def show_progress() -> Iterator[Progress]:
 
         def update(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
+                tasks[what] = bars.add_task(what, total=total, completed=done)
             bars.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
             if what.startswith(" ") and done == total:  # one scan of many: make room for the next
                 bars.remove_task(tasks.pop(what))  # type: ignore[arg-type]
@@ -42,16 +42,16 @@ def show_progress() -> Iterator[Progress]:
 def log_progress(stream: TextIO) -> Progress:
     """Progress as plain lines: at the end of each task, and every LOG_SECONDS within one."""
     said: dict[str, float] = {}
-    started: dict[str, float] = {}
+    started: dict[str, tuple[float, int]] = {}  # when, and what had been done before an interruption
 
     def update(what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        begun = started.setdefault(what, now)
+        begun, before = started.setdefault(what, (now, done))
         last = said.setdefault(what, now)
         if what.startswith(" ") or (done < total and now - last < LOG_SECONDS):
             return
         said[what] = now
-        left = f", {(now - begun) / done * (total - done):.0f} s left" if 0 < done < total else ""
+        left = f", {(now - begun) / (done - before) * (total - done):.0f} s left" if before < done < total else ""
         print(f"{what}: {done}/{total}, {now - begun:.0f} s{left}", file=stream, flush=True)
 
     return update

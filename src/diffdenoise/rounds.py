@@ -20,6 +20,7 @@ from diffdenoise.diffusion.schedule import make_schedule
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.model import Model
 from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.recorruption import alive
 from diffdenoise.tiling import tiled
 from diffdenoise.training.blind_spot import mean_and_variance
 
@@ -77,7 +78,7 @@ def sample(
 
 def put_back(x_blind: Tensor, images: Images, s2: Tensor, bound_level: bool = False) -> Tensor:
     """A blind estimate fused with x_noisy, its variance carried over from x_c; it may bound that of the noise."""
-    v_total = recalibrate(images.v_total, images.x_c, x_blind, images.x_noisy)
+    v_total = recalibrate(images.v_total, images.x_c, x_blind, images.x_noisy, alive(images.x_noisy))
     return fuse(x_blind, images.x_noisy, v_total, bounded(s2, v_total, images.x_c) if bound_level else s2)
 
 

@@ -79,10 +79,10 @@ def _lock(file: IO[str]) -> None:
 
 def cached(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
     """The artefact `folder`, made by `make(folder)` unless it is there whole with this key."""
-    if (folder / "done").exists() and _key_in(folder) == key:
+    if is_whole(folder, key):
         return folder
     if folder.exists() and _key_in(folder) != key:
-        _discard(folder)
+        discard(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_json(folder / "key.json", {"key": key})
     make(folder)
@@ -91,7 +91,12 @@ def cached(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _discard(artefact: Path) -> None:
+def is_whole(artefact: Path, key: str) -> bool:
+    """Whether it is there, made to its end from what this key stands for."""
+    return (artefact / "done").exists() and _key_in(artefact) == key
+
+
+def discard(artefact: Path) -> None:
     """Delete it; what says that it is whole, and of what, goes first: after a kill nobody takes the rest for it."""
     for name in ("done", "key.json"):
         (artefact / name).unlink(missing_ok=True)
@@ -122,7 +127,7 @@ def clean(folder: Path) -> int:
         doomed = [path for pattern in (*PIXELS, NAMES, CHECKPOINTS) for path in folder.glob(pattern)]
         freed = sum(_size(path) for path in doomed)
         for path in doomed:
-            _discard(path) if path.is_dir() else path.unlink(missing_ok=True)
+            discard(path) if path.is_dir() else path.unlink(missing_ok=True)
     return freed
 
 

@@ -47,6 +47,8 @@ BLOCK = 16  # pixels
 ALPHA = 0.3  # more, and the student sees more noise than it was trained on; less, and s is known less well
 LEAST, CLEAR = 0.15, 2.0  # a smaller share gains next to nothing; standard errors that it is to be above 0
 FAINT = 0.1  # of the noise's mean power over the frequencies: those with less count less and less
+FEWEST_COUNTS = 0.01  # of the mean variance; counting noise has none at a brightness of 0, where there is hardly a 0
+OF_GAUSSIAN = 0.6745  # deviations; the median of a Gaussian noise's absolute values
 KNOWN = 0.25  # standard error; what is known of the object, or the background, alone no better is taken from both
 
 
@@ -87,11 +89,31 @@ class SecondOpinion:
     def about(self, x_noisy: Tensor, first: Tensor, over: np.ndarray | float | None = None) -> Tensor:
         """About an image (1, 1, H, W), given the first opinion; same shape.
 
-        over: how many times as strong as its brightness says the noise is; None: what the level says of whole images.
+        over: how many times as strong as its brightness says the noise is; None: what the level says of whole images,
+        or more, where more was taken away.
         """
-        over = self.level.over(first.shape) if over is None else over
+        if over is None:
+            over = self.level.over(first.shape)
+            over = over * self._strength(x_noisy, first, over)
+        return collaborative(x_noisy, first, self._deviation(x_noisy, first, over), self.level.texture)
+
+    def _deviation(self, x_noisy: Tensor, first: Tensor, over: np.ndarray | float) -> Tensor:
         variance = torch.from_numpy(self.level.variance(first.cpu().numpy(), over)).to(first)
-        return collaborative(x_noisy, first, (variance * alive(x_noisy)).sqrt(), self.level.texture)
+        variance = variance.clamp(min=FEWEST_COUNTS * float(variance.mean()))
+        return (variance * alive(x_noisy)).sqrt()
+
+    def _strength(self, x_noisy: Tensor, first: Tensor, over: np.ndarray | float) -> float:
+        """How many times as strong as the level says noise is, by what a first opinion took away; 1 where it is less.
+
+        The median: detail that got lost is in few places. One slice, or one scan of a fixed scale, may have more noise
+        than those that the level is of. It would stand out, be kept, and be taken for what the first opinion lacks.
+        """
+        deviation = self._deviation(x_noisy, first, over)
+        there = deviation > 0
+        if not there.any():
+            return 1.0
+        removed = ((x_noisy - first).abs()[there] / deviation[there]).median()
+        return max(1.0, float(removed) / OF_GAUSSIAN)
 
     def mixed_into(self, first: Tensor, x_noisy: Tensor) -> Tensor:
         """The first opinion about an image (1, 1, H, W) with this one's shares of the second."""
@@ -114,10 +136,14 @@ class SecondOpinion:
         self, student: Callable[[Tensor], Tensor], crop: Crop, sign: int, device: str
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(the student's, the second one, `wanted`) for a crop and its noise, each (1, 1, H, W), float64 on the CPU."""
-        given, wanted = recorrupt(crop.seen[:, :1], sign * crop.z, ALPHA)
+        given, _ = recorrupt(crop.seen[:, :1], sign * crop.z, ALPHA)
         with torch.no_grad():
             first = student(torch.where(crop.own, given, crop.seen).to(device)).float()
-            second = self.about(given.to(device), first, crop.over * np.sqrt(1 + ALPHA**2))
+            of_both = np.sqrt(1 + ALPHA**2)
+            k = of_both * self._strength(given.to(device), first, crop.over * of_both)
+            second = self.about(given.to(device), first, crop.over * k)
+        # Independent of the noise of `given` with so much more of z as the noise is stronger than z.
+        wanted = crop.seen[:, :1] - sign * crop.z * (k**2 - ALPHA**2) / ALPHA
         return first.cpu().double(), second.cpu().double(), wanted.double()
 
 

@@ -28,7 +28,7 @@ from diffdenoise.inference import domain_of, floor_of, seen_by_student, series_o
 from diffdenoise.model import Model
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.recorruption import alive, brightness, draw_like
-from diffdenoise.noise.rician import without_floor
+from diffdenoise.noise.rician import inverse_of
 from diffdenoise.noise.texture import Texture
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed
@@ -63,7 +63,7 @@ def uncertainty_of(
         domain = Domain.of(domain.offset, domain.scale, level, even=False, limits=domain.limits)
     left, floor = 1 - strength * model.strength, floor_of(model, pixels)
     series = series_of_scan(model, domain, pixels, frames)
-    result = np.empty(pixels.shape, np.float32)
+    result, means = np.empty(pixels.shape, np.float32), np.empty(pixels.shape if floor else 0, np.float32)
     places = len(pixels) // frames
     for place in range(places):
         images = pixels[place::places]
@@ -81,8 +81,10 @@ def uncertainty_of(
             variance, x_hat = series.spread_back(variance), series.back(x_hat)
         variance = variance + left**2 * np.maximum(noise - variance, 0)
         deviation = np.sqrt(np.where(domain.far_out(images), noise, variance))  # those come back as they are
-        result[place::places] = _in_units(domain, x_hat, deviation, floor)
-    return result
+        result[place::places] = domain.spread_back(deviation, x_hat)
+        if floor:
+            means[place::places] = domain.back(x_hat)
+    return _of_signal(means, result, floor) if floor else result
 
 
 def variances_of_noise(domain: Domain, images: np.ndarray) -> np.ndarray:
@@ -137,10 +139,8 @@ def _blurred(x: Tensor) -> np.ndarray:
     return np.asarray(gaussian_filter(x[0, 0].numpy(), BLUR))
 
 
-def _in_units(domain: Domain, denoised: np.ndarray, deviation: np.ndarray, floor: float) -> np.ndarray:
-    """A deviation in the scan's units, and of the signal where a Rician floor was taken off."""
-    spread = domain.spread_back(deviation, denoised)
-    if not floor:
-        return spread
-    result = domain.back(denoised)
-    return (without_floor(result + spread, floor) - without_floor(result - spread, floor)) / 2
+def _of_signal(magnitudes: np.ndarray, deviations: np.ndarray, floor: float) -> np.ndarray:
+    """Deviations of what is left when the floor of Rician noise is taken off, as it is taken off the result."""
+    inverse = inverse_of(magnitudes, floor)
+    ends = ((inverse(mean + off), inverse(mean - off)) for mean, off in zip(magnitudes, deviations, strict=True))
+    return np.stack([np.abs(above - below) / 2 for above, below in ends])

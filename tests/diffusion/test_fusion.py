@@ -51,6 +51,20 @@ def test_recalibration_follows_the_better_estimate() -> None:
     torch.testing.assert_close(recalibrate(v_total, x_c, x_c, x_noisy), v_total)
 
 
+def test_a_mask_without_noise_does_not_decide_the_recalibration() -> None:
+    torch.manual_seed(1)
+    x_c, x_noisy = 0.1 * torch.randn(1, 1, 100, 100), 0.1 * torch.randn(1, 1, 100, 100)
+    v_total, mask = torch.full_like(x_c, 0.02), torch.zeros_like(x_c, dtype=torch.bool)
+    mask[..., 50:] = True
+    for image, value in ((x_c, 1e-3), (x_noisy, 0.0), (v_total, 1e-6)):
+        image[mask] = value
+    x_hat = x_c + 4e-3 * torch.randn(x_c.shape)  # a residue of the chain, everywhere
+    factor = recalibrate(v_total, x_c, x_hat, x_noisy, (~mask).float()) / v_total
+    torch.testing.assert_close(factor, torch.ones_like(factor), rtol=0.02, atol=0)
+    unchanged = recalibrate(v_total, x_c, x_hat, x_noisy, torch.zeros_like(x_c))
+    torch.testing.assert_close(unchanged, v_total)
+
+
 def prediction(v_rough: float, s2: float) -> tuple[torch.Tensor, torch.Tensor]:
     """(v_total, brightness) of two images, a half of each predicted perfectly, in all shades."""
     torch.manual_seed(0)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from pynetdicom.sop_class import CTImageStorage
 
 from diffdenoise.errors import ConfigError
 from diffdenoise.node.counters import Counters
-from diffdenoise.node.forward import Address, Delays, Forwarder, check_title
+from diffdenoise.node.forward import LOOKING, POLL, Address, Delays, Forwarder, check_title
 from diffdenoise.node.spool import Spool
 from tests.node.node_checks import Destination, series, uid, wait_for
 
@@ -67,6 +69,40 @@ def test_while_the_receiver_is_down_everything_stays_and_goes_when_it_is_up(tmp_
         with destination.running():
             wait_for(lambda: not spool.outgoing())
     assert set(destination.stored) == set(uids)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b"])
+def test_a_receiver_whose_name_is_not_known_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        host.encode("idna")  # as the real one does; UnicodeError for the second
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    spool, _ = filled(tmp_path)
+    monkeypatch.setattr(Destination, "address", Address("ARCHIVE", host, 104))
+    with forwarding(spool, Destination()) as counters:
+        wait_for(lambda: counters["send_failures"] > 1)
+    assert len(spool.outgoing()) == 4
+
+
+def test_a_long_look_in_vain_is_followed_by_a_long_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, _ = filled(tmp_path)
+    forwarder = Forwarder(spool, Destination().address, "DIFFDENOISE", Counters())
+    for path in spool.outgoing():
+        forwarder.delays.put_off(path)
+    rests: list[float] = []
+
+    class Stop(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            rests.append(timeout or 0)
+            return len(rests) > 2
+
+    monkeypatch.setattr(spool, "outgoing", lambda outgoing=spool.outgoing: (time.sleep(0.05), outgoing())[1])
+    forwarder.run(Stop())
+    assert rests[0] == POLL
+    assert min(rests[1:]) >= LOOKING * 0.05
 
 
 @pytest.mark.parametrize("answer", [0xA700, 0xA900, 0xC000, 0x0122, None])

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -19,6 +20,7 @@ import pytest
 from diffdenoise.errors import ConfigError, ModelError, RunError
 from diffdenoise.node import serve as serving
 from diffdenoise.node.forward import Address
+from diffdenoise.node.room import Bounds
 from diffdenoise.node.rules import load_rules
 from diffdenoise.node.serve import Node, require_pynetdicom
 from diffdenoise.node.spool import Spool
@@ -83,6 +85,15 @@ def test_times_that_are_none_are_refused(tmp_path: Path, smoke_model: Path, time
     with pytest.raises(ConfigError, match="is no time"):
         serving.serve(node)
     assert not (tmp_path / "spool").exists()
+
+
+@pytest.mark.parametrize("bounds", [Bounds(images=0), Bounds(bytes=math.nan), Bounds(bytes=-1e9)])
+def test_bounds_that_let_nothing_in_are_refused(tmp_path: Path, smoke_model: Path, bounds: Bounds) -> None:
+    node = Node(Address("X", "127.0.0.1", free_port()), load_rules(None, smoke_model), tmp_path / "spool")
+    with pytest.raises(ConfigError, match="more than 0"):
+        serving.serve(replace(node, bounds=bounds))
+    assert not (tmp_path / "spool").exists()
+    serving._check_numbers(replace(node, bounds=Bounds(bytes=math.inf)))
 
 
 def test_pynetdicom_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.tag import Tag, tag_in_exception
+from pydicom.uid import ImplicitVRLittleEndian
 
 from diffdenoise.batch import Wanted, denoise_scans
 from diffdenoise.denoiser import Denoiser
@@ -23,7 +24,7 @@ from diffdenoise.node.spool import Spool
 from diffdenoise.node.work import TRIES, Worker, decide, load_models
 from diffdenoise.scans.files import find
 from tests.node.node_checks import series, uid
-from tests.scans.dicom_checks import bundled, changed_copy
+from tests.scans.dicom_checks import bundled, changed_copy, raw
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,36 @@ def test_one_damaged_slice_is_set_aside_and_the_others_are_denoised(
     assert [path.stem for path in worker.spool.folder.glob("failed/s/*.dcm")] == ["1"]
     assert "can hold" in (worker.spool.folder / "failed" / "s" / "reason.txt").read_text()
     assert worker.spool.room.usage().waiting == 0
+
+
+def test_one_slice_that_cannot_be_written_again_is_set_aside_and_the_others_are_denoised(
+    worker: Worker, denoisers: dict[str, Denoiser], tmp_path: Path
+) -> None:
+    paths = series(tmp_path / "in", 4)
+    dataset = pydicom.dcmread(paths[1])
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    dataset.save_as(paths[1], implicit_vr=True, little_endian=True)
+    raw(paths[1], AcquisitionMatrix=b"1234567")  # of 16-bit numbers: pydicom reads the rest, and cannot write it
+    add(worker, paths)
+    for _ in range(2):
+        worker.series("s", denoisers, Event())
+    assert set(outgoing(worker)) == {"0", "2", "3"}
+    assert [path.stem for path in worker.spool.folder.glob("failed/s/*.dcm")] == ["1"]
+    assert "cannot be written again" in (worker.spool.folder / "failed" / "s" / "reason.txt").read_text()
+
+
+def test_what_goes_wrong_before_a_rule_is_found_fails_the_series_not_the_node(
+    worker: Worker, denoisers: dict[str, Denoiser], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "find", _raise(AttributeError("a bug")))
+    add(worker, series(tmp_path / "in", 2))
+    worker.series("s", denoisers, Event())
+    assert worker.spool.room.usage().failed == worker.counters["failed"] == 2
+    assert "a bug" in (worker.spool.folder / "failed" / "s" / "reason.txt").read_text()
+    monkeypatch.setattr(work, "find", _raise(OSError(errno.EMFILE, "Too many open files")))
+    add(worker, series(tmp_path / "more", 2), "t")
+    with pytest.raises(work._NoSpace):
+        worker.series("t", denoisers, Event())
 
 
 @pytest.mark.parametrize("content", [b"", b"no DICOM", 140 * b"\0"])

@@ -92,6 +92,7 @@ def test_data_range_conventions():
     [
         ({"image": np.zeros((1, 9, 9))}, "shape"),
         ({"data_range": 0.0}, "data_range"),
+        ({"data_range": np.inf}, "data_range"),
         ({"mask": np.zeros((2, 20, 24), bool)}, "empty"),
         ({"mask": np.ones((20, 24), bool)}, "mask"),
     ],

@@ -14,7 +14,7 @@ REMOVED = Provenance(version="0.1.0", model="f00d", settings={"seed": 1, "sample
 
 
 def read(path: Path) -> Scan:
-    found, errors = find([path])
+    found, errors = find([path], own_results=True)
     assert not errors
     assert len(found) == 1
     return read_scan(found[0])

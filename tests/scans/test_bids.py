@@ -236,3 +236,13 @@ def test_the_schema_of_bids_takes_the_names(quantity: str, tmp_path: Path) -> No
         assert fits(result.as_posix())
         assert fits(sidecar_path(result).as_posix())
         assert not fits(result.as_posix().replace("desc-", ""))
+
+
+def test_what_dcm2niix_calls_a_phase_is_left_alone_in_any_folder(tmp_path: Path) -> None:
+    for name, words in {"e1": ["ORIGINAL", "PRIMARY", "M"], "e1_ph": ["ORIGINAL", "PRIMARY", "P", "PHASE"]}.items():
+        nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 2), np.int16), np.eye(4)), tmp_path / f"{name}.nii.gz")
+        (tmp_path / f"{name}.json").write_text(json.dumps({"ImageType": words}))
+    (found,), (told,) = find([tmp_path])
+    assert found.name == "e1.nii.gz"
+    assert isinstance(told, LeftAlone)
+    assert "phase" in told.fault

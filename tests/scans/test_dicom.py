@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffdenoise.errors import LeftAlone, ScanError
+from diffdenoise.errors import LeftAlone, OwnResult, ScanError
 from diffdenoise.scans.dicom import output_names
 from diffdenoise.scans.dicom_derive import is_ours
 from diffdenoise.scans.dicom_scale import SignedScale
@@ -329,6 +329,42 @@ def test_saturation_to_stored_bits_and_padding_untouched(tmp_path: Path) -> None
         array = np.frombuffer(pydicom.dcmread(result).PixelData, np.uint16).reshape(64, 64)  # all bits as written
         assert array[0, 0] == 65535
         assert array[1, 1] == stored
+
+
+@pytest.mark.parametrize("padding", [-2048, [-2048, 0]])
+def test_padding_is_found_whether_its_sign_was_extended_or_not(tmp_path: Path, padding: int | list[int]) -> None:
+    pixels = np.full((64, 64), 100, np.uint16)
+    pixels[0, :2] = 0x0800, 0xF800  # -2048 in 12 bits, and in 16
+    path = changed_copy(
+        bundled("MR_small.dcm"), tmp_path / "a.dcm", PixelData=pixels.tobytes(), PixelRepresentation=1, BitsStored=12,
+        HighBit=11,
+    )  # fmt: skip
+    dataset = pydicom.dcmread(path)
+    dataset.add_new("PixelPaddingValue", "SS", padding)
+    dataset.save_as(path)
+    scan = read(path)
+    result = write_scan(scan.with_pixels(scan.pixels + 3), tmp_path / "out", PROVENANCE)
+    array = np.frombuffer(pydicom.dcmread(result).PixelData, np.uint16).reshape(64, 64)
+    assert array[0, :3].tolist() == [0x0800, 0xF800, 103]
+
+
+def test_what_a_message_holds_beside_the_image_is_left_out(tmp_path: Path) -> None:
+    path = changed_copy(bundled("MR_small.dcm"), tmp_path / "a.dcm")
+    content = path.read_bytes()
+    start = 144 + int.from_bytes(content[140:144], "little")  # behind the file's own elements, of so many bytes
+    command_field = b"\0\0\0\1US\2\0\1\0"  # as in what was recorded on the network
+    path.write_bytes(content[:start] + command_field + content[start:])
+    assert (0, 0x0100) in pydicom.dcmread(path)
+    result = write_scan(read(path), tmp_path / "out", PROVENANCE)
+    assert (0, 0x0100) not in pydicom.dcmread(result)
+
+
+def test_a_result_of_ours_that_is_named_is_an_error_without_its_record_too(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", {"a": 0, "b": 1})
+    result = write_scan(read_scan(find([folder])[0][0]), tmp_path / "out", PROVENANCE)
+    found, errors = find([*result.iterdir(), folder / "a"])
+    assert [item.paths for item in found] == [(folder / "a",)]
+    assert [type(error) for error in errors] == [OwnResult, OwnResult]
 
 
 @settings(deadline=None, max_examples=50)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.dataelem import DataElement
 
 from diffdenoise.errors import LeftAlone, ScanError
+from diffdenoise.scans.dicom_kind import check_kind
 from diffdenoise.scans.files import find
-from tests.scans.dicom_checks import bundled, changed_copy, made, no_image, series
+from tests.scans.dicom_checks import bundled, changed_copy, made, multi_frame, no_image, series
 from tests.scans.format_checks import read
 
 STORAGE = "1.2.840.10008.5.1.4.1.1"
@@ -90,3 +93,49 @@ def test_images_of_unusual_classes_are_images(tmp_path: Path) -> None:
     found, errors = find([tmp_path])
     assert not errors
     assert {item.name for item in found} == {*classes, "map"}
+
+
+def ge_part(path: Path, number: int) -> None:
+    """What GE says in an element of its own: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
+    dataset = pydicom.dcmread(path)
+    block = dataset.private_block(0x0043, "GEMS_PARM_01", create=True)
+    block.add_new(0x2F, "SS", [number, 0, 0])
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
+    dataset.save_as(path)
+
+
+def test_phase_images_of_ge_are_left_alone(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", {name: number for number, name in enumerate(("m0", "m1", "p0", "p1"))})
+    for path in folder.iterdir():
+        ge_part(path, int(path.name.startswith("p")))
+    (found,), told = find([folder])
+    assert sorted(path.name for path in found.paths) == ["m0", "m1"]
+    assert {Path(one.path).name for one in told if isinstance(one, LeftAlone) and "phase" in one.fault} == {"p0", "p1"}
+
+
+@pytest.mark.parametrize("said", [{"FrameType": ["ORIGINAL", "PRIMARY", "P"]}, {"ComplexImageComponent": "PHASE"}])
+def test_frames_of_which_some_are_phases_are_refused(tmp_path: Path, said: dict[str, object]) -> None:
+    path = multi_frame(tmp_path / "a.dcm")
+    assert len(read(path).pixels) == 2
+    dataset = pydicom.dcmread(path)
+    for keyword, value in said.items():
+        setattr(dataset.PerFrameFunctionalGroupsSequence[1].MRImageFrameTypeSequence[0], keyword, value)
+    dataset.save_as(path)
+    with pytest.raises(ScanError, match="phase images"):
+        read(path)
+
+
+def test_elements_that_break_the_standard_are_told_where_they_lie(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", {"a": 0, "b": 1, "equipment": 2, "rows": 3})
+    for name, tag, kind, value in (
+        ("equipment", 0x0018A001, "LO", "abc"),  # of our name there is asked: it should be a sequence
+        ("rows", 0x00280010, "US", [64, 64]),
+    ):
+        dataset = pydicom.dcmread(folder / name)
+        dataset[tag] = DataElement(tag, kind, value)
+        dataset.save_as(folder / name)
+    found, _ = find([folder])
+    assert sorted(path.name for item in found for path in item.paths) == ["a", "b", "equipment", "rows"]
+    for name in ("equipment", "rows"):
+        with pytest.raises(ScanError, match=name):
+            check_kind(folder / name) if name == "equipment" else read(folder / name)

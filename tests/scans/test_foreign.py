@@ -118,6 +118,19 @@ def test_pixels_that_changed_beside_their_header_are_denoised_again(tmp_path: Pa
     assert not is_done(item, tmp_path / "out", PROVENANCE)
 
 
+def test_phase_images_among_those_of_a_par_file_are_left_alone(tmp_path: Path) -> None:
+    if not (NIBABELS_OWN / "fieldmap.PAR").exists():
+        pytest.skip("nibabel came without its data")
+    source = copied(tmp_path / "in", "fieldmap.PAR")  # magnitude and phase
+    found, told = find([source.parent])
+    assert not found
+    assert isinstance(told[0], LeftAlone)
+    assert "phase" in told[0].fault
+    source.with_suffix(".REC").write_bytes(b"0")
+    with pytest.raises(ScanError, match="phase"):
+        read(source)
+
+
 def test_what_shares_only_the_suffix_is_left_alone(source: Path) -> None:
     (source.parent / "bold_mcf.par").write_text("0.0 0.001 -0.002 0.1 0.2 0.3\n" * 5)  # FSL's table of movement
     (source.parent / "notes.head").write_text("to be read first\n")

@@ -180,3 +180,10 @@ def test_in_a_folder_transforms_are_left_alone(tmp_path: Path) -> None:
     found, errors = find([tmp_path])
     assert [item.name for item in found] == ["image.h5"]
     assert [(type(error), Path(error.path).name) for error in errors] == [(LeftAlone, "from-T1w_to-MNI_xfm.h5")]
+
+
+def test_a_group_that_is_called_header_is_no_header(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = np.ones((2, 3, 8, 8), np.float32)
+        file.create_group("header")
+    assert read(tmp_path / "a.h5").frames == 2

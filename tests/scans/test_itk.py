@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -112,3 +114,33 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(ScanError, match=word):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_capitals_in_a_suffix_are_no_other_format(tmp_path: Path, suffix: str) -> None:
+    stored = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    save(tmp_path / f"a{suffix}", stored)
+    path = (tmp_path / f"a{suffix}").rename(tmp_path / f"A{suffix.upper()}")
+    np.testing.assert_array_equal(read(round_trip(path, tmp_path / "out")).pixels, read(path).pixels)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_a_name_that_is_no_text_ends_nothing(tmp_path: Path, suffix: str) -> None:
+    """ITK would end the whole process."""
+    save(tmp_path / f"a{suffix}", np.zeros((2, 3, 4), np.int16))
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Sch\xe4del"))
+    odd.mkdir()
+    with pytest.raises(ScanError, match="no text"):
+        write_scan(read(tmp_path / f"a{suffix}"), odd, PROVENANCE)
+    assert not any(odd.iterdir())
+    shutil.copy(tmp_path / f"a{suffix}", odd)
+    with pytest.raises(ScanError, match="no text"):
+        read(odd / f"a{suffix}")
+
+
+def test_a_field_that_is_no_text_is_left_out(tmp_path: Path) -> None:
+    save(tmp_path / "a.nrrd", np.zeros((2, 3, 4), np.int16))
+    content = (tmp_path / "a.nrrd").read_bytes()
+    (tmp_path / "a.nrrd").write_bytes(content.replace(b"do not lose me", b"J\xfcrgen was here"[:14]))
+    result = sitk.ReadImage(str(round_trip(tmp_path / "a.nrrd", tmp_path / "out")))
+    assert "Comment" not in result.GetMetaDataKeys()

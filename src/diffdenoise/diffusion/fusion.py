@@ -11,6 +11,7 @@ where a level was estimated too high, for fine anatomy passes for noise, the bes
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 BINS, FEWEST = 12, 500  # of brightness; pixels in each, in small images of fewer bins
@@ -40,12 +41,14 @@ def bounded(s2: Tensor, v_total: Tensor, brightness: Tensor) -> Tensor:
     return result
 
 
-def recalibrate(v_total: Tensor, x_c: Tensor, x_blind: Tensor, x_noisy: Tensor) -> Tensor:
+def recalibrate(v_total: Tensor, x_c: Tensor, x_blind: Tensor, x_noisy: Tensor, where: Tensor | float = 1.0) -> Tensor:
     """v_total, learned for the blind estimate x_c, carried over to another blind estimate of the same pixels.
 
     mean[(x_noisy - x_blind)^2 / v_total] is the factor on v_total that makes x_noisy likeliest. Only its ratio between
     the two estimates is used, one number per image: v_total itself may be off on unseen content, and v / (v + s2)
-    reacts strongly to an error that is the same everywhere.
+    reacts strongly to an error that is the same everywhere. where: 1 for the pixels that count; not a mask without
+    noise, in which v_total is next to 0, so that the least residue of a chain would outweigh the object.
     """
-    fit = lambda estimate: ((x_noisy - estimate) ** 2 / v_total).mean(dim=(-3, -2, -1), keepdim=True)  # noqa: E731
-    return v_total * fit(x_blind) / fit(x_c).clamp(min=1e-12)
+    fit = lambda estimate: (where * (x_noisy - estimate) ** 2 / v_total).mean(dim=(-3, -2, -1), keepdim=True)  # noqa: E731
+    own = fit(x_c)
+    return v_total * torch.where(own > 0, fit(x_blind) / own.clamp(min=1e-12), 1.0)

@@ -16,6 +16,7 @@ from diffdenoise.node.spool import Spool, mark_of
 
 POLL = 0.2  # seconds between two looks at the queue
 PATIENCE = 60  # seconds that the receiver may take for an answer
+LOOKING = 20  # times as long as a look that found nothing due is waited for the next: of a long queue it takes long
 AT_ONCE = 500  # images in one association
 _VERIFICATION = "1.2.840.10008.1.1"  # C-ECHO
 log = logging.getLogger("diffdenoise")
@@ -86,8 +87,12 @@ class Forwarder:
 
     def run(self, stop: Event) -> None:
         """Send until told to stop; an image on its way is finished."""
-        while not stop.wait(POLL):
-            if self.delays.due(self.address) and (due := self._due()):
+        rest = POLL
+        while not stop.wait(rest):
+            begun = time.monotonic()
+            due = self._due() if self.delays.due(self.address) else []
+            rest = POLL if due else max(POLL, LOOKING * (time.monotonic() - begun))
+            if due:
                 self._send(due, stop)
 
     def _due(self) -> list[Path]:
@@ -98,6 +103,8 @@ class Forwarder:
     def _send(self, images: list[Path], stop: Event) -> None:
         """Send in one association. Where none can be had, or it breaks at once, the receiver is given a rest."""
         association = self._associate(images)
+        if association is None:
+            return self._give_rest()
         sent = 0
         for image in images:
             if stop.is_set() or not association.is_established:
@@ -117,6 +124,7 @@ class Forwarder:
             association.release()
 
     def _associate(self, images: list[Path]) -> Any:
+        """An association, established or not; None where the receiver's name is none that is known at the moment."""
         from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
         from pynetdicom import AE
 
@@ -126,7 +134,10 @@ class Forwarder:
         entity.add_requested_context(_VERIFICATION)  # everyone has it: a class that is not taken breaks nothing
         for sop_class in sorted({_sop_class(image) for image in images} - {""})[:127]:
             entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-        return entity.associate(self.address.host, self.address.port, ae_title=self.address.title)
+        try:
+            return entity.associate(self.address.host, self.address.port, ae_title=self.address.title)
+        except (OSError, UnicodeError):  # of the look-up: a mistyped name, or a name server that is down
+            return None
 
     def _taken(self, image: Path, status: int | str | None, mark: tuple[int, int] | None) -> bool:
         """Whether the receiver has said that it has it (0x0000, or 0xBxxx with a remark): then it leaves the queue."""

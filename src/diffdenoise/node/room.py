@@ -37,7 +37,7 @@ class Bounds:
     """What the spool may hold: images in the queue, bytes of all its files, and bytes it leaves free on the disk."""
 
     images: int = 50_000
-    bytes: int = 50 * 10**9
+    bytes: float = 50e9
     free: int = 10**9
 
 

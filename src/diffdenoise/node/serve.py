@@ -54,7 +54,7 @@ def serve(node: Node, stop: Event | None = None) -> None:
     """
     require_pynetdicom()
     title = check_title(node.title)
-    _check_times(node)
+    _check_numbers(node)
     stop = stop or Event()
     with ExitStack() as stack:
         stack.enter_context(_quiet())
@@ -75,8 +75,11 @@ def serve(node: Node, stop: Event | None = None) -> None:
         log.info("Ended. What is in the queue goes on with the next start.")
 
 
-def _check_times(node: Node) -> None:
-    """ConfigError for times that cannot be waited."""
+def _check_numbers(node: Node) -> None:
+    """ConfigError for times that cannot be waited, and for bounds that let nothing in."""
+    for name, bound in (("--max-images", node.bounds.images), ("--max-gb", node.bounds.bytes)):
+        if not bound > 0:
+            raise ConfigError(f"{name}: has to be more than 0, or nothing would be received.")
     for name, value in (("--quiet-seconds", node.quiet), ("--keep", node.keep)):
         if not 0 <= value < math.inf:
             raise ConfigError(f"{name} {value:g}: is no time. Give a number from 0 on.")

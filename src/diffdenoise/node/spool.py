@@ -120,10 +120,10 @@ class Spool:
 
     def outgoing(self) -> list[Path]:
         """The derived images to send, longest waiting first; not those of which the source is to be denoised again."""
-        waiting = self.folder / "waiting"
         with self._lock:
             there = images_below(self.folder / "outgoing")
-            found = [(stat.st_mtime, p) for p, stat in there if not (waiting / p.parent.name / p.name).exists()]
+            waiting = {series: self._names("waiting", series) for series in {path.parent.name for path, _ in there}}
+        found = [(stat.st_mtime, path) for path, stat in there if path.name not in waiting[path.parent.name]]
         return [path for _, path in sorted(found)]
 
     def sent(self, derived: Path, mark: tuple[int, int] | None = None) -> None:
@@ -203,6 +203,11 @@ class Spool:
 
     def _images(self, state: str, series: str) -> list[Path]:
         return sorted((self.folder / state / series).glob("*.dcm"))
+
+    def _names(self, state: str, series: str) -> frozenset[str]:
+        with suppress(FileNotFoundError):
+            return frozenset(path.name for path in (self.folder / state / series).iterdir())
+        return frozenset()
 
     def _folder(self, state: str, series: str) -> Path:
         folder = self.folder / state / series

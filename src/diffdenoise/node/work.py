@@ -76,10 +76,12 @@ class Worker:
                 self._fail(series, waiting, f"The node died {TRIES} times while it denoised this.")
             else:
                 self._scans(series, waiting, done, denoisers, stop)
-        except OSError as error:
-            if not _is_short(error):
-                raise
-            raise _NoSpace from error
+        except (_Stopped, _NoSpace):
+            raise
+        except Exception as error:  # unforeseen: it must not stop the other series, nor come again at each start
+            if _is_short(error):
+                raise _NoSpace from error
+            self._fail(series, [path for path in waiting if path.exists()], f"{type(error).__name__}: {error}")
         finally:
             self.spool.end(series)
 
@@ -90,7 +92,7 @@ class Worker:
         others = [path for path in waiting if _is_other_kind(path)]
         self._pass_over(series, others, "no image to denoise")
         images = set(waiting) - set(others)
-        for item in find([*images, *done])[0]:
+        for item in find([*images, *done], own_results=True)[0]:  # of those `decide` says why they are passed over
             if fresh := [path for path in item.paths if path in images]:
                 self._scan(series, item, fresh, denoisers, stop)
 
@@ -155,7 +157,8 @@ def decide(rules: Rules, image: Path) -> tuple[Rule | None, str]:
     with reading(image, "DICOM"):
         check_inflated(image)
         header = pydicom.dcmread(image, stop_before_pixels=True, specific_tags=asked)
-    if is_ours(header):  # the receiver may send back what it got: without end
+        ours = is_ours(header)
+    if ours:  # the receiver may send back what it got: without end
         return None, "made by diffdenoise"
     return rules.choose(str(header.get("Modality") or ""), str(header.get("SeriesDescription") or "")), "no rule"
 

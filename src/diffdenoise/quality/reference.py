@@ -185,6 +185,6 @@ def _usable(mask: Mask, image: Image) -> Mask:
 
 
 def _positive(value: float) -> float:
-    if not value > 0:
-        raise ConfigError(f"data_range is {value:g}; it must be positive")
+    if not 0 < value < np.inf:
+        raise ConfigError(f"data_range is {value:g}; it must be positive and finite")
     return value

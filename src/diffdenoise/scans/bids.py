@@ -41,13 +41,26 @@ def place_of(source: Path) -> str | None:
 
 
 def check_kind(source: Path) -> None:
-    """OtherKind for what its BIDS name calls a mask or a phase."""
+    """OtherKind for what its BIDS name calls a mask or a phase, or the JSON file that dcm2niix puts beside it."""
+    if _says_phase(source):
+        raise OtherKind(source, "is a phase image, as its JSON file says", "Denoise the magnitude it belongs to.")
     match = _NAME.fullmatch(source.name)
     if match is None or root_of(source) is None:
         return
     kind = _OTHERS.get(match["suffix"]) or ("a phase image" if "_part-phase" in match["entities"] else None)
     if kind:
         raise OtherKind(source, f"is {kind}, as its BIDS name says", "Denoise the image it belongs to.")
+
+
+def _says_phase(source: Path) -> bool:
+    beside = source.with_name(f"{stem_of(source.name)}.json")
+    if beside.name == source.name or not source.name.endswith((".nii", ".nii.gz")) or not beside.is_file():
+        return False
+    try:
+        said = _load(beside).get("ImageType")
+    except ScanError:  # it may be about anything
+        return False
+    return isinstance(said, list) and not {"P", "PHASE"}.isdisjoint(str(word).upper() for word in said)
 
 
 def beside_the_data(folder: Path, names: Sequence[str]) -> list[str]:

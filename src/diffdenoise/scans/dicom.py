@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffdenoise.errors import ScanError
+from diffdenoise.errors import ScanError, reason_of
 from diffdenoise.scans import dicom_derive, dicom_frames, dicom_map, dicom_pixels
-from diffdenoise.scans.dicom_kind import check_kind, other_kind
+from diffdenoise.scans.dicom_kind import check_kind, has_phase_frames, other_kind
 from diffdenoise.scans.dicom_scale import SignedScale, in_hounsfield
 from diffdenoise.scans.dicom_series import DEFLATED, check_inflated, has_mark, in_slice_order, quiet
 from diffdenoise.scans.scan import Provenance, Scan
@@ -75,12 +77,24 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     names = output_names(scan.paths)
     start = 0
     for path, name, count in zip(scan.paths, names, stored.counts, strict=True):
-        with quiet():
+        with quiet(), _writing(path):
             dataset = _load(path)
             dicom_pixels.replace(dataset, pixels[start : start + count], scale)
             dicom_derive.derive(dataset, provenance)
             _save(dataset, target / name if target.is_dir() else target)
         start += count
+
+
+@contextmanager
+def _writing(source: Path) -> Iterator[None]:
+    """Name the one source of a series of which no derived image can be written, unless it is the disk's fault."""
+    try:
+        yield
+    except (ScanError, OSError, MemoryError):
+        raise
+    except Exception as error:  # of an element that breaks the standard, which reading the pixels does not notice
+        fault = f"has elements that cannot be written again ({reason_of(error)})"
+        raise ScanError(source, fault, "Mend it, or leave it out.") from error
 
 
 def _write_map(paths: tuple[Path, ...], pixels: np.ndarray, target: Path, provenance: Provenance) -> bool:
@@ -135,7 +149,9 @@ def _load(path: Path) -> Any:
 
 
 def _complete(dataset: Any) -> None:
-    """Fill what the rest relies on from where the file says it a second time."""
+    """Fill what the rest relies on from where the file says it a second time, and drop what no file may hold."""
+    for tag in [tag for tag in dataset.keys() if tag.group == 0]:  # noqa: SIM118 - of a message, as it was recorded
+        del dataset[tag]
     meta = dataset.file_meta
     for keyword in ("SOPClassUID", "SOPInstanceUID"):  # anonymisers blank them, but forget the file's head
         if not dataset.get(keyword) and meta.get(f"MediaStorage{keyword}"):
@@ -172,8 +188,10 @@ def _refusal(dataset: Any) -> str | None:
         return reason
     if not any(keyword in dataset for keyword in dicom_pixels.PIXEL_KEYWORDS):
         return f"holds no pixel data (modality {dataset.get('Modality') or 'unknown'})"
-    if not dataset.get("SOPInstanceUID"):
-        return "has no SOP Instance UID, so a derived image cannot refer to it"
+    if not dataset.get("SOPInstanceUID") or not dataset.get("SOPClassUID"):
+        return "has no SOP Instance UID, or no SOP Class UID, so a derived image cannot refer to it"
+    if has_phase_frames(dataset):
+        return "holds phase images, whose values wrap around, among its frames"
     return dicom_pixels.refusal(dataset)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from diffdenoise.errors import OWN_RESULT, OtherKind, OwnResult
 from diffdenoise.scans.dicom_derive import is_ours
-from diffdenoise.scans.dicom_series import DICOMDIR, header_of, quiet, words_of
+from diffdenoise.scans.dicom_series import DICOMDIR, header_of, parts_of, quiet, words_of
 from diffdenoise.scans.stored import reading
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -21,15 +21,23 @@ def check_kind(path: Path) -> None:
     with reading(path, "DICOM"), quiet():
         header = header_of(path)
         fault = None if class_of(header) == DICOMDIR else other_kind(header)  # the list of a disc says nothing new
+        ours = is_ours(header)
     if fault:
         raise OtherKind(path, fault, _REMEDY)
-    if is_ours(header):
+    if ours:
         raise OwnResult(path, *OWN_RESULT)
 
 
 def other_kind(header: Any) -> str | None:
     """What this object is instead of a greyscale image, as a fault to tell, or None."""
     return _of_class(header) or _of_picture(header)
+
+
+def has_phase_frames(dataset: Any) -> bool:
+    """Whether some frames of several are phase images, as where the whole is called MIXED."""
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    kinds = [kind for group in groups for kind in group.get("MRImageFrameTypeSequence") or []]
+    return any(kind.get("ComplexImageComponent") == "PHASE" or "P" in words_of(kind.get("FrameType")) for kind in kinds)
 
 
 def class_of(header: Any) -> str:
@@ -54,13 +62,13 @@ def _of_class(header: Any) -> str | None:
 def _of_picture(header: Any) -> str | None:
     photometric = header.get("PhotometricInterpretation") or "MONOCHROME2"
     words = {str(word).upper() for word in words_of(header.get("ImageType"))}
-    phase = header.get("ComplexImageComponent") == "PHASE" or (header.get("Modality") == "MR" and "P" in words)
+    wrapped = header.get("Modality") == "MR" and "P" in parts_of(header)
     secondary = class_of(header).startswith(_SECONDARY_CAPTURE)
     reasons = {
         f"is a colour image ({photometric})": photometric not in ("MONOCHROME1", "MONOCHROME2"),
         "is a mask of one bit a pixel, not an image": header.get("BitsAllocated") == 1,
         "is a localizer (scout) image": "LOCALIZER" in words,
-        "is a phase image, whose values wrap around": phase,
+        "is a phase image, whose values wrap around": wrapped or header.get("ComplexImageComponent") == "PHASE",
         "is a secondary capture with text burned into its pixels": (
             secondary and (header.get("BurnedInAnnotation") == "YES" or bool(words & _OF_TEXT))
         ),

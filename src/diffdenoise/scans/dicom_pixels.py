@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None
     becomes signed 16 bits (floats stay floats, and ultrasound has 8 bits without a sign), and padding becomes zero.
     """
     original, words = stored_frames(dataset), stored_words(dataset)
-    padding = _padding(dataset, words)
+    padding = _padding(dataset, words) | _padding(dataset, original)  # writers extend the sign of few bits, or do not
     if scale is None:
         limits = None if _float_keyword(dataset) else dicom_scale.limits(dataset)
         triples = zip(pixels, original, scales(dataset), strict=True)
@@ -161,12 +162,16 @@ def _forget_offsets(dataset: Any) -> None:
 def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray:
     """Where the stored number says "no pixel here" (PS3.3 C.7.5.1.1.2)."""
     _, _, word = _FLOATS.get(_float_keyword(dataset) or "", (0, "", ""))
-    value = dataset.get(f"{word}PixelPaddingValue")
+    value, limit = (_first(dataset.get(f"{word}PixelPadding{kind}")) for kind in ("Value", "RangeLimit"))
     if value is None:
         return np.zeros(stored.shape, bool)
-    limit = dataset.get(f"{word}PixelPaddingRangeLimit")
     low, high = sorted((_as_stored(value, dataset), _as_stored(value if limit is None else limit, dataset)))
     return (stored >= low) & (stored <= high)
+
+
+def _first(value: Any) -> Any:
+    """Of several values, where the standard has one."""
+    return next(iter(value), None) if isinstance(value, MutableSequence) else value
 
 
 def _as_stored(value: Any, dataset: Any) -> float:

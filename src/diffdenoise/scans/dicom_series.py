@@ -6,7 +6,7 @@ import math
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -37,6 +37,8 @@ _KEYS = (
     "ImagePositionPatient",
     "InstanceNumber",
 )
+_OF_GE = 0x00430010, 0x0043102F  # who defines the block of private elements; which part of a complex image this is
+_GE_PARTS = "MPRI"  # by its number there
 T = TypeVar("T")
 PARTS = frozenset({"M", "P", "R", "I"})  # of complex MR images, in ImageType; some scanners put them into one series
 DICOMDIR = "1.2.840.10008.1.3.10"
@@ -95,11 +97,21 @@ def _keys_of(header: Any, alone: Keys) -> Keys | None:
     if int(header.get("NumberOfFrames") or 1) > 1 or not header.get("SeriesInstanceUID"):
         return alone
     direction = tuple(float(x) for x in header.get("ImageOrientationPatient") or ())
-    part = PARTS & {str(word).upper() for word in words_of(header.get("ImageType"))}
-    series = (str(header.SeriesInstanceUID), header.get("Rows"), header.get("Columns"), part)
+    part = parts_of(header)
+    series = (str(header.SeriesInstanceUID), str(header.get("Rows")), str(header.get("Columns")), part)
     instance = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
     # careless anonymisers give all slices one UID: place and number tell these from copies
     return Keys(series, direction, (str(instance), _position(header), _number(header)) if instance else alone.copy)
+
+
+def parts_of(header: Any) -> frozenset[str]:
+    """Which part of a complex MR image it is, of `PARTS`; none where that goes unsaid."""
+    words = {str(word).upper() for word in words_of(header.get("ImageType"))}
+    creator, said = (header.get(tag) for tag in _OF_GE)
+    if said is None or creator is None or str(creator.value).strip() != "GEMS_PARM_01":
+        return PARTS & words
+    number = said.value[0] if isinstance(said.value, bytes | Sequence) and len(said.value) else said.value
+    return frozenset(_GE_PARTS[number]) if number in range(len(_GE_PARTS)) else PARTS & words
 
 
 def differ(path: Path, other: Path) -> bool:
@@ -129,9 +141,12 @@ def series_slug(path: Path) -> str:
 def header_of(path: Path) -> Any:
     """The few elements that decide kind, series and order."""
     import pydicom
+    from pydicom.tag import Tag
 
     check_inflated(path)
-    return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_KEYS))
+    return pydicom.dcmread(
+        path, stop_before_pixels=True, force=True, specific_tags=[Tag(key) for key in (*_KEYS, *_OF_GE)]
+    )
 
 
 def check_inflated(path: Path) -> None:

@@ -10,7 +10,7 @@ from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from diffdenoise.errors import LeftAlone, OWN_RESULT, OtherKind, OwnResult, ScanError
+from diffdenoise.errors import OWN_RESULT, LeftAlone, OtherKind, OwnResult, ScanError
 from diffdenoise.scans import bids, dicom_series, foreign, sidecar
 from diffdenoise.scans.formats import KINDS, OTHER_SUFFIX, describe_formats, format_of, is_read_elsewhere, suffix_of
 
@@ -47,6 +47,8 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
         try:
             path = _at_home(path)
             if path.is_file() and format_of(path) == "dicom_file":
+                if not own_results:
+                    _refuse_own(path)
                 named.append(path)
             else:
                 found += _find_one(path, own_results, errors)
@@ -58,7 +60,9 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
         found.append(Found((named[0],), "dicom_file", named[0].name))
     elif named:
         named = [path.parent.resolve() / path.name for path in named]  # names of results hold no ".."
-        found += _group(named, Path(os.path.commonpath([path.parent for path in named])), errors)
+        drives = sorted({path.drive for path in named})  # of Windows, which have no folder in common
+        for files in ([path for path in named if path.drive == drive] for drive in drives):
+            found += _group(files, Path(os.path.commonpath([path.parent for path in files])), errors)
     return _with_distinct_names([_placed(item) for item in _without_repeats(found)]), errors
 
 
@@ -80,8 +84,8 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
         kind = format_of(path)
         if kind is None:
             raise ScanError(path, "is no kind of image known here", f"Supported: {describe_formats()}.")
-        if not own_results and (record := sidecar.load(path)) and sidecar.untouched(path, record):
-            raise OwnResult(path, *OWN_RESULT)
+        if not own_results:
+            _refuse_own(path)
         return [_alone(path, kind, path.name)]
     if path.is_dir():
         base, files = path, list(_walk([path], errors, own_results))
@@ -97,6 +101,19 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
     if not found:
         raise _nothing(path, left)
     return found
+
+
+def _refuse_own(path: Path) -> None:
+    """OwnResult for a result of ours that is as we wrote it, or says of itself that it is one, as DICOM does."""
+    if (record := sidecar.load(path)) and sidecar.untouched(path, record):
+        raise OwnResult(path, *OWN_RESULT)
+    try:
+        if format_of(path) == "dicom_file":
+            KINDS["dicom_file"](path)
+    except OwnResult:
+        raise
+    except ScanError:  # reading it will say so
+        pass
 
 
 def _nothing(path: Path, left: Sequence[LeftAlone]) -> ScanError:

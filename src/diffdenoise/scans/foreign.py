@@ -23,6 +23,7 @@ PIXELS_BESIDE = {".par": ".rec", ".head": ".brik"}  # of AFNI's, the name may go
 # What stands near the beginning of a header: FSL calls tables of movement .par, too, and others anything .head.
 MARKS = {".par": b"DATA DESCRIPTION FILE", ".head": b"type"}
 START = 4096  # bytes
+_PHASE = 3  # of PAR's image_type_mr
 
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
@@ -40,6 +41,19 @@ def check_kind(path: Path) -> None:
         start = file.read(START)
     if mark and mark not in start and not beside(path):
         raise OtherKind(path, f"is no header of an image, as {path.suffix} files can be", "Give the image.")
+    if path.suffix.lower() == ".par" and MARKS[".par"] in start:
+        _check_types(path)
+
+
+def _check_types(path: Path) -> None:
+    """OtherKind for a PAR file of which some images are phase images."""
+    from nibabel.parrec import parse_PAR_header
+
+    with reading(path, "PAR/REC"), path.open(encoding="utf-8", errors="replace") as file:
+        _, images = parse_PAR_header(file)
+        phase = bool(np.any(images["image_type_mr"] == _PHASE))
+    if phase:
+        raise OtherKind(path, "holds phase images, whose values wrap around", "Export the magnitude images alone.")
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
@@ -87,6 +101,8 @@ def _load(path: Path) -> Any:
     with reading(path, "a volume"):
         if path.suffix.lower() == ".mnc":
             _check_alone(path)
+        if path.suffix.lower() == ".par":
+            _check_types(path)
         image: Any = nibabel.load(path)
         dtype = np.dtype(image.get_data_dtype())
         check_numeric(path, dtype)

@@ -145,8 +145,10 @@ def _as_in_file(numbers: np.ndarray, image: Any) -> np.ndarray:
 
 def _volumes(image: Any) -> int:
     """How many volumes of the same places: the product of the axes before slices; 1 if these are slices after all."""
+    import h5py
+
     header = image.parent.get("header")
-    if header is not None and "position" in (getattr(header.dtype, "names", None) or ()):  # ISMRMRD: one of each image
+    if isinstance(header, h5py.Dataset) and "position" in (header.dtype.names or ()):  # ISMRMRD: one of each image
         positions = np.asarray(header["position"]).reshape(-1, 3)
         if len(np.unique(positions, axis=0)) > 1:
             return 1

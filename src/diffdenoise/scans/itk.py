@@ -26,7 +26,8 @@ from diffdenoise.scans.stored import (
     to_stored,
 )
 
-SUFFIXES: tuple[str, ...] = (".mha", ".nrrd")
+READERS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}
+SUFFIXES: tuple[str, ...] = tuple(READERS)
 LINES, LONGEST_LINE = 10_000, 100_000  # of a header
 COMPRESSED = re.compile(rb"(?im)^\s*(CompressedData\s*=\s*T|encoding:\s*(gz|bz))")
 TEXT = re.compile(rb"(?im)^\s*(BinaryData\s*=\s*F|encoding:\s*(?!raw|gz|bz))")  # numbers written out
@@ -58,9 +59,30 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     result = sitk.GetImageFromArray(np.ascontiguousarray(back.T), isVector=False)
     result.CopyInformation(image)
     for key in image.GetMetaDataKeys():
-        if not key.startswith(WRITERS_OWN):
-            result.SetMetaData(key, image.GetMetaData(key))
-    sitk.WriteImage(result, str(target), useCompression=bool(COMPRESSED.search(_head(path))))
+        if not key.startswith(WRITERS_OWN) and _is_text(value := image.GetMetaData(key)):
+            result.SetMetaData(key, value)
+    writer, small = sitk.ImageFileWriter(), target.with_suffix(target.suffix.lower())  # by capitals it goes elsewhere
+    _aim(writer, small)
+    writer.SetUseCompression(bool(COMPRESSED.search(_head(path))))
+    writer.Execute(result)
+    small.rename(target)
+
+
+def _aim(tool: Any, path: Path) -> None:
+    """Tell ITK's reader or writer the file: it takes capitals for another suffix, and ends Python at bytes not text."""
+    if not _is_text(str(path)):
+        raise ScanError(path, "has a name, or lies in a folder, whose bytes are no text", "Rename it.")
+    tool.SetFileName(str(path))
+    tool.SetImageIO(READERS[path.suffix.lower()])
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be encoded: Python keeps bytes that are no UTF-8 as lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _load(path: Path) -> tuple[Any, np.ndarray]:
@@ -72,7 +94,7 @@ def _load(path: Path) -> tuple[Any, np.ndarray]:
         raise ScanError(path, "keeps its pixels in another file", "Convert it to a single file (.mha, .nrrd).")
     _check_header(head)
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    _aim(reader, path)
     reader.ReadImageInformation()
     if reader.GetNumberOfComponents() > 1:
         check_numeric(path, np.dtype("V4"))
