@@ -31,11 +31,13 @@ RULES = """## What is refused, and why
 
 - **Colour pictures, palettes, masks of one bit, reports, doses, structures, segmentations**: no greyscale images. Named
   one by one they are an error; in a folder they are left alone, each with its reason, and are no failure. So are
-  localizers, and secondary captures whose pixels hold text (marked so, or called a screen or a dose in ImageType); and
-  what FSL, ANTs and fMRIPrep leave beside images: tables of movement (`.par`), transforms (`.h5`), warps, labels,
-  values on surfaces (NIfTI, by their intent code), colours; NumPy files with masks, or without rows and columns;
-  archives, and kinds of images that are not read here (`.zip`, `.jpg`, `.mgz`, `.hdr` and `.img`). Of a BIDS data set
-  `derivatives` and `sourcedata`, which hold the same images again, are taken only when they are named themselves.
+  localizers, phase images (told by DICOM, also GE's own element, by PAR/REC, by BIDS names, or by the `.json` that
+  dcm2niix puts beside them), and secondary captures whose pixels hold text (marked so, or called a screen or a dose in
+  ImageType); and what FSL, ANTs and fMRIPrep leave beside images: tables of movement (`.par`), transforms (`.h5`),
+  warps, labels, values on surfaces (NIfTI, by their intent code), colours; NumPy files with masks, or without rows and
+  columns; archives, and kinds of images that are not read here (`.zip`, `.jpg`, `.mgz`, `.hdr` and `.img`). Of a BIDS
+  data set `derivatives` and `sourcedata`, which hold the same images again, are taken only when they are named
+  themselves.
 - **K-space without an image**: an inverse Fourier transform and the root sum of squares would give an image, but
   no result in kind could be written back into k-space. Reconstruct first, and save the coils' sum.
 - **What is lost on the way back**, in none of the files above: of HDF5 references, soft links and chunks; of NRRD and
