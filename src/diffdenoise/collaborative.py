@@ -37,10 +37,10 @@ COARSE = 4  # coefficients down and across; a network leaves most of the noise i
 THRESHOLD = 3.0  # deviations of the noise
 SILENT = 1e-3  # of the mean variance: with less there is no noise about a patch, as in a hole of one value
 KAISER = 2.0  # shape of the window by which a patch counts less at its rim
-AT_ONCE = 4096  # stacks at a time: 16 MB, and some copies
+AT_ONCE, IN_CACHE = 4096, 512  # stacks at a time, to keep a GPU busy (16 MB and some copies), to stay in a CPU's cache
 DRAWN = 512  # pixels; side of the noise drawn to know the power of a texture
 
-Shrink = Callable[[Tensor, Tensor, Tensor], Tensor]  # (noisy, pilot's coefficients, noise variance) -> factors
+Shrink = Callable[[Tensor, Tensor], Tensor]  # (coefficients of the pilot, or else the noisy ones; variance) -> factors
 
 
 class _Stacks(NamedTuple):
@@ -65,10 +65,19 @@ def _one(x_noisy: Tensor, guide: Tensor, deviation: Tensor, texture: Texture) ->
     power = _over_patches(_over_patches(level**2).T).T  # mean variance of the noise in each patch
     stacks = _alike(first, ALIKE * _coarse(texture) * power)
     variance = power.flatten()[:, None, None] * (1 if texture.is_white else _power(texture).to(power))
-    kept = _filtered(noisy, first, stacks, variance, lambda y, _, v: (y * y > THRESHOLD**2 * v).to(y.dtype))
+    kept = _filtered([noisy], stacks, variance, _hard)
     pilot = (kept + first) / 2
-    shrunk = _filtered(noisy, pilot, stacks, variance, lambda _, p, v: p * p / (p * p + v).clamp(min=1e-12))
+    shrunk = _filtered([noisy, pilot], stacks, variance, _wiener)
     return shrunk[:height, :width]
+
+
+def _hard(y: Tensor, v: Tensor) -> Tensor:
+    return (y.abs() > THRESHOLD * v.sqrt()).to(y.dtype)
+
+
+def _wiener(p: Tensor, v: Tensor) -> Tensor:
+    square = p.square()
+    return square / (square + v.clamp(min=1e-30))
 
 
 def _grown(image: Tensor, height: int, width: int) -> Tensor:
@@ -105,11 +114,12 @@ def _alike(guide: Tensor, same: Tensor) -> _Stacks:
     columns, span, found = _starts(width).to(guide.device), 2 * RADIUS + 1, []
     chance, offsets = _chance(span).to(guide), torch.arange(-RADIUS, RADIUS + 1, device=guide.device)
     beside = _beyond(offsets[:, None] + columns, width)  # (span, patches)
+    strips: dict[int, Tensor] = {}  # two rows of patches share one
     for row, enough in zip(_starts(height).tolist(), same, strict=True):
-        here = guide[row : row + SIZE]
-        there = around[row : row + SIZE + 2 * RADIUS].unfold(0, SIZE, 1).unfold(1, width, 1)
-        off = (there - here).square().mean(2)  # (span, span, width), down the patches
-        off = _over_patches(off.flatten(0, 1))  # and across them: (span^2, patches)
+        strips = {
+            at: strips[at] if at in strips else _differences(around, guide, at) for at in range(row, row + SIZE, STRIDE)
+        }
+        off = torch.stack([*strips.values()]).mean(0)
         off = torch.where(off < enough, enough * chance, off)
         beyond = _beyond(offsets + row, height)[:, None, None] | beside
         off = off.masked_fill(beyond.flatten(0, 1), torch.inf)
@@ -117,6 +127,14 @@ def _alike(guide: Tensor, same: Tensor) -> _Stacks:
         best = off.topk(GROUP, dim=0, largest=False).indices.T
         found.append((row + best // span) * around.shape[1] + columns[:, None] + best % span)
     return _Stacks(torch.cat(found), tuple(around.shape))  # type: ignore[arg-type]
+
+
+def _differences(around: Tensor, guide: Tensor, row: int) -> Tensor:
+    """Mean square differences over the STRIDE rows of patches from this one on, for each offset: (span^2, patches)."""
+    here = guide[row : row + STRIDE]
+    there = around[row : row + STRIDE + 2 * RADIUS].unfold(0, STRIDE, 1).unfold(1, guide.shape[1], 1)
+    off = (there - here).square_().mean(2)  # (span, span, width), down the patches
+    return _over_patches(off.flatten(0, 1))  # and across them
 
 
 def _beyond(starts: Tensor, length: int) -> Tensor:
@@ -142,28 +160,34 @@ def _coarse(texture: Texture) -> float:
     return 1.0 if texture.is_white else float(_power(texture).view(SIZE, SIZE)[:COARSE, :COARSE].mean())
 
 
-def _filtered(noisy: Tensor, pilot: Tensor, stacks: _Stacks, variance: Tensor, shrink: Shrink) -> Tensor:
+def _filtered(images: list[Tensor], stacks: _Stacks, variance: Tensor, shrink: Shrink) -> Tensor:
     """All stacks shrunk and put back, each patch by how little noise is left in it, (H, W).
 
-    variance: of the noise in the coefficients of each stack, (stacks, 1, SIZE^2) or (stacks, 1, 1) where all are alike.
+    images: the noisy one, and the pilot if there is one. variance: of the noise in the coefficients of each stack,
+    (stacks, 1, SIZE^2) or (stacks, 1, 1) where all are alike.
     """
-    images = [_around(image).flatten() for image in (noisy, pilot)]
-    down, across = (torch.arange(SIZE, device=noisy.device) for _ in range(2))
-    inside = (down[:, None] * stacks.padded[1] + across).flatten()
+    around = [_around(image) for image in images]
+    noisy, across = around[0], stacks.padded[1]
+    side = torch.arange(SIZE, device=noisy.device)
+    inside = (side[:, None] * across + side).flatten()
     of_patch, of_stack = (matrix.to(noisy) for matrix in (_of_patch(), _cosines(GROUP)))
     window = torch.kaiser_window(SIZE, periodic=False, beta=KAISER).to(noisy)
     window = (window[:, None] * window).flatten()
-    total, weights = torch.zeros_like(images[0]), torch.zeros_like(images[0])
+    count = noisy.numel() - (SIZE - 1) * (across + 1)  # of places where a patch may begin, flat
+    patches = [image.as_strided((count, SIZE, SIZE), (1, across, 1)) for image in around]  # all of them, without a copy
+    total, weights = torch.zeros(noisy.numel()).to(noisy), torch.zeros(noisy.numel()).to(noisy)
     usual, others = variance.mean(), torch.arange(GROUP, device=noisy.device)[None, :, None] > 0
-    for starts, v in zip(stacks.starts.split(AT_ONCE), variance.split(AT_ONCE), strict=True):
+    at_once = IN_CACHE if noisy.device.type == "cpu" else AT_ONCE
+    for starts, v in zip(stacks.starts.split(at_once), variance.split(at_once), strict=True):
         places = starts[..., None] + inside
-        y, p = (of_stack @ (image[places] @ of_patch.T) for image in images)
-        factor = shrink(y, p, v)
-        result = (of_stack.T @ (factor * y)) @ of_patch
-        left = (factor * factor * v).sum((1, 2), keepdim=True)
-        left = torch.maximum(left, v.mean((1, 2), keepdim=True)).clamp(min=1e-12)  # of nothing at all it knows no more
-        silent = v.mean((1, 2), keepdim=True) < SILENT * usual
-        weight = (window / left).expand_as(result) * torch.where(silent & others, 0, 1)  # those may well have noise
+        coefficients = [of_stack @ (of_image[starts].flatten(2) @ of_patch.T) for of_image in patches]
+        factor = shrink(coefficients[-1], v)
+        result = (of_stack.T @ (factor * coefficients[0])) @ of_patch
+        left = (factor.square().sum(1, keepdim=True) * v).sum(2, keepdim=True)
+        single = v.mean(2, keepdim=True)
+        left = torch.maximum(left, single).clamp(min=1e-12)  # of nothing at all it knows no more
+        counts = torch.where((single < SILENT * usual) & others, 0, 1)  # not those that may well have noise
+        weight = window / left * counts
         total.index_add_(0, places.flatten(), (weight * result).flatten())
         weights.index_add_(0, places.flatten(), weight.flatten())
     mean = (total / weights.clamp(min=1e-30)).view(stacks.padded)
