@@ -1,6 +1,6 @@
 """Train the student on synthetic images with synthetic noise; its weights are what a fit with `start` begins from.
 
-    python -m benchmarks.start.train FOLDER            five hours on one CPU core
+    python -m benchmarks.start.train FOLDER            seven hours on one CPU core
     cp FOLDER/*-*.safetensors src/diffdenoise/training/start/
 
 Goes on where it was stopped. First one network learns all noise: as ALL says, white or correlated, equal or growing
@@ -33,6 +33,7 @@ from diffdenoise.training.student import make_student
 
 VOLUMES, SLICES, SIDE = 20, 24, 192  # of the images: 480 in all
 EVEN = 0.6  # share of the crops whose noise is as strong everywhere
+MOST_USED = 0.12  # strength of the noise that the starts of nearly all fits are for
 WEIGHT = -1.2  # power of the noise that a crop's error is weighted with: errors fall about so
 
 
@@ -102,16 +103,23 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     names = ", ".join(start.name for start in STARTS)
     parser.add_argument("names", nargs="*", help=f"of {names}; all if there is none")
-    parser.add_argument("--steps", type=int, nargs=2, default=(12_000, 6000), help="of the first, and of each other")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs=3,
+        default=(12_000, 20_000, 6000),
+        help=f"of the first, of those for noise of {100 * MOST_USED:g} %%, and of each other",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     images = cached(given.folder / "images", f"{VOLUMES} {SLICES} {SIDE} {given.seed}", _draw(given.seed))
-    clean, (first, other) = SliceStore(images), given.steps
+    clean, (first, most_used, other) = SliceStore(images), given.steps
     general = _trained(given.folder, "all", StartStage(_settings(first), clean, ALL, given.seed), given.device)
     for start in STARTS:
         if start.name in (given.names or [start.name]):
-            stage = StartStage(_settings(other), clean, noises_of(start), given.seed + 1)
+            settings = _settings(most_used if start.sigma == MOST_USED else other)
+            stage = StartStage(settings, clean, noises_of(start), given.seed + 1)
             stage.network.load_state_dict(load_file(general))
             _trained(given.folder, start.name, stage, given.device)
 

@@ -19,7 +19,8 @@ from diffdenoise.training.recorrupted import draw_noise, strength_over
 from diffdenoise.training.slices import Box, cut, is_usable
 from diffdenoise.training.student import offsets
 
-PASSES = 4  # of the student that a second opinion takes as long as, on a CPU; by hand: 1 to 4
+PASSES = 2  # of the student that a second opinion takes as long as, on a CPU
+OF_TRAINING = 0.5  # the share of its time that a second opinion may take: it is worth more than further turns are
 log = logging.getLogger("diffdenoise")
 
 
@@ -35,7 +36,7 @@ def settled(model: Model, slices: Slices, device: str) -> Model:
             )
         student = student.model_copy(update={"turns": turns})
         model = replace(model, config=model.config.model_copy(update={"student": student}))
-    asked = takes_little(*work, PASSES) if student.second_opinion is None else student.second_opinion
+    asked = takes_little(*work, PASSES, OF_TRAINING) if student.second_opinion is None else student.second_opinion
     return replace(model, second_opinion=second_opinion_of(model, slices, device)) if asked else model
 
 
