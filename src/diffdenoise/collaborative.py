@@ -175,7 +175,7 @@ def _filtered(images: list[Tensor], stacks: _Stacks, variance: Tensor, shrink: S
     window = (window[:, None] * window).flatten()
     count = noisy.numel() - (SIZE - 1) * (across + 1)  # of places where a patch may begin, flat
     patches = [image.as_strided((count, SIZE, SIZE), (1, across, 1)) for image in around]  # all of them, without a copy
-    total, weights = torch.zeros(noisy.numel()).to(noisy), torch.zeros(noisy.numel()).to(noisy)
+    total, heard = torch.zeros(noisy.numel()).to(noisy), torch.zeros(noisy.numel()).to(noisy)
     usual, others = variance.mean(), torch.arange(GROUP, device=noisy.device)[None, :, None] > 0
     at_once = IN_CACHE if noisy.device.type == "cpu" else AT_ONCE
     for starts, v in zip(stacks.starts.split(at_once), variance.split(at_once), strict=True):
@@ -187,10 +187,12 @@ def _filtered(images: list[Tensor], stacks: _Stacks, variance: Tensor, shrink: S
         single = v.mean(2, keepdim=True)
         left = torch.maximum(left, single).clamp(min=1e-12)  # of nothing at all it knows no more
         counts = torch.where((single < SILENT * usual) & others, 0, 1)  # not those that may well have noise
-        weight = window / left * counts
-        total.index_add_(0, places.flatten(), (weight * result).flatten())
-        weights.index_add_(0, places.flatten(), weight.flatten())
-    mean = (total / weights.clamp(min=1e-30)).view(stacks.padded)
+        weight = counts / left  # of each patch
+        total.index_add_(0, places.flatten(), (weight * window * result).flatten())
+        heard.index_add_(0, starts.flatten(), weight.flatten())
+    rows, columns = stacks.padded
+    weights = F.conv_transpose2d(heard.view(1, 1, rows, columns), window.view(1, 1, SIZE, SIZE))[0, 0, :rows, :columns]
+    mean = total.view(rows, columns) / weights.clamp(min=1e-30)
     return mean[RADIUS:-RADIUS, RADIUS:-RADIUS]
 
 

@@ -19,8 +19,8 @@ from diffdenoise.training.recorrupted import draw_noise, strength_over
 from diffdenoise.training.slices import Box, cut, is_usable
 from diffdenoise.training.student import offsets
 
-PASSES = 2  # of the student that a second opinion takes as long as, on a CPU
-OF_TRAINING = 0.5  # the share of its time that a second opinion may take: it is worth more than further turns are
+PASSES = 2.5  # of the student that a second opinion takes as long as, on a CPU
+OF_TRAINING = 2 / 3  # of its time, that a second opinion may take: it is worth more than further turns are
 log = logging.getLogger("diffdenoise")
 
 

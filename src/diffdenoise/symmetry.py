@@ -39,7 +39,7 @@ def turns_that_take_little(pixels: int, trained: int) -> int:
     return next(pay, 1)
 
 
-def takes_little(pixels: int, trained: int, passes: int, share: float = LITTLE) -> bool:
+def takes_little(pixels: int, trained: int, passes: float, share: float = LITTLE) -> bool:
     """Whether further passes over so many pixels take little beside a training on so many: those of all its crops.
 
     Counted, not timed, so that it depends on no machine. That share of the time that the training took gains more here
