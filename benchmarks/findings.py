@@ -17,7 +17,7 @@ MAIN, LONG = "cpu-180s", "cpu-600s"
 WHITE = ("colin27 gaussian-6", "colin27 gaussian-25", "colin27 gaussian-50", "xray gaussian-25")
 CORRELATED, ZERO_FILLED = "colin27 correlated-1.2", "colin27 zero-filled-0.5"
 UNEVEN = "colin27 uneven-15"
-POISSON, RICIAN = "xray poisson-200", "mr3t rician-15"
+POISSON, RADIOGRAPHS, RICIAN = "xray poisson-200", "xray gaussian-25", "mr3t rician-15"
 OTHERS = ("mr3t gaussian-25", "mr3t correlated-1.2")  # of the full list, so far
 CT, B0, BOLD, LOW_FIELD = "ct measured, seen", "b0 measured, seen", "bold measured, seen", "lowfield measured, seen"
 VOLUMES = tuple(f"colin27 volume {noise}" for noise in ("gaussian-25", "correlated-1.2", "rician-15"))
@@ -94,13 +94,16 @@ def _start(table: Table) -> str:
 
 
 def _grain(table: Table) -> str:
-    gap, told = _ahead(table, POISSON, BOUND, "ours"), ""
-    if not table[POISSON].get("ours-told", {"outdated": True}).get("outdated"):  # else of another day, by fewer turns
-        told = f", and {_ahead(table, POISSON, BOUND, 'ours-told'):.2f} dB where the noise is told (`--counts`)"
+    told = {task: "" for task in (POISSON, RADIOGRAPHS)}
+    for task in told:
+        if not table.get(task, {}).get("ours-told", {"outdated": True}).get("outdated"):  # else of another day
+            told[task] = f", and {_ahead(table, task, BOUND, 'ours-told'):.2f} dB where the noise is told"
+    white = f" (at 25/255 the gap is {_ahead(table, RADIOGRAPHS, BOUND, 'ours'):.2f} dB{told[RADIOGRAPHS]})"
     return (
         "Radiographs have a grain of their own: it is in the reference, counts as noise where noise is measured, and "
-        "is taken out. Not so where the values are whole counts, whose noise is known exactly (docs/method.md, section "
-        f"9), as with this counting noise: there the gap is {gap:.2f} dB{told}."
+        f"is taken out{white}. Not so where the values are whole counts, whose noise is known exactly (docs/method.md, "
+        "section 9), as with this counting noise: there the gap is "
+        f"{_ahead(table, POISSON, BOUND, 'ours'):.2f} dB{told[POISSON]}."
     )
 
 

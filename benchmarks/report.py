@@ -71,7 +71,8 @@ and all of *phantoms* (not in the tables yet) are tested; the radiograph's patie
 none of the 12 that are tested. How the default trains, and which patches its second opinion counts as alike, was tried
 by hand on the same data sets (docs/method.md, section 12), without keeping from it all that is tested here: the same
 slices of Colin27 were looked at. That two turns of a slice may take longer beside the training than four or eight was
-decided after the radiographs here had just missed them; what they bring was measured on patients of the training part.
+decided after the radiographs here had just missed them, and that a second opinion may take two thirds of the training's
+time when they were the worst of all; what both bring was measured on patients of the training part.
 That a start for noise of one kind is better than one for all was tried by hand on MNI152, other slices of Colin27 and
 patients of the training part; how strong the noise is that each of the eight is for was set down before.
 
@@ -80,11 +81,11 @@ from day to day by as much as the default is ahead or behind. In the tasks of si
 default (*diffdenoise*) and *supervised, from our start, L2* were measured on one machine, one soon after the other,
 half an hour at the most; rows of others may be of a slower or a faster day. The rows marked ° are older. Those of the
 default and of what starts where it does are of when one start had to do for all noise (start.md): two such rows started
-alike, and may be compared. Those of other methods are by one pass over each slice, not the mean over eight turns. Since
-then the starts have learned for three times as long: of after that are the default and *supervised, from our start,
-L2* on Colin27 with correlated, with zero-filled and with white noise of 25/255, at 3 T with Rician and white noise and
-on radiographs with white noise, of before that all else that starts there. On Colin27 with white noise, and at 3 T, a
-training step takes up to a tenth less time, too (docs/method.md, section 12).
+alike, and may be compared. Those of other methods are by one pass over each slice, not the mean over eight turns. The
+newest are the default and *supervised, from our start, L2* on colin27 gaussian-25, correlated-1.2 and zero-filled-0.5,
+on xray gaussian-25 and poisson-200 and on mr3t rician-15: since then the starts for noise of 12 % have learned for ten
+times as long as at first (docs/start.md), and radiographs have a second opinion, too. On mr3t gaussian-25 the starts
+had learned for three times as long. All other rows that begin there are of the first ones.
 *Noise2Void, falling rate* is older, too: the epoch that it times was timed together with imports and setting up, so
 that its rate falls too steeply.
 

@@ -57,10 +57,12 @@ def _says_phase(source: Path) -> bool:
     if beside.name == source.name or not source.name.endswith((".nii", ".nii.gz")) or not beside.is_file():
         return False
     try:
-        said = _load(beside).get("ImageType")
+        about = _load(beside)
     except ScanError:  # it may be about anything
         return False
-    return isinstance(said, list) and not {"P", "PHASE"}.isdisjoint(str(word).upper() for word in said)
+    said = about.get("ImageType")
+    words = {str(word).upper() for word in said} if isinstance(said, list) else set()
+    return about.get("Modality", "MR") == "MR" and not words.isdisjoint({"P", "PHASE"})
 
 
 def beside_the_data(folder: Path, names: Sequence[str]) -> list[str]:
