@@ -94,7 +94,7 @@ def _start(table: Table) -> str:
 
 
 def _grain(table: Table) -> str:
-    told = {task: "" for task in (POISSON, RADIOGRAPHS)}
+    told = dict.fromkeys((POISSON, RADIOGRAPHS), "")
     for task in told:
         if not table.get(task, {}).get("ours-told", {"outdated": True}).get("outdated"):  # else of another day
             told[task] = f", and {_ahead(table, task, BOUND, 'ours-told'):.2f} dB where the noise is told"

@@ -245,11 +245,13 @@ def test_how_many_turns_are_asked_is_decided_by_how_much_training_there_was(
     assert load_model(tmp_path / "model.safetensors").config.student.turns == expected
 
 
-@pytest.mark.parametrize(("slices", "asked", "expected"), [(1, None, True), (7, None, True), (9, None, False), (9, True, True)])
+@pytest.mark.parametrize(
+    ("slices", "asked", "expected"), [(1, None, True), (7, None, True), (9, None, False), (9, True, True)]
+)
 def test_a_second_opinion_is_looked_for_where_it_takes_little_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int, asked: bool | None, expected: bool
 ) -> None:
-    """20 steps of 2 crops of 32 x 32 pixels, each as much as 3 passes, pay for 2.5 passes over 8 slices by two thirds."""
+    """Two thirds of 20 steps of 2 crops of 32 x 32 pixels, worth 3 passes each, pay for 2.5 passes over 8 slices."""
     second = SecondOpinion(Shares(0.5, 1.0), constant_level(0.1))
     monkeypatch.setattr(settled, "second_opinion_of", lambda *_: second)
     alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "second_opinion": asked}})
