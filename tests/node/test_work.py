@@ -189,7 +189,7 @@ def test_whatever_goes_wrong_the_series_is_set_aside_with_the_reason(
 
 
 def _raise(error: BaseException) -> Callable[..., Any]:
-    def call(*_: Any) -> Any:
+    def call(*_: Any, **__: Any) -> Any:
         raise error
 
     return call
