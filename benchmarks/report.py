@@ -82,8 +82,8 @@ default (*diffdenoise*) and *supervised, from our start, L2* were measured on on
 half an hour at the most; rows of others may be of a slower or a faster day. The rows marked ° are older. Those of the
 default and of what starts where it does are of when one start had to do for all noise (start.md): two such rows started
 alike, and may be compared. Those of other methods are by one pass over each slice, not the mean over eight turns. The
-newest are the default and *supervised, from our start, L2* on colin27 gaussian-25, correlated-1.2 and zero-filled-0.5,
-on xray gaussian-25 and poisson-200 and on mr3t rician-15: since then the starts for noise of 12 % have learned for ten
+newest are the default and *supervised, from our start, L2* on colin27 (without gaussian-6), on xray gaussian-25 and
+poisson-200 and on mr3t rician-15: since then the starts for noise of 12 % have learned for ten
 times as long as at first (docs/start.md), and radiographs have a second opinion, too. On mr3t gaussian-25 the starts
 had learned for three times as long. All other rows that begin there are of the first ones.
 *Noise2Void, falling rate* is older, too: the epoch that it times was timed together with imports and setting up, so
