@@ -101,8 +101,8 @@ def _grain(table: Table) -> str:
     white = f" (at 25/255 the gap is {_ahead(table, RADIOGRAPHS, BOUND, 'ours'):.2f} dB{told[RADIOGRAPHS]})"
     return (
         "Radiographs have a grain of their own: it is in the reference, counts as noise where noise is measured, and "
-        f"is taken out{white}. Not so where the values are whole counts, whose noise is known exactly (docs/method.md, "
-        "section 9), as with this counting noise: there the gap is "
+        f"is taken out{white}. Not so where the values are whole counts, whose noise is known exactly (docs/noise.md), "
+        "as with this counting noise: there the gap is "
         f"{_ahead(table, POISSON, BOUND, 'ours'):.2f} dB{told[POISSON]}."
     )
 
@@ -135,7 +135,7 @@ def _longer(table: Table, other: str) -> str:
 def _textures(table: Table) -> str:
     measured = [_ahead(table, task, "ours", "bm3d") for task in (CORRELATED, ZERO_FILLED)]
     return (
-        "The default finds the texture of the noise (docs/method.md, section 9) and is "
+        "The default finds the texture of the noise (docs/noise.md) and is "
         f"{_span(measured)} above a BM3D that takes it for white; one that is told the exact spectrum is in the "
         "list above."
     )
@@ -144,7 +144,7 @@ def _textures(table: Table) -> str:
 def _uneven(table: Table) -> str:
     return (
         "Where it is three times as strong in the middle of the image as in the corners the default finds a map of it "
-        "(docs/method.md, section 9), and is "
+        "(docs/noise.md), and is "
         f"{_ahead(table, UNEVEN, 'ours', 'bm3d'):.1f} dB above a BM3D that is given one estimated level, "
         f"{_ahead(table, UNEVEN, 'ours', 'bm3d-true'):+.2f} dB from one that is told the map."
     )
