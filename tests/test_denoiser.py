@@ -109,6 +109,9 @@ def test_a_scan_with_holes_is_refused_as_an_array_is(denoiser: Denoiser) -> None
     scan = Scan(np.full((1, 40, 48), np.nan, np.float32), "a.npy", "npy")
     with pytest.raises(ScanError, match=r"a\.npy: holds NaN"):
         Denoiser.fit(scan, preset="smoke", device="cpu")
+    for use in (denoiser.denoise, denoiser.uncertainty):
+        with pytest.raises(ScanError, match=r"a\.npy: holds NaN"):
+            use(scan)
 
 
 def test_a_series_is_fitted_and_denoised_as_one_and_a_model_of_it_takes_single_volumes() -> None:

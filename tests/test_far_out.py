@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdenoise.far_out import limits_of
-from diffdenoise.inference import denoise_slices
+from diffdenoise.inference import denoise_slices, domain_of
 from diffdenoise.model import Model
 from diffdenoise.model_file import load_model
-from diffdenoise.normalisation import measure_range
+from diffdenoise.normalisation import Mode, Normalisation, measure_range
 from diffdenoise.presets import make_config
 from tests.conftest import noisy_disks
 
@@ -61,6 +61,15 @@ def test_places_without_a_count_are_no_padding(most: float) -> None:
     limits = limits_of(counts, measure_range(counts), float(np.sqrt(most)))
     assert limits.padding is None
     assert limits.tamed(counts) is counts
+
+
+@pytest.mark.parametrize("mode", ["fixed", "noise", "scan"])
+def test_a_scan_of_few_counts_is_shown_as_it_was_in_the_fit(model: Model, mode: Mode) -> None:
+    """Whatever it is scaled by, its noise says what may be padding."""
+    counts = np.random.default_rng(0).poisson(4.0, (2, 96, 96)).astype(np.float32)
+    limits = domain_of(replace(model, normalisation=Normalisation(mode)), counts).limits
+    assert limits is not None
+    assert limits.padding is None
 
 
 def test_an_area_that_is_brighter_is_cut_off_only_where_it_is_small() -> None:

@@ -21,6 +21,8 @@ from diffdenoise.model_file import load_model, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.spatial import Variation
 from diffdenoise.noise.texture import WHITE, draw, smoothed
+from diffdenoise.noise.trend import counting_level
+from diffdenoise.normalisation import Normalisation
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
@@ -29,6 +31,7 @@ from diffdenoise.second_opinion import (
     CROPS,
     LEAST,
     SIDE,
+    WEAKER,
     Crop,
     SecondOpinion,
     Shares,
@@ -37,6 +40,7 @@ from diffdenoise.second_opinion import (
     spread_over,
 )
 from diffdenoise.settled import second_opinion_of
+from diffdenoise.training.slices import SMALLEST_CROP
 from diffdenoise.training.student import make_student
 
 SIGMA, NONE = 0.15, Shares(0.0, 0.0)
@@ -102,6 +106,50 @@ def test_noise_that_is_stronger_than_that_of_the_fit_is_not_put_back(tmp_path: P
     strong = (clean + times * (noisy(clean, seed=1) - clean)).astype(np.float32)
     error = [float(((denoise_slices(it, strong).pixels - clean) ** 2).mean()) for it in (asking, model)]
     assert error[0] < 1.02 * error[1]
+
+
+@pytest.mark.parametrize("times", [0.3, 0.5])
+def test_in_a_fixed_unit_it_goes_by_the_noise_of_a_scan_that_has_less_than_the_fit(
+    tmp_path: Path, times: float
+) -> None:
+    """Or it would smooth by the noise of the fit, and its share would hold what both have seen of the scan's."""
+    clean = 0.5 * striped(2)
+    model, _ = fitted(tmp_path, noisy(clean), nn.Identity())
+    config = model.config.model_copy(update={"sigma": None})
+    in_unit = replace(model, config=config, normalisation=Normalisation("fixed"))
+    weak = (clean + times * (noisy(clean, seed=1) - clean)).astype(np.float32)
+    asking = [
+        replace(in_unit, second_opinion=SecondOpinion(Shares(1.0, 1.0), constant_level(level)))
+        for level in (SIGMA, times * SIGMA)
+    ]
+    of_fit, of_scan = (float(((denoise_slices(it, weak).pixels - clean) ** 2).mean()) for it in asking)
+    assert of_fit < 1.1 * of_scan
+
+
+@given(st.floats(0.05, 3), st.floats(0.01, 1))
+def test_noise_that_is_clearly_weaker_counts_as_it_is_and_any_other_as_that_of_the_fit(
+    times: float, sigma: float
+) -> None:
+    level = NoiseLevel((0.0, 1.0), (sigma, 2 * sigma))
+    second = SecondOpinion(NONE, level)
+    found = second.for_noise(NoiseLevel((0.25, 0.75), (1.25 * times * sigma, 1.75 * times * sigma)))
+    assert found.level.sigma == pytest.approx([(times if times < WEAKER else 1) * s for s in level.sigma])
+
+
+@given(st.floats(0.5, 1.5), st.floats(0.5, 3))
+@settings(max_examples=10)
+def test_single_counts_are_not_taken_for_stronger_noise(counts: float, to_a_unit: float) -> None:
+    first = torch.full((1, 1, 64, 64), counts / to_a_unit)
+    x_noisy = torch.poisson(counts * torch.ones_like(first), torch.Generator().manual_seed(0)) / to_a_unit
+    second = SecondOpinion(NONE, counting_level(to_a_unit, 2 * counts / to_a_unit))
+    torch.testing.assert_close(second.about(x_noisy, first), second.about(x_noisy, first, over=1.0))
+
+
+def test_about_what_is_smaller_than_any_crop_nothing_is_said(tmp_path: Path) -> None:
+    model, _ = fitted(tmp_path, noisy(striped()), Blurs())
+    asking = replace(model, second_opinion=SecondOpinion(Shares(1.0, 1.0), constant_level(SIGMA)))
+    small = noisy(striped(2, SMALLEST_CROP - 1))
+    np.testing.assert_array_equal(denoise_slices(asking, small).pixels, denoise_slices(model, small).pixels)
 
 
 def error_asked(model: Model, clean: np.ndarray) -> float:
@@ -201,6 +249,15 @@ def middle(image: Tensor) -> Tensor:
     return image[..., start : start + SIDE, start : start + SIDE]
 
 
+def test_a_crop_is_judged_by_the_noise_of_its_own_scan() -> None:
+    """z is like that: whatever level the fit as a whole goes by."""
+    clean = torch.from_numpy(striped(1, SIDE))[None]
+    x_noisy = clean + 3 * SIGMA * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    crop = middle_of(x_noisy, [True], constant_level(3 * SIGMA), 0)
+    of_fit, own = (SecondOpinion(NONE, constant_level(sigma)) for sigma in (SIGMA, 3 * SIGMA))
+    assert of_fit.borne_out(Blurs(), [crop], "cpu") == own.borne_out(Blurs(), [crop], "cpu")
+
+
 def test_of_a_neighbour_that_is_there_nothing_is_drawn_anew() -> None:
     seen = torch.rand(1, 3, 200, 120)
     crop = middle_of(seen, [True, False, True], constant_level(SIGMA), 0)
@@ -239,7 +296,7 @@ def test_a_mask_does_not_vote() -> None:
     crop = middle_of(x_noisy, [True], constant_level(SIGMA), 0)
     second = SecondOpinion(NONE, constant_level(SIGMA))
     shares = second.borne_out(lambda x: x - 0.3, [crop], "cpu")
-    part = Crop(crop.seen[..., :56], crop.own, crop.z[..., :56], crop.object[..., :56], crop.over)
+    part = Crop(crop.seen[..., :56], crop.own, crop.level, crop.z[..., :56], crop.object[..., :56], crop.over)
     assert shares == pytest.approx(second.borne_out(lambda x: x - 0.3, [part], "cpu"), abs=0.05)
     x_noisy[:] = 0.5
     assert second.borne_out(lambda x: x - 0.3, [middle_of(x_noisy, [True], second.level, 0)], "cpu") == NONE

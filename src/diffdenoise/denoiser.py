@@ -100,6 +100,7 @@ class Denoiser:
         """
         require_strength(strength)
         if isinstance(image, Scan):
+            _check_values(image.pixels, image.name)
             whole = self.denoise_slices(image.pixels, sampler, seed, frames=image.frames)
             return image.with_pixels(weakened(whole, image.pixels, strength).pixels)
         image = _as_array(image)
@@ -135,10 +136,14 @@ class Denoiser:
         removed indeed. What the map knows and what not: `diffdenoise.uncertainty`.
         """
         require_strength(strength)
-        whole = image.pixels if isinstance(image, Scan) else _as_array(image)
-        frames = image.frames if isinstance(image, Scan) else math.prod(whole.shape[:-3])
         told = partial(progress, "Measuring uncertainty")
-        pixels = whole if isinstance(image, Scan) else _as_slices(whole)
+        if isinstance(image, Scan):
+            _check_values(image.pixels, image.name)
+            whole = pixels = image.pixels
+            frames = image.frames
+        else:
+            whole = _as_array(image)
+            pixels, frames = _as_slices(whole), math.prod(whole.shape[:-3])
         found = uncertainty_of(self.model, pixels, seed, self.device, told, frames, strength)
         return found.reshape(whole.shape)
 

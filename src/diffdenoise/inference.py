@@ -27,6 +27,7 @@ from diffdenoise.second_opinion import Crop, SecondOpinion, Shares, middle_of, s
 from diffdenoise.series import Components, components_of_parts
 from diffdenoise.symmetry import SYMMETRIES, over_symmetries
 from diffdenoise.tiling import tiled
+from diffdenoise.training.slices import SMALLEST_CROP
 from diffdenoise.training.student import offsets
 
 Sampler = Literal["auto", "student", "ensemble", "second_opinion", "srds"]
@@ -71,7 +72,9 @@ def denoise_slices(
     turns, sampler = turns_of(model, sampler), chosen(model, sampler)
     constant = pixels.min() == pixels.max()  # and so without a range to normalise by
     domain = None if constant else domain_of(model, pixels, frames)
-    if domain is None or (_measures_noise(model) and max(domain.level.sigma) <= 0):  # detail to lose, no noise to take
+    if domain is None or (
+        not model.config.level_given and max(domain.level.sigma) <= 0
+    ):  # detail to lose, no noise to take
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None, untouched=True)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
@@ -133,8 +136,12 @@ def second_opinion_on(
     model: Model, domain: Domain, pixels: np.ndarray, student: Callable[[Tensor], Tensor], frames: int, device: str
 ) -> SecondOpinion | None:
     """The model's, by the larger of the shares that the fit's scans and this one bear out; None if all are 0."""
+    if min(pixels.shape[1:]) < SMALLEST_CROP:  # too few places where patches could be alike
+        return None
+    assert model.second_opinion
     second = model.second_opinion
-    assert second
+    if model.normalisation.mode == "fixed":  # else scans are scaled so that their noise is alike
+        second = second.for_noise(domain.level)
     places = len(pixels) // frames
 
     def crop(number: int) -> Crop:
@@ -203,9 +210,8 @@ def seen_by_student(
 def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
     """The way of a scan (slices, rows, columns) into the model's domain, by the model's rule and the scan's own noise.
 
-    The noise level is the one the user gave, or estimated, or 0 where nothing asks for it; where it is fused by or
-    evened out, it is of its kind, as in training. A scan is scaled by the noise that it shows alone, as in training: it
-    may come without its repetitions.
+    The noise level is the one the user gave, or estimated; where it is fused by or evened out, it is of its kind, as in
+    training. A scan is scaled by the noise that it shows alone, as in training: it may come without its repetitions.
     """
     own = measure_range(pixels)
     level, alone = _levels_of(model, pixels, own, frames)
@@ -225,18 +231,9 @@ def _levels_of(
         level = constant_level(config.sigma)
     elif config.counts is not None:
         level = counting_level(config.counts, sum(own))
-    elif _measures_noise(model):
-        level = level_of(look(pixels))
     else:
-        level = constant_level(0.0)
+        level = level_of(look(pixels))
     return level, level
-
-
-def _measures_noise(model: Model) -> bool:
-    """Whether the noise of each scan is estimated: not where it is given, or nothing asks for it."""
-    config = model.config
-    asked = model.normalisation.mode != "fixed" or config.stabilise or config.has_teacher
-    return asked and not config.level_given
 
 
 def floor_of(model: Model, pixels: np.ndarray) -> float:

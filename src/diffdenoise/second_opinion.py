@@ -28,7 +28,7 @@ little or nothing, and c so much more. The larger one counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +49,8 @@ LEAST, CLEAR = 0.15, 2.0  # a smaller share gains next to nothing; standard erro
 FAINT = 0.1  # of the noise's mean power over the frequencies: those with less count less and less
 FEWEST_COUNTS = 0.01  # of the mean variance; counting noise has none at a brightness of 0, where there is hardly a 0
 OF_GAUSSIAN = 0.6745  # deviations; the median of a Gaussian noise's absolute values
+SKEWED = 0.75  # of noise of less than two counts, whose absolute values have another median; Rayleigh's is 0.63
+WEAKER = 0.8  # times as strong; of a single slice noise is known no better
 KNOWN = 0.25  # standard error; what is known of the object, or the background, alone no better is taken from both
 
 
@@ -68,8 +70,8 @@ class SecondOpinion:
     """How much of it is mixed into the first one, at least, and the noise that it goes by, both as a fit found them.
 
     shares: those that the fit's own scans bear out; 0: none that is clear. level: as the networks see the noise. That
-    of the fit, not of the scan at hand: networks are shown scans so that the noise is alike, and of a single slice a
-    texture, or a map, cannot always be told.
+    of the fit, not of the scan at hand: networks are shown scans so that the noise is alike (but those of a fixed unit,
+    see `for_noise`), and of a single slice a texture, or a map, cannot always be told.
     """
 
     shares: Shares
@@ -109,11 +111,26 @@ class SecondOpinion:
         than those that the level is of. It would stand out, be kept, and be taken for what the first opinion lacks.
         """
         deviation = self._deviation(x_noisy, first, over)
-        there = deviation > 0
+        there = (deviation > 0) & (self._skewness(first) <= SKEWED)
         if not there.any():
             return 1.0
         removed = ((x_noisy - first).abs()[there] / deviation[there]).median()
         return max(1.0, float(removed) / OF_GAUSSIAN)
+
+    def _skewness(self, first: Tensor) -> Tensor:
+        if not self.level.skewness:
+            return torch.zeros_like(first)
+        return torch.from_numpy(np.interp(first.cpu().numpy(), self.level.knots, self.level.skewness)).to(first)
+
+    def for_noise(self, level: NoiseLevel) -> SecondOpinion:
+        """The same about a scan with this noise, where that is clearly weaker than that of the fit.
+
+        (Where it is stronger, that shows in what the first opinion takes away.)
+        """
+        there = np.interp(level.knots, self.level.knots, self.level.sigma)
+        times = float(np.median(np.array(level.sigma) / np.maximum(there, 1e-30)))
+        weaker = replace(self.level, sigma=tuple(times * sigma for sigma in self.level.sigma))
+        return replace(self, level=weaker) if 0 < times < WEAKER else self
 
     def mixed_into(self, first: Tensor, x_noisy: Tensor) -> Tensor:
         """The first opinion about an image (1, 1, H, W) with this one's shares of the second."""
@@ -125,9 +142,10 @@ class SecondOpinion:
         sums = np.zeros((2, 3))
         for crop in crops:
             voters = crop.z != 0  # not a mask, about which the second opinion is what is wanted itself
-            pair = [self._of_recorrupted(student, crop, sign, device) for sign in (1, -1)]
+            here = replace(self, level=crop.level)  # z is like that, and scans of a fixed unit are not equally noisy
+            pair = [here._of_recorrupted(student, crop, sign, device) for sign in (1, -1)]
             firsts, seconds, wanted = (torch.cat(images) for images in zip(*pair, strict=True))
-            change, missing = (_whitened(voters * (x - firsts), self.level.texture) for x in (seconds, wanted))
+            change, missing = (_whitened(voters * (x - firsts), crop.level.texture) for x in (seconds, wanted))
             gain, square = (products.sum(0, keepdim=True) for products in (change * missing, change.square()))
             sums += [_summed(where & voters, gain, square) for where in (crop.object, ~crop.object)]
         return _shares(sums)
@@ -179,13 +197,14 @@ def _shares(sums: np.ndarray) -> Shares:
 class Crop(NamedTuple):
     """A part of a slice that s is found on.
 
-    seen: what the student is given, (1, C, H, W), the slice itself first; own: which channels are that, (C, 1, 1); z:
-    noise like the slice's own, (1, 1, H, W); object: what is no background, likewise; over: how many times as strong as
-    its brightness says noise is there.
+    seen: what the student is given, (1, C, H, W), the slice itself first; own: which channels are that, (C, 1, 1);
+    level: of its noise; z: noise like that, (1, 1, H, W); object: what is no background, likewise; over: how many times
+    as strong as its brightness says noise is there.
     """
 
     seen: Tensor
     own: Tensor
+    level: NoiseLevel
     z: Tensor
     object: Tensor
     over: np.ndarray | float
@@ -200,7 +219,7 @@ def middle_of(seen: Tensor, own: list[bool], level: NoiseLevel, seed: int) -> Cr
     rows, columns = (slice(start, start + SIDE) for start in (max(0, (side - SIDE) // 2) for side in seen.shape[-2:]))
     there = over[..., rows, columns] if isinstance(over, np.ndarray) else over
     own_channels, image = torch.tensor(own)[:, None, None], objects(x_noisy)
-    return Crop(seen[..., rows, columns], own_channels, z[..., rows, columns], image[..., rows, columns], there)
+    return Crop(seen[..., rows, columns], own_channels, level, z[..., rows, columns], image[..., rows, columns], there)
 
 
 def objects(x_noisy: Tensor) -> Tensor:

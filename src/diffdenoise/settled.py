@@ -76,6 +76,7 @@ def _crops(model: Model, slices: Slices) -> Iterator[Crop]:
         seen = torch.cat([store.crops([other or box]) for other in (box, *boxes)], dim=1)
         own = torch.tensor([True, *(other is None for other in boxes)])[:, None, None]
         generator = torch.Generator().manual_seed(image_seed(model.config.seed, seen.numpy()))
-        z = draw_noise(store, slices.levels[scan], box, generator)
+        level = slices.levels[scan]
+        z = draw_noise(store, level, box, generator)
         inside = torch.from_numpy(cut(objects(store.slice(scan, index)[None])[0].numpy(), box))[None]
-        yield Crop(seen, own, z, inside, strength_over(slices.levels[scan].variation, store.shapes[scan], box))
+        yield Crop(seen, own, level, z, inside, strength_over(level.variation, store.shapes[scan], box))

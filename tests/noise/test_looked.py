@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffdenoise.noise.looked import MOST_PIXELS, look, some_of
+from diffdenoise.noise.looked import FEWEST, MOST_PIXELS, look, some_of
 
 MEGAPIXEL = 2**20
 
@@ -11,9 +11,14 @@ MEGAPIXEL = 2**20
 @given(st.integers(1, 5000), st.integers(0, 10**9))
 def test_some_are_looked_at_one_of_each_few_that_follow_one_another(count: int, size: int) -> None:
     some = some_of(count, size)
-    few = max(1, round(size / MOST_PIXELS))
+    few = max(1, min(round(size / MOST_PIXELS), count // FEWEST))
     assert list(some // few) == list(range(-(-count // few)))
     np.testing.assert_array_equal(some, some_of(count, size))
+
+
+@pytest.mark.parametrize("shape", [(20, 1000, 1000), (10, 900, 900), (40, 768, 768), (3, 1000, 1000)])
+def test_a_volume_does_not_rest_on_one_slice_or_two(shape: tuple[int, ...]) -> None:
+    assert len(look(np.zeros(shape, np.uint8)).x) >= min(FEWEST, shape[0])
 
 
 def test_of_a_series_no_place_is_left_out() -> None:

@@ -100,9 +100,24 @@ def test_rician_noise_gets_its_curve_and_other_noise_its_skewness(anatomy: torch
     )
     assert found.skewness[0] == pytest.approx(0.63, abs=0.01)
     assert as_its_kind(level, Trend("rician", sigma=0.06, misfit=0.15)).sigma == level.sigma
-    counted = as_its_kind(level, Trend("poisson", lam=200))
-    assert counted.sigma == level.sigma
-    assert len(counted.skewness) == len(level.knots)
+    growing = as_its_kind(level, Trend("poisson", lam=200))
+    assert growing.variance(np.array(level.knots)) == pytest.approx(np.square(level.sigma))
+    assert len(growing.skewness) == len(growing.knots)
+
+
+@pytest.mark.parametrize("kind", ["poisson", "gamma"])
+@given(offset=st.floats(-100, 100), signal=st.floats(1e-2, 1e3), strength=st.floats(1, 1e3), times=st.floats(0.01, 4))
+def test_what_grows_with_brightness_grows_beyond_what_was_measured(
+    kind: Kind, offset: float, signal: float, strength: float, times: float
+) -> None:
+    """A level of 1.2 of its kind's own, measured in the middle of the brightnesses alone, is so everywhere."""
+    trend = Trend(kind, lam=strength, looks=strength, offset=offset)
+    knots = offset + signal * np.linspace(0.5, 1, 5)
+    level = NoiseLevel(tuple(knots), tuple(1.2 * trend.deviation(knots)))
+    found, there = as_its_kind(level, trend), offset + signal * np.array([times, 0.0])
+    expected = np.square(1.2 * trend.deviation(there))
+    assert found.variance(there) == pytest.approx(expected, rel=0.2, abs=0.05 * float(level.variance(knots[:1])[0]))
+    assert found.typical == pytest.approx(level.typical, rel=0.2)
 
 
 @given(counts=st.floats(1e-3, 1e6), brightest=st.floats(1e-3, 1e6), share=st.floats(0, 4))

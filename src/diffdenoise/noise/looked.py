@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 MOST_PIXELS = 1_000_000  # looked at, in slices from everywhere
+FEWEST = 4  # slices
 TILE = 256  # pixels; side of the parts that a slice larger than that is cut into
 SMOOTHING = 2.0  # pixels; of the brightness that sorts the places into bins
 CONSTANT = 5  # pixels; a square of this side without any variation is a mask, not noise
@@ -91,8 +92,11 @@ def _spread(slices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def some_of(count: int, size: int) -> np.ndarray:
-    """Numbers of those to look at of so many slices that have `size` pixels: about MOST_PIXELS' worth, rising."""
-    return one_of_each(max(1, round(size / MOST_PIXELS)), count)
+    """Numbers of those to look at of so many slices that have `size` pixels, rising: about MOST_PIXELS' worth.
+
+    Large slices are FEWEST or more, as far as there are so many: one alone may be empty.
+    """
+    return one_of_each(max(1, min(round(size / MOST_PIXELS), count // FEWEST)), count)
 
 
 def one_of_each(few: int, count: int) -> np.ndarray:

@@ -38,6 +38,7 @@ GOOD_FIT = 0.1  # misfit below which a Rician curve is taken at its word
 POINTS = 65  # of the curve that makes a level of counts
 SPACING = 10  # of the entries of the Rician tables that make a level: half a sigma of signal
 MOST_MISFIT = 0.2  # of the points' middle from the best curve; beyond it the kind is unknown
+DARKER, BRIGHTER = (0.0, 1 / 3, 2 / 3), (1.5, 2.5, 4.0)  # times the signal at either end of a measured level
 FLAT = 1.3  # greatest over least level: next to no trend, though anatomy hides the curve
 
 
@@ -62,6 +63,11 @@ class Trend:
     def is_rician(self) -> bool:
         """Whether the measured levels follow the curve of Rician noise so well that it takes their place."""
         return self.kind == "rician" and self.misfit < GOOD_FIT
+
+    def deviation(self, brightness: np.ndarray) -> np.ndarray:
+        """Of counting and of multiplicative noise at these brightnesses, as the curve of its kind has it."""
+        signal = np.maximum(np.asarray(brightness, np.float64) - self.offset, 0)
+        return signal / np.sqrt(self.looks) if self.kind == "gamma" else np.sqrt(self.sigma**2 + signal / self.lam)
 
     def skewness(self, brightness: np.ndarray) -> np.ndarray:
         """Of the noise at these brightnesses, as its kind has it; 0 where the kind is symmetric or unknown."""
@@ -115,13 +121,33 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
 
 
 def as_its_kind(level: NoiseLevel, trend: Trend) -> NoiseLevel:
-    """The level with the skewness of its kind; that kind's own curve for whole counts, and Rician noise that fits."""
+    """The level with the skewness of its kind; that kind's own curve for whole counts, and Rician noise that fits.
+
+    What grows with brightness does so beyond the brightest places that were measured, too.
+    """
     if trend.is_rician:
         return rician_level(trend.sigma, level)
     if trend.counted:
         return counted_level(trend.lam, level)
+    if trend.kind in ("poisson", "gamma"):
+        level = _continued(level, trend)
     skewness = trend.skewness(np.array(level.knots))
     return replace(level, skewness=tuple(map(float, skewness))) if skewness.any() else level
+
+
+def _continued(level: NoiseLevel, trend: Trend) -> NoiseLevel:
+    """A level that goes on as the curve of its kind does, from either end of what was measured."""
+
+    def part(end: int, times: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        signal = level.knots[end] - trend.offset
+        if signal <= 0:
+            return (), ()
+        knots = trend.offset + signal * np.array(times)
+        sigma = level.sigma[end] * trend.deviation(knots) / trend.deviation(np.array(level.knots[end]))
+        return tuple(knots.tolist()), tuple(sigma.tolist())
+
+    (dark, quiet), (bright, loud) = part(0, DARKER), part(-1, BRIGHTER)
+    return replace(level, knots=dark + level.knots + bright, sigma=quiet + level.sigma + loud)
 
 
 def rician_level(sigma: float, level: NoiseLevel) -> NoiseLevel:
