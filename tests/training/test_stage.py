@@ -1,3 +1,4 @@
+import signal
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,23 @@ def test_interrupted_the_averaged_weights_end_as_if_it_had_not_been(
     train(second, "", tmp_path / "cut", "cpu", quietly, ema=0.9)
     for one, other in zip(whole.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("tasks", ["1", "4"])
+def test_a_job_of_a_cluster_trains_as_any_other_process_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks: str
+) -> None:
+    job = {"NTASKS": tasks, "JOB_ID": "7", "JOB_NAME": "fit", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    before, seen, stage = signal.getsignal(signal.SIGUSR1), [], Squares(3)
+
+    def look(what: str, done: int, total: int) -> None:  # a handler of Lightning's would queue the job again
+        seen.append(signal.getsignal(signal.SIGUSR1))
+
+    train(stage, "", tmp_path, "cpu", look)
+    assert seen == 3 * [before]
+    assert stage.trainer.global_step == 3
 
 
 class Diverging(Squares):

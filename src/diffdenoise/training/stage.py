@@ -16,6 +16,7 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -196,6 +197,7 @@ def train(
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=1,
+        plugins=[LightningEnvironment()],  # in a job of SLURM, too, however many tasks it has: this is one of them
         precision=precision(device),
         max_steps=stage.pace.steps,
         max_epochs=-1,
