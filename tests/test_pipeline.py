@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffdenoise import settled
+from diffdenoise import pipeline, settled
 from diffdenoise.errors import ConfigError, ScanError
 from diffdenoise.inference import denoise_slices
 from diffdenoise.model_file import load_model, read_header
@@ -65,6 +65,56 @@ def test_a_finished_fit_does_nothing_and_a_changed_setting_redoes_what_depends_o
     assert fingerprint(tmp_path) != first
     (kept,) = tmp_path.glob("model-*.safetensors")  # results that were made by it name it
     assert load_model(kept).fingerprint() == first
+
+
+def never(what: str, done: int, total: int) -> None:
+    raise AssertionError(what)
+
+
+def elsewhere(monkeypatch: pytest.MonkeyPatch, device: str, precision: str) -> None:
+    """On another machine, as far as a fit can tell that does not come to train."""
+    monkeypatch.setattr(pipeline, "choose_device", lambda _: device)
+    monkeypatch.setattr(pipeline, "precision", lambda _: precision)
+
+
+@pytest.mark.parametrize(
+    ("preset", "device", "precision"),
+    [("smoke", "cpu", "another"), ("smoke", "mps", "32-true"), ("fast", "cuda", "bf16-mixed")],
+)
+def test_a_finished_fit_does_nothing_on_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: str, device: str, precision: str
+) -> None:
+    wishes = {"student": {"steps": 2, "turns": 1, "second_opinion": False}}
+    fit([source()], make_config(preset, wishes, "cpu"), tmp_path, "cpu")
+    first = fingerprint(tmp_path)
+    elsewhere(monkeypatch, device, precision)
+    fit([source()], make_config(preset, wishes, device), tmp_path, device, progress=never)
+    assert fingerprint(tmp_path) == first
+
+
+def test_what_gives_way_to_a_fit_is_told_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told(source: Source) -> str:
+        caplog.clear()
+        with pytest.raises(AssertionError), caplog.at_level("INFO", logger="diffdenoise"):
+            fit([source], make_config("smoke"), tmp_path, "cpu", progress=never)
+        return caplog.text
+
+    assert "trained anew" not in told(source())
+    assert "trained anew" not in told(source())
+    assert "of other scans or settings" in told(source(1))
+    elsewhere(monkeypatch, "cpu", "another")
+    assert "begun on another kind of machine" in told(source(1))
+
+
+def test_how_results_are_made_is_no_reason_to_plan_a_training_again(tmp_path: Path) -> None:
+    plans = []
+    for turns in (1, 2):
+        alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "turns": turns}})
+        fit([source()], alone, tmp_path, "cpu", budget=3)
+        plans.append((tmp_path / "plan.json").read_text())
+    assert plans[0] == plans[1]
 
 
 def test_the_same_fit_elsewhere_gives_the_same_model(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,9 +32,21 @@ from diffdenoise.model import Model, Round, in_round
 from diffdenoise.model_file import load_model, read_header, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.preparation import Slices, Source, can_read_more, prepare
+from diffdenoise.presets import as_asked
 from diffdenoise.probe import probes
 from diffdenoise.rounds import feed_back, image_seed, predict_blind, why_not_to_fuse
-from diffdenoise.run_folder import MODEL, PLAN, cached, key_of, locked, make_run_folder, write_json
+from diffdenoise.run_folder import (
+    MODEL,
+    PLAN,
+    cached,
+    discard,
+    is_done,
+    key_in,
+    key_of,
+    locked,
+    make_run_folder,
+    write_json,
+)
 from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.settled import settled
 from diffdenoise.teacher import Teacher, choose_slices
@@ -48,6 +59,8 @@ from diffdenoise.training.stage import CHECKPOINT, PART, Progress, Stage, train
 from diffdenoise.training.start import start_key
 from diffdenoise.training.student import StudentStage
 
+USE = {"turns", "second_opinion", "together"}  # settings of a student that only its use asks for, after the training
+ASKED = "asked.json"  # the key of what a fit was asked for, on whatever machine
 NAMES = {
     "blind_spot": "1/4 Blind-spot network",
     "diffusion": "2/4 Diffusion",
@@ -81,15 +94,15 @@ def fit(
     """
     device = choose_device(device)
     make_run_folder(folder)
-    of = [source.key for source in sources], config.model_dump(mode="json"), start_key(config.student)
-    key = key_of(*of, budget, device, precision(device))
+    made, (key, plan_key, asked) = folder / "model", _keys(sources, config, device, budget)
 
     def make(to: Path) -> None:
         started = time.monotonic()
+        write_json(to / ASKED, {"key": asked})
         slices = prepare(sources, config, folder, progress)
         write_json(to / "skipped.json", slices.skipped)
         seconds = probes(slices.config, slices.seen, slices.levels, device)
-        planner = Planner(folder / PLAN, key, budget, seconds, slices.count, started)
+        planner = Planner(folder / PLAN, plan_key, budget, seconds, slices.count, started)
         train_all = _train if slices.config.has_teacher else _train_alone
         run = _Run(slices, folder, device, progress, planner)
         model = settled(train_all(run, slices.config), slices, device).to("cpu")
@@ -99,17 +112,45 @@ def fit(
     with locked(folder):
         more = can_read_more(sources, config, folder)
         if more:
+            log.info("Scans that could not be read for this fit before can be read now: it is trained anew.")
             (folder / PLAN).unlink(missing_ok=True)
-        if more or not _is_model(folder / MODEL):
-            shutil.rmtree(folder / "model", ignore_errors=True)
-        made = cached(folder / "model", key, make)
+        if more or not _is_finished(made, key, asked):
+            _tell_if_anew(made, key, asked)
+            if made.exists():
+                discard(made)
+            cached(made, key, make)
         return Fit(load_model(folder / MODEL), _skipped(made))
 
 
-def _is_model(path: Path) -> bool:
-    """Whether a model can be loaded from there; one that is damaged is made again."""
+def _keys(sources: Sequence[Source], config: Config, device: str, budget: float | None) -> tuple[str, str, str]:
+    """Of the model as it is made on this machine, of the plan for its training, of what is asked for on any machine."""
+
+    def key(settings: dict[str, Any], *machine: str) -> str:
+        return key_of([source.key for source in sources], settings, start_key(config.student), budget, *machine)
+
+    here = device, precision(device)
+    trains = config.model_dump(mode="json", exclude={"student": USE})
+    return key(config.model_dump(mode="json"), *here), key(trains, *here), key(as_asked(config, device))
+
+
+def _tell_if_anew(made: Path, key: str, asked: str) -> None:
+    """Say so where a fit that was finished, or begun, gives way to this one, and why as far as that is known."""
+    if key_in(made) in (None, key):
+        return
+    elsewhere, other = "that was begun on another kind of machine", "of other scans or settings, or of another version"
+    log.info(
+        "%s holds a fit %s. What depends on that is trained anew; a model that is finished is kept.",
+        made.parent,
+        elsewhere if key_in(made, ASKED) == asked else other,
+    )
+
+
+def _is_finished(made: Path, key: str, asked: str) -> bool:
+    """Whether the model is there, made on this machine or on another one; one that is damaged is made again."""
+    if not (is_done(made) and (key_in(made) == key or key_in(made, ASKED) == asked)):
+        return False
     try:
-        load_model(path)
+        load_model(made.parent / MODEL)
     except ModelError:
         return False
     return True
@@ -232,8 +273,8 @@ def _train_round(
 
 
 def _trains(config: Config) -> dict[str, Any]:
-    """What decides the student's training: its settings without those that only its use asks for, later; its start."""
-    settings = config.student.model_dump(exclude={"turns", "second_opinion", "together"})
+    """What decides the student's training: its settings without those of its USE; its start."""
+    settings = config.student.model_dump(exclude=USE)
     return {**settings, "weights": start_key(config.student)}
 
 

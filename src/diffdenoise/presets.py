@@ -147,13 +147,26 @@ def make_config(
         raise ConfigError(f"There is no preset {preset!r}. Choose one of: {', '.join(PRESETS)}.")
     if named not in (None, preset):
         raise ConfigError(f"The preset is to be {preset}, but the settings name {named!r}. Name one of them.")
-    usual = _merge(PRESETS[preset].model_dump(), ON_GPU.get(preset, {}) if device == "cuda" else {})
-    config = config_from(_merge(usual, {**(overrides or {}), "preset": preset}))
+    config = config_from(_merge(_usual(preset, device), {**(overrides or {}), "preset": preset}))
     _require_start(config)
     _require_used(config)
     if config.has_teacher and preset == FAST.preset:
         raise ConfigError("student.learns_from: the preset fast trains no teacher to learn from. Take the preset cpu.")
     return config
+
+
+def as_asked(config: Config, device: str) -> dict[str, Any]:
+    """The settings without those that only the device decides: as its preset has them here, and elsewhere otherwise."""
+    values, usual = config.model_dump(mode="json"), _usual(config.preset, device)
+    for part, names in ON_GPU.get(config.preset, {}).items():
+        values[part] = {
+            name: value for name, value in values[part].items() if name not in names or value != usual[part][name]
+        }
+    return values
+
+
+def _usual(preset: str, device: str | None) -> dict[str, Any]:
+    return _merge(PRESETS[preset].model_dump(), ON_GPU.get(preset, {}) if device == "cuda" else {})
 
 
 def _require_start(config: Config) -> None:

@@ -81,7 +81,7 @@ def cached(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
     """The artefact `folder`, made by `make(folder)` unless it is there whole with this key."""
     if is_whole(folder, key):
         return folder
-    if folder.exists() and _key_in(folder) != key:
+    if folder.exists() and key_in(folder) != key:
         discard(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_json(folder / "key.json", {"key": key})
@@ -93,7 +93,12 @@ def cached(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
 
 def is_whole(artefact: Path, key: str) -> bool:
     """Whether it is there, made to its end from what this key stands for."""
-    return (artefact / "done").exists() and _key_in(artefact) == key
+    return is_done(artefact) and key_in(artefact) == key
+
+
+def is_done(artefact: Path) -> bool:
+    """Whether it is there, made to its end."""
+    return (artefact / "done").exists()
 
 
 def discard(artefact: Path) -> None:
@@ -103,9 +108,10 @@ def discard(artefact: Path) -> None:
     shutil.rmtree(artefact)
 
 
-def _key_in(folder: Path) -> str | None:
+def key_in(artefact: Path, name: str = "key.json") -> str | None:
+    """Of what it is made, or was begun to be; None if nothing was."""
     try:
-        return json.loads((folder / "key.json").read_text())["key"]
+        return json.loads((artefact / name).read_text())["key"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
