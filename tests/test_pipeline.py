@@ -102,7 +102,7 @@ def test_what_gives_way_to_a_fit_is_told_before_it_begins(
         return caplog.text
 
     assert "trained anew" not in told(source())
-    assert "trained anew" not in told(source())
+    assert "trained anew" not in told(source())  # goes on
     assert "of other scans or settings" in told(source(1))
     elsewhere(monkeypatch, "cpu", "another")
     assert "begun on another kind of machine" in told(source(1))

@@ -6,7 +6,7 @@ import pytest
 
 from diffdenoise import run_folder
 from diffdenoise.errors import RunError
-from diffdenoise.run_folder import cached, clean, find_model, find_run, key_of, locked, make_run_folder
+from diffdenoise.run_folder import FIT, cached, clean, find_model, find_run, key_of, locked, make_run_folder
 
 
 def test_a_run_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -140,6 +140,29 @@ def test_cleaning_any_other_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="nothing was deleted"):
         clean(tmp_path)
     assert (tmp_path / "slices").exists()
+
+
+def test_the_model_of_an_earlier_fit_is_not_taken_for_that_of_one_that_is_not_finished(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stopped(to: Path) -> None:
+        raise KeyboardInterrupt
+
+    def warned(path: Path) -> bool:
+        caplog.clear()
+        assert find_model(path) == folder / "model.safetensors"
+        return "a newer fit in this folder is not finished" in caplog.text
+
+    folder = make_run_folder(tmp_path / ".diffdenoise")
+    (folder / "model.safetensors").touch()
+    cached(folder / FIT, "old", lambda to: None)
+    assert not warned(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        cached(folder / FIT, "new", stopped)
+    assert warned(tmp_path)
+    assert not warned(folder / "model.safetensors")
+    cached(folder / FIT, "new", lambda to: None)
+    assert not warned(tmp_path)
 
 
 def test_runs_and_models_are_found_from_where_users_are(tmp_path: Path) -> None:

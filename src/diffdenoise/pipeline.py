@@ -36,6 +36,7 @@ from diffdenoise.presets import as_asked
 from diffdenoise.probe import probes
 from diffdenoise.rounds import feed_back, image_seed, predict_blind, why_not_to_fuse
 from diffdenoise.run_folder import (
+    FIT,
     MODEL,
     PLAN,
     cached,
@@ -94,7 +95,7 @@ def fit(
     """
     device = choose_device(device)
     make_run_folder(folder)
-    made, (key, plan_key, asked) = folder / "model", _keys(sources, config, device, budget)
+    made, (key, plan_key, asked) = folder / FIT, _keys(sources, config, device, budget)
 
     def make(to: Path) -> None:
         started = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +23,12 @@ from diffdenoise.scans.sidecar import LEFT_BEHIND
 
 MARKER = RUN_MARKER
 MODEL = "model.safetensors"
+FIT = "model"  # the artefact of which it is the result: done when it is
 PLAN = "plan.json"
 PIXELS = ("slices", "known", "condition*", "teacher*")  # artefacts that hold patients' pixels
-NAMES = "model/skipped.json"  # of files that could not be read; patients' names may be in them
+NAMES = f"{FIT}/skipped.json"  # of files that could not be read; patients' names may be in them
 CHECKPOINTS = "*/last.*"
+log = logging.getLogger("diffdenoise")
 
 
 def key_of(*parts: Any) -> str:
@@ -152,10 +155,21 @@ def find_run(folder: Path) -> Path:
 
 
 def find_model(path: Path) -> Path:
-    """A model file from its own path, a run folder or an output folder of `diffdenoise run`."""
+    """A model file from its own path, a run folder or an output folder of `diffdenoise run`.
+
+    Warns where a newer fit in the folder is not finished. Raises RunError if there is no model.
+    """
     if not path.is_dir():
         return path
-    model = find_run(path) / MODEL
+    run = find_run(path)
+    model, fit = run / MODEL, run / FIT
     if not model.exists():
         raise RunError(f"{path}: the run has no model yet. Run the same fit again, it goes on where it stopped.")
+    if key_in(fit) and not is_done(fit):
+        log.warning(
+            "%s: a newer fit in this folder is not finished, and this is the earlier model. Run that fit again, or, if "
+            "this model is the one you want, name its file: %s",
+            path,
+            model,
+        )
     return model
