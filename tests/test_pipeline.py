@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from diffdenoise import pipeline, settled
-from diffdenoise.errors import ConfigError, ScanError
+from diffdenoise.errors import ConfigError, RunError, ScanError
 from diffdenoise.inference import denoise_slices
 from diffdenoise.model_file import load_model, read_header
 from diffdenoise.networks.blindness import check_blindness
@@ -204,6 +205,20 @@ def test_a_scan_that_could_not_be_read_for_a_while_is_trained_on_when_it_can(tmp
     assert (whole.model.history["scans"], whole.skipped) == (2, [])
     elsewhere = fit([source(), source(1)], make_config("smoke"), tmp_path / "elsewhere", "cpu")
     assert whole.model.fingerprint() == elsewhere.model.fingerprint()
+
+
+@pytest.mark.parametrize("most", [2_000, 30_000])
+def test_a_full_disk_is_an_error_that_names_the_folder(tmp_path: Path, most: int) -> None:
+    """As far as a limit on the size of files is one: of the slices, and of weights."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        with pytest.raises(RunError, match=rf"{re.escape(str(tmp_path))}: cannot be written.*Make room"):
+            fit([source()], make_config("smoke"), tmp_path, "cpu")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert fit([source()], make_config("smoke"), tmp_path, "cpu").model.history["scans"] == 1
 
 
 def test_a_model_file_that_was_damaged_is_made_again(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ from diffdenoise.run_folder import (
     key_of,
     locked,
     make_run_folder,
+    named,
     write_json,
 )
 from diffdenoise.scans.atomic import atomic_file
@@ -91,7 +92,7 @@ def fit(
     """Train all stages in a run folder and write the model file there.
 
     budget: seconds for the whole fit; without one, the steps of the config. Raises ScanError if no scan can be read,
-    ConfigError if they cannot be trained on, RunError if the folder is in use or not a run.
+    ConfigError if they cannot be trained on, RunError if the folder is in use, not a run, or its disk full.
     """
     device = choose_device(device)
     make_run_folder(folder)
@@ -110,7 +111,7 @@ def fit(
         _keep_earlier(folder / MODEL, model)
         save_model(model, folder / MODEL)
 
-    with locked(folder):
+    with locked(folder), named(folder):
         more = can_read_more(sources, config, folder)
         if more:
             log.info("Scans that could not be read for this fit before can be read now: it is trained anew.")

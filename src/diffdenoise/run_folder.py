@@ -72,6 +72,20 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def named(folder: Path) -> Iterator[None]:
+    """Raises RunError where the system refuses and names no file, as on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename:
+            raise
+        raise RunError(
+            f"{folder}: cannot be written ({reason_of(error)}). Make room on its disk and give the same command again, "
+            "it goes on; or choose a folder on another disk."
+        ) from error
+
+
 def _lock(file: IO[str]) -> None:
     try:
         import fcntl
