@@ -197,6 +197,15 @@ def test_run_then_info_evaluate_and_clean(scans: Path, tmp_path: Path, capsys: p
     assert run(capsys, "denoise", scans, "--model", out, "-o", tmp_path / "again")[0] == 0
 
 
+def test_a_second_opinion_that_is_named_is_given_though_it_takes_longer_than_the_training(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "settings.toml").write_text("[student]\nsteps = 2\nturns = 1\n")
+    command = ["run", scans, "-o", tmp_path / "out", "--config", tmp_path / "settings.toml", "--device", "cpu"]
+    assert run(capsys, *command, "--sampler", "second_opinion")[0] == 0
+    assert (tmp_path / "out" / "0.npy").exists()
+
+
 def test_a_seed_in_the_settings_counts_unless_another_is_given(
     scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

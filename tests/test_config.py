@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from diffdenoise.config import Config, read_overrides
+from diffdenoise.config import Config, for_sampler, read_overrides
 from diffdenoise.errors import ConfigError
 from diffdenoise.presets import PRESETS, make_config
 
@@ -108,6 +108,13 @@ def test_the_paper_preset_keeps_the_published_pipeline() -> None:
     assert (paper.diffusion.leak, paper.diffusion.target, paper.diffusion.prediction) == ("open", "image", "eps")
     assert not paper.teacher.fuse
     assert paper.teacher.steps == 10
+
+
+@pytest.mark.parametrize("sampler", ["auto", "student", "ensemble", "second_opinion"])
+def test_a_fit_for_a_second_opinion_asks_for_it_whatever_it_takes(sampler: str) -> None:
+    config = make_config("fast")
+    expected = {"second_opinion": True} if sampler == "second_opinion" else {}
+    assert for_sampler(config, sampler, False) == make_config("fast", {"student": expected})
 
 
 def test_fast_has_no_teacher_to_learn_from() -> None:

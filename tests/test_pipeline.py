@@ -325,6 +325,13 @@ def test_a_second_opinion_is_looked_for_where_it_takes_little_time(
     assert load_model(tmp_path / "model.safetensors").second_opinion == (second if expected else None)
 
 
+def test_a_second_opinion_that_cannot_be_had_is_refused_before_the_training(tmp_path: Path) -> None:
+    wishes = {"learns_from": "recorrupted", "series": True, "second_opinion": True}
+    with pytest.raises(ConfigError, match="series = false"):
+        fit([source()], make_config("smoke", {"student": wishes}), tmp_path, "cpu")
+    assert not (tmp_path / "student").exists()
+
+
 def test_how_a_student_is_used_makes_no_training_of_its_own(tmp_path: Path) -> None:
     alone, written = {"learns_from": "recorrupted"}, []
     for use in (False, True):

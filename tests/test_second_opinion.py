@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ from diffdenoise.second_opinion import (
     objects,
     spread_over,
 )
-from diffdenoise.settled import second_opinion_of
+from diffdenoise.settled import require_second_opinion, second_opinion_of
 from diffdenoise.training.slices import SMALLEST_CROP
 from diffdenoise.training.student import make_student
 
@@ -342,7 +343,13 @@ def test_the_slices_it_is_tried_on_are_spread_over_all(count: int) -> None:
 )
 def test_where_most_scans_repeat_one_another_it_is_not_asked(tmp_path: Path, repeated: list[bool], asked: bool) -> None:
     model, slices = fitted(tmp_path, noisy(striped()), Blurs())
-    assert (second_opinion_of(model, replace(slices, repeated=repeated), "cpu") is not None) == asked
+    slices = replace(slices, repeated=repeated)
+    assert (second_opinion_of(model, slices, "cpu") is not None) == asked
+    require_second_opinion(slices)  # nobody wants it
+    student = slices.config.student.model_copy(update={"second_opinion": True})
+    wanted = replace(slices, config=slices.config.model_copy(update={"student": student}))
+    with nullcontext() if asked else pytest.raises(ConfigError, match="none is asked where"):
+        require_second_opinion(wanted)
 
 
 def test_auto_asks_where_the_model_says_so_and_the_student_alone_can_be_had(
@@ -357,7 +364,7 @@ def test_auto_asks_where_the_model_says_so_and_the_student_alone_can_be_had(
     np.testing.assert_array_equal(student, denoise_slices(model, pixels).pixels)
     whole = denoise_slices(replace(model, second_opinion=SecondOpinion(Shares(1.0, 1.0), NOISE)), pixels).pixels
     np.testing.assert_allclose(auto, (student + whole) / 2, atol=1e-5)
-    with pytest.raises(ConfigError, match="asks for no second opinion"):
+    with pytest.raises(ConfigError, match=r"asks for no second opinion.* taken long.* Take the sampler auto"):
         denoise_slices(model, pixels, "second_opinion")
 
 

@@ -338,7 +338,7 @@ def _fit(
     wanted: Wanted | None = None,
 ) -> Denoiser:
     from diffdenoise.budget import parse_budget
-    from diffdenoise.config import read_overrides, require_sampler
+    from diffdenoise.config import for_sampler, read_overrides
     from diffdenoise.denoiser import Denoiser, choose_config, sources_of
     from diffdenoise.device import choose_device
     from diffdenoise.pipeline import fit as fit_pipeline
@@ -349,7 +349,7 @@ def _fit(
     changed = read_overrides(config) if config else None
     settings = choose_config(preset, chosen, changed, bool(wanted and wanted.sampled), seed=seed, **level)
     if wanted:
-        require_sampler(settings, wanted.sampler, wanted.sampled)
+        settings = for_sampler(settings, wanted.sampler, wanted.sampled)
     with show_progress() as progress:
         done = fit_pipeline(sources_of(found), settings, folder, chosen, seconds, progress)
     return Denoiser(done.model, chosen, done.skipped)

@@ -251,18 +251,21 @@ def require_teacher(config: Config) -> None:
         )
 
 
-def require_sampler(config: Config, sampler: str, sampled: bool) -> None:
-    """Raises ConfigError if a fit with this config cannot serve a sampler, told before its training.
+def for_sampler(config: Config, sampler: str, sampled: bool) -> Config:
+    """The config of a fit that is to serve a sampler. Raises ConfigError if it cannot, told before its training.
 
     sampled: the diffusion model is needed.
     """
     if sampled:
         require_teacher(config)
-    if sampler == "second_opinion" and config.student.second_opinion is False:
+    if sampler != "second_opinion":
+        return config
+    if config.student.second_opinion is False:
         raise ConfigError(
             f"With the preset {config.preset} no second opinion is asked for. Leave out --sampler second_opinion, take "
             "the preset fast, or set second_opinion = true under [student] with --config."
         )
+    return config.model_copy(update={"student": config.student.model_copy(update={"second_opinion": True})})
 
 
 def read_overrides(path: Path) -> dict[str, Any]:

@@ -117,7 +117,10 @@ def chosen(model: Model, sampler: Sampler) -> Sampler:
     if sampler not in get_args(Sampler):
         raise ConfigError(f"There is no sampler {sampler!r}. Choose one of: {', '.join(get_args(Sampler))}.")
     if sampler == "second_opinion" and not model.second_opinion:
-        raise ConfigError("This model asks for no second opinion: it is of series or repetitions, or was not to.")
+        raise ConfigError(
+            "This model asks for no second opinion: it is of series or repetitions, it would have taken long beside "
+            "its training, or it was not to. Take the sampler auto, or fit with second_opinion = true under [student]."
+        )
     if sampler != "auto":
         return sampler
     if model.second_opinion:

@@ -50,7 +50,7 @@ from diffdenoise.run_folder import (
     write_json,
 )
 from diffdenoise.scans.atomic import atomic_file
-from diffdenoise.settled import settled
+from diffdenoise.settled import require_second_opinion, settled
 from diffdenoise.teacher import Teacher, choose_slices
 from diffdenoise.training.blind_spot import BlindSpotStage, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
@@ -102,6 +102,7 @@ def fit(
         started = time.monotonic()
         write_json(to / ASKED, {"key": asked})
         slices = prepare(sources, config, folder, progress)
+        require_second_opinion(slices)
         write_json(to / "skipped.json", slices.skipped)
         seconds = probes(slices.config, slices.seen, slices.levels, device)
         planner = Planner(folder / PLAN, plan_key, budget, seconds, slices.count, started)

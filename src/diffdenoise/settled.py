@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from diffdenoise.config import StudentSettings
+from diffdenoise.errors import ConfigError
 from diffdenoise.model import Model
 from diffdenoise.preparation import Slices
 from diffdenoise.rounds import image_seed
@@ -40,6 +41,24 @@ def settled(model: Model, slices: Slices, device: str) -> Model:
     return replace(model, second_opinion=second_opinion_of(model, slices, device)) if asked else model
 
 
+def require_second_opinion(slices: Slices) -> None:
+    """Raises ConfigError where one is to be asked, whatever it takes, about what it is not asked about."""
+    if slices.config.student.second_opinion and not _may_be_asked(slices):
+        raise ConfigError(
+            "student.second_opinion: none is asked where scans are series or repeat one another. Leave it out (the "
+            "sampler auto does without), or denoise a series frame by frame with series = false under [student]."
+        )
+
+
+def _may_be_asked(slices: Slices) -> bool:
+    """Not about what is one of a series, nor where most scans repeat one another.
+
+    What moved passes for noise there, and how much of a correction is made was found for the student's own
+    (`held_back`).
+    """
+    return not slices.config.student.series and 2 * sum(slices.repeated) <= len(slices.repeated)
+
+
 def _work(student: StudentSettings, slices: Slices) -> tuple[int, int]:
     """How many pixels all slices have, and how many the crops had that the student was trained on."""
     shapes = slices.store.shapes
@@ -51,10 +70,9 @@ def _work(student: StudentSettings, slices: Slices) -> tuple[int, int]:
 def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinion | None:
     """What a student that was trained on these slices is to be asked beside, by the share that they bear out.
 
-    None where it is not to be asked: about what is one of a series, and where most scans repeat one another. What moved
-    passes for noise there, and how much of a correction is made was found for the student's own (`held_back`).
+    None where it may not be asked.
     """
-    if model.config.student.series or 2 * sum(slices.repeated) > len(slices.repeated):
+    if not _may_be_asked(slices):
         return None
     level = sorted(slices.levels, key=lambda level: level.typical)[len(slices.levels) // 2]
     second = SecondOpinion(Shares(0.0, 0.0), level)
