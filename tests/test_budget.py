@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffdenoise import budget as budgets
-from diffdenoise.budget import SHARES, Planner, parse_budget, share
+from diffdenoise.budget import SHARES, Planner, parse_budget, share, tell_of_steps
 from diffdenoise.errors import ConfigError
-from diffdenoise.presets import PRESETS
+from diffdenoise.presets import PRESETS, make_config
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,21 @@ def test_numbers_that_are_no_time_are_refused(seconds: float) -> None:
     with pytest.raises(ConfigError, match="budget"):
         parse_budget(seconds)
     assert parse_budget(1.5) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, ""),
+        ({"student": {"steps": 7}}, "student.steps = 7: does nothing"),
+        ({"blind_spot": {"steps": 3}, "student": {"steps": 7}}, "blind_spot.steps = 3, student.steps = 7: does"),
+    ],
+)
+def test_steps_that_a_budget_replaces_are_told(caplog: pytest.LogCaptureFixture, settings: dict, told: str) -> None:
+    with caplog.at_level("INFO", logger="diffdenoise"):
+        tell_of_steps(make_config("cpu", settings))
+    assert told in caplog.text
+    assert bool(caplog.text) == bool(told)
 
 
 def test_without_a_budget_the_config_stays(tmp_path: Path) -> None:

@@ -41,6 +41,9 @@ def test_overrides_replace_single_settings() -> None:
         ({"seed": 2**64}, "seed"),
         ({"blind_spot": {"pooling": "global"}}, "blind_spot.pooling"),
         ({"blind_spot": {"network": "puca", "pooling": "max"}}, "blind_spot.pooling"),
+        ({"student": {"recorruption": 0.5}}, "student.recorruption: does nothing"),
+        ({"student": {"together": 4}}, "student.together: does nothing"),
+        ({"student": {"loss": "l1", "learns_from": "recorrupted"}}, "student.loss: does nothing"),
     ],
 )
 def test_a_wrong_setting_is_named(overrides: dict, named: str) -> None:
@@ -115,6 +118,14 @@ def test_a_fit_for_a_second_opinion_asks_for_it_whatever_it_takes(sampler: str) 
     config = make_config("fast")
     expected = {"second_opinion": True} if sampler == "second_opinion" else {}
     assert for_sampler(config, sampler, False) == make_config("fast", {"student": expected})
+
+
+def test_what_a_preset_has_is_not_taken_for_what_is_set() -> None:
+    """The others' students have a loss, a recorruption, and so many frames together, too."""
+    alone = {"learns_from": "recorrupted"}
+    for settings in ({}, {"recorruption": 0.5, "together": 4}, {"loss": "l2"}):
+        assert make_config("fast", {"student": settings}).student.loss == settings.get("loss", "l1")
+        assert make_config("paper", {"student": {**alone, "loss": "l2", **settings}}).student.loss == "l2"
 
 
 def test_fast_has_no_teacher_to_learn_from() -> None:

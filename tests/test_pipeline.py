@@ -109,13 +109,17 @@ def test_what_gives_way_to_a_fit_is_told_before_it_begins(
     assert "begun on another kind of machine" in told(source(1))
 
 
-def test_how_results_are_made_is_no_reason_to_plan_a_training_again(tmp_path: Path) -> None:
+def test_how_results_are_made_is_no_reason_to_plan_a_training_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="diffdenoise")
     plans = []
     for turns in (1, 2):
-        alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "turns": turns}})
+        alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "turns": turns, "steps": 21}})
         fit([source()], alone, tmp_path, "cpu", budget=3)
         plans.append((tmp_path / "plan.json").read_text())
     assert plans[0] == plans[1]
+    assert "student.steps = 21: does nothing" in caplog.text
 
 
 def test_the_same_fit_elsewhere_gives_the_same_model(tmp_path: Path) -> None:

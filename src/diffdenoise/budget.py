@@ -20,6 +20,7 @@ from typing import Any
 
 from diffdenoise.config import Config
 from diffdenoise.errors import ConfigError
+from diffdenoise.presets import PRESETS
 from diffdenoise.run_folder import write_json
 from diffdenoise.training.pace import Pace, Pacer, steadily
 
@@ -62,6 +63,15 @@ def share(stage: str, number: int, rounds: int) -> float:
         return SHARES[stage] / a_round
     here = SHARES["student"] if stage == "student" else a_round
     return SHARES[stage] / (here + (rounds - number) * a_round)
+
+
+def tell_of_steps(config: Config) -> None:
+    """Say so where the config has other steps than its preset, and a budget decides them."""
+    stages = ("blind_spot", "diffusion", "student") if config.has_teacher else ("student",)
+    steps = {stage: getattr(config, stage).steps for stage in stages}
+    told = [f"{stage}.steps = {n}" for stage, n in steps.items() if n != getattr(PRESETS[config.preset], stage).steps]
+    if told:
+        log.info("%s: does nothing, for the budget decides how many steps are taken.", ", ".join(told))
 
 
 class Planner:

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from diffdenoise.budget import Planner
+from diffdenoise.budget import Planner, tell_of_steps
 from diffdenoise.config import Config
 from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
@@ -100,6 +100,8 @@ def fit(
 
     def make(to: Path) -> None:
         started = time.monotonic()
+        if budget is not None:
+            tell_of_steps(config)
         write_json(to / ASKED, {"key": asked})
         slices = prepare(sources, config, folder, progress)
         require_second_opinion(slices)

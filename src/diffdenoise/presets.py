@@ -149,7 +149,7 @@ def make_config(
         raise ConfigError(f"The preset is to be {preset}, but the settings name {named!r}. Name one of them.")
     config = config_from(_merge(_usual(preset, device), {**(overrides or {}), "preset": preset}))
     _require_start(config)
-    _require_used(config)
+    _require_used(config, (overrides or {}).get("student"))
     if config.has_teacher and preset == FAST.preset:
         raise ConfigError("student.learns_from: the preset fast trains no teacher to learn from. Take the preset cpu.")
     return config
@@ -178,8 +178,11 @@ def _require_start(config: Config) -> None:
         )
 
 
-def _require_used(config: Config) -> None:
-    """Raises ConfigError for settings that would do nothing. Not part of `Config`: old model files may have them."""
+def _require_used(config: Config, student: Any) -> None:
+    """Raises ConfigError for settings that would do nothing. Not part of `Config`: old model files may have them.
+
+    student: what is set of it; all else is the preset's.
+    """
     if config.stabilise and not config.evens_out:
         raise ConfigError(
             "stabilise: evens out the noise as it is measured, and does nothing where sigma or counts is given. "
@@ -189,6 +192,14 @@ def _require_used(config: Config) -> None:
         raise ConfigError(
             'blind_spot.pooling: "global" is of network = "puca" alone. Take that network, or leave it out.'
         )
+    given = student if isinstance(student, dict) else {}
+    if config.has_teacher and (unused := sorted({"recorruption", "together"}.intersection(given))):
+        raise ConfigError(
+            f"student.{unused[0]}: does nothing where the student learns from a teacher. "
+            'Leave it out, or set learns_from = "recorrupted".'
+        )
+    if not config.has_teacher and given.get("loss", "l2") != "l2":
+        raise ConfigError("student.loss: does nothing without a teacher, for the student learns by L2. Leave it out.")
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
