@@ -97,10 +97,18 @@ def test_it_fits_on_paths_and_on_scans_as_on_arrays(tmp_path: Path) -> None:
     assert len({denoiser.model.fingerprint() for denoiser in fitted}) == 1
 
 
-def test_what_lies_beside_the_images_of_a_folder_does_not_stop_a_fit(tmp_path: Path) -> None:
+def test_what_lies_beside_the_images_of_a_folder_does_not_stop_a_fit_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="diffdenoise")
     np.save(tmp_path / "a.npy", noisy_disks())
+    (tmp_path / "broken.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-9])
     tifffile.imwrite(tmp_path / "colour.tif", np.zeros((4, 4, 3), np.uint8), photometric="rgb")
-    assert len(Denoiser.fit(tmp_path, preset="smoke", device="cpu").skipped) == 0
+    (skipped,) = Denoiser.fit(tmp_path, preset="smoke", device="cpu").skipped
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert ("WARNING", f"Left out: {skipped}") in told
+    assert "broken.npy" in skipped
+    assert any(level == "INFO" and said.startswith(f"Left alone: {tmp_path / 'colour.tif'}") for level, said in told)
     with pytest.raises(ScanError, match="greyscale"):
         Denoiser.fit(tmp_path / "colour.tif", preset="smoke", device="cpu")
 

@@ -24,6 +24,7 @@ Loss = Literal["l1", "l2"]
 Pooling = Literal["parity", "global"]
 BlindNetwork = Literal["patch_blind", "puca", "half_plane", "local_global"]
 Leak = Literal["open", "damped", "masked", "redrawn"]
+_EXAMPLE = "Settings are lines such as: sigma = 25, and below a line [student]: steps = 2000"
 Feedback = Literal["student", "x_hat", "fused"]
 
 
@@ -275,7 +276,7 @@ def read_overrides(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such file of settings. Check its name.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not a readable TOML file ({error}).") from error
+        raise ConfigError(f"{path}: not a readable TOML file ({error}). {_EXAMPLE}") from error
 
 
 def config_from(values: dict[str, Any]) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import tempfile
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ from diffdenoise.scans.stored import (
 from diffdenoise.uncertainty import uncertainty_of
 
 OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # settings that mean nothing without one
+
+log = logging.getLogger("diffdenoise")
 
 Images = np.ndarray | Scan | str | Path | Sequence[np.ndarray | Scan] | Sequence[str | Path]
 
@@ -86,6 +89,8 @@ class Denoiser:
         else:
             with tempfile.TemporaryDirectory(prefix="diffdenoise-") as temporary:
                 done = fit(sources, config, Path(temporary), device, seconds, progress)
+        for message in done.skipped:
+            log.warning("Left out: %s", message)
         return cls(done.model, device, done.skipped)
 
     def denoise(
@@ -219,6 +224,7 @@ def _sources(images: Images) -> list[Source]:
     for error in errors:
         if not isinstance(error, LeftAlone):
             raise error
+        log.info("Left alone: %s", error)
     return sources_of(found)
 
 
