@@ -123,14 +123,16 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
 def as_its_kind(level: NoiseLevel, trend: Trend) -> NoiseLevel:
     """The level with the skewness of its kind; that kind's own curve for whole counts, and Rician noise that fits.
 
-    What grows with brightness does so beyond the brightest places that were measured, too.
+    What grows with brightness does so beyond the brightest places that were measured, too. What is above its curve there
+    is anatomy, but for a constant part, which the darkest places show.
     """
     if trend.is_rician:
         return rician_level(trend.sigma, level)
     if trend.counted:
         return counted_level(trend.lam, level)
     if trend.kind in ("poisson", "gamma"):
-        level = _continued(level, trend)
+        curve = np.maximum(trend.deviation(np.array(level.knots)), level.sigma[0])
+        level = _continued(replace(level, sigma=tuple(np.minimum(level.sigma, curve).tolist())), trend)
     skewness = trend.skewness(np.array(level.knots))
     return replace(level, skewness=tuple(map(float, skewness))) if skewness.any() else level
 
