@@ -123,8 +123,8 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
 def as_its_kind(level: NoiseLevel, trend: Trend) -> NoiseLevel:
     """The level with the skewness of its kind; that kind's own curve for whole counts, and Rician noise that fits.
 
-    What grows with brightness does so beyond the brightest places that were measured, too. What is above its curve there
-    is anatomy, but for a constant part, which the darkest places show.
+    What grows with brightness does so beyond the brightest places that were measured, too. What is above its curve is
+    anatomy, but for a constant part, which the darkest places show.
     """
     if trend.is_rician:
         return rician_level(trend.sigma, level)
