@@ -182,7 +182,7 @@ for name, at, values, code, says in (
     ("nifti-of-99-dimensions.nii", 40, (99,), "h", "cannot be read"),
     ("nifti-of-7-dimensions.nii", 40, (7, 20, 24, 1, 1, 1, 2, 2), "h", "7 dimensions"),
     ("nifti-unknown-type.nii", 70, (4242,), "h", "cannot be read"),
-    ("nifti-of-colours.nii", 70, (128,), "h", "several values a pixel|announces"),
+    ("nifti-of-colours.nii", 70, (128,), "h", "is in colour"),
     ("nifti-pixels-before-the-header.nii", 108, (-5000.0,), "f", "cannot be read"),
     ("nifti-pixels-behind-the-end.nii.gz", 108, (1e9,), "f", "cannot be read"),
     ("nifti-nan-intercept.nii", 112, (1.0, float("nan")), "f", "unusable scale|cannot be read"),
@@ -237,7 +237,7 @@ for name, shape, dtype, says in (
     ("npy-dates.npy", "(4, 24, 20)", "<M8[s]", "values of type"),
     ("npy-objects.npy", "(4, 24, 20)", "|O", "Python objects"),
     ("npy-truth-values.npy", "(4, 24, 20)", "|b1", "a mask"),
-    ("npy-one-dimension.npy", "(1920,)", "<i2", "1 dimension"),
+    ("npy-one-dimension.npy", "(1920,)", "<i2", "no array of rows and columns"),
     ("npy-shape-is-code.npy", "__import__('os').getpid()", "<i2", "cannot be read"),
 ):
     make = lambda path, s=shape, d=dtype: npy_head(  # noqa: E731

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffdenoise.errors import LeftAlone, ScanError
+from diffdenoise.errors import LeftAlone, OtherKind, ScanError
 from diffdenoise.evaluate import evaluate_scans
 from diffdenoise.scans import bids
 from diffdenoise.scans.files import Found, check_target, find, is_done, read_scan, result_path, write_scan
@@ -236,6 +236,19 @@ def test_the_schema_of_bids_takes_the_names(quantity: str, tmp_path: Path) -> No
         assert fits(result.as_posix())
         assert fits(sidecar_path(result).as_posix())
         assert not fits(result.as_posix().replace("desc-", ""))
+
+
+@pytest.mark.parametrize("suffix", ["phasediff", "fieldmap", "mask", "defacemask", "part-phase_bold", "dseg"])
+def test_other_kinds_are_left_alone_in_a_folder_and_an_error_where_they_are_named(dataset: Path, suffix: str) -> None:
+    other = dataset / "sub-01" / "anat" / f"sub-01_{suffix}.nii.gz"
+    shutil.copy(dataset / f"{T1W}.nii.gz", other)
+    before = [item.paths for item in find([dataset / f"{T1W}.nii.gz"])[0]]
+    for inputs, kind in (([dataset / "sub-01" / "anat"], LeftAlone), (sorted(other.parent.glob("*.gz")), OtherKind)):
+        found, (told,) = find(inputs)
+        assert [item.paths for item in found] == before
+        assert type(told) is kind
+        assert (Path(told.path), "as its BIDS name says" in told.fault) == (other, True)
+    assert [item.paths for item in find([other], own_results=True)[0]] == [(other,)]  # `info` and `evaluate` take it
 
 
 def test_what_dcm2niix_calls_a_phase_is_left_alone_in_any_folder(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ _OURS = re.compile(
     rf"^sub-.*_desc-[a-zA-Z0-9+]*({'|'.join(['denoised', *MAPS])})_[a-zA-Z0-9]+\.nii(\.gz)?$", re.IGNORECASE
 )
 
-_OTHERS = dict.fromkeys(("mask", "dseg", "probseg"), "a mask or a segmentation")
+_OTHERS = dict.fromkeys(("mask", "defacemask", "dseg", "probseg"), "a mask or a segmentation")
 _OTHERS |= dict.fromkeys(("phase", "phase1", "phase2", "phasediff"), "a phase image, whose values wrap around")
 _OTHERS |= {"fieldmap": "a map of the field, not an image"}
 

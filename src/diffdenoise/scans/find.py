@@ -34,10 +34,10 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
     In folders hidden files, results and working folders of our own and files that are no images are passed over, and a
     result that is named is an error; with own_results the denoised ones count, and whatever is named. Links to folders
     are followed (but to none above them, nor by `**`), and what has several names is found once. What lies in a folder
-    and looks like an image, but is none to denoise, is told as LeftAlone, and so are copies of a DICOM image, but for
-    the first. DICOM files under one input, or named one by one
-    (as a shell expands a pattern), are grouped into series. Names are relative to the input (in a BIDS data set: to its
-    root) and differ from each other.
+    and looks like an image, but is none to denoise, is told as LeftAlone, and is an error where it is named; copies of
+    a DICOM image, but for the first, are told so, too. DICOM files under one input, or named one by one (as a shell
+    expands a pattern), are grouped into series. Names are relative to the input (in a BIDS data set: to its root) and
+    differ from each other.
     """
     found: list[Found] = []
     errors: list[ScanError] = []
@@ -48,7 +48,7 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
             path = _at_home(path)
             if path.is_file() and format_of(path) == "dicom_file":
                 if not own_results:
-                    _refuse_own(path)
+                    _refuse(path)
                 named.append(path)
             else:
                 found += _find_one(path, own_results, errors)
@@ -85,7 +85,7 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
         if kind is None:
             raise ScanError(path, "is no kind of image known here", f"Supported: {describe_formats()}.")
         if not own_results:
-            _refuse_own(path)
+            _refuse(path)
         return [_alone(path, kind, path.name)]
     if path.is_dir():
         base, files = path, list(_walk([path], errors, own_results))
@@ -103,16 +103,24 @@ def _find_one(path: Path, own_results: bool, errors: list[ScanError]) -> list[Fo
     return found
 
 
-def _refuse_own(path: Path) -> None:
-    """OwnResult for a result of ours that is as we wrote it, or says of itself that it is one, as DICOM does."""
+def _refuse(path: Path) -> None:
+    """OtherKind for what is no image to denoise; OwnResult for a result of ours that is as we wrote it."""
     if (record := sidecar.load(path)) and sidecar.untouched(path, record):
         raise OwnResult(path, *OWN_RESULT)
+    _check_kind(path)
+
+
+def _check_kind(path: Path) -> None:
+    """OtherKind for what is known to be no image to denoise, OwnResult for what says of itself that it is ours."""
     try:
-        if format_of(path) == "dicom_file":
-            KINDS["dicom_file"](path)
-    except OwnResult:
+        if check := KINDS.get(kind := format_of(path) or ""):
+            check(path)
+        if not kind and is_read_elsewhere(path):
+            raise OtherKind(path, _ELSEWHERE, f"Supported: {describe_formats()}.")
+        bids.check_kind(path)
+    except OtherKind:
         raise
-    except ScanError:  # reading it will say so
+    except ScanError:  # damaged: reading it will say so
         pass
 
 
@@ -129,19 +137,11 @@ def _sorted_out(files: Iterable[Path], own_results: bool) -> tuple[list[Path], l
     images, left = [], []
     for path in sorted(files, key=_in_natural_order):
         try:
-            if check := KINDS.get(kind := format_of(path) or ""):
-                check(path)
-            if not kind and is_read_elsewhere(path):
-                raise OtherKind(path, _ELSEWHERE, f"Supported: {describe_formats()}.")
-            bids.check_kind(path)
+            _check_kind(path)
         except OtherKind as reason:
-            if own_results and isinstance(reason, OwnResult):
-                images.append(path)
+            if not (own_results and isinstance(reason, OwnResult)):
+                left.append(LeftAlone(path, reason.fault, reason.remedy))
                 continue
-            left.append(LeftAlone(path, reason.fault, reason.remedy))
-            continue
-        except ScanError:  # damaged: reading it will say so
-            pass
         images.append(path)
     return images, left
 
