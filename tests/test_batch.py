@@ -2,6 +2,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,15 @@ from diffdenoise import batch
 from diffdenoise.batch import Wanted, blocked, denoise_scans
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError
+from diffdenoise.inference import Denoised, Sampler
 from diffdenoise.model import Round
 from diffdenoise.model_file import load_model
 from diffdenoise.noise.estimate import constant_level
 from diffdenoise.noise.models import rician
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import make_config
-from diffdenoise.scans.files import Found, find, write_scan
-from diffdenoise.scans.scan import Provenance, Scan
+from diffdenoise.scans.files import Found, find, result_path, write_scan
+from diffdenoise.scans.scan import MAPS, Provenance, Scan
 from diffdenoise.second_opinion import SecondOpinion, Shares
 from tests.conftest import noisy_disks
 
@@ -125,6 +127,33 @@ def test_a_map_of_an_earlier_result_is_told(
         assert "earlier" not in caplog.text
         denoise_scans(denoiser, found, tmp_path / "out", wanted, lambda what, done, total: None)
     assert "scan_removed.npy: of an earlier result" in caplog.text
+
+
+class Telling(Denoiser):
+    """Tells by which samplers it was asked to denoise."""
+
+    def denoise_slices(self, pixels: np.ndarray, sampler: Sampler = "auto", *more: Any, **named: Any) -> Denoised:
+        self.asked = [*getattr(self, "asked", []), sampler]
+        return super().denoise_slices(pixels, sampler, *more, **named)
+
+
+def test_only_what_is_missing_of_a_scan_is_made_again_and_is_the_same(smoke_model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "scan.npy", noisy_disks(1, 24, 20))
+    found, _ = find([tmp_path / "scan.npy"])
+    wanted, out = Wanted("auto", 3, True, True, True, strength=0.5), tmp_path / "out"
+    make = lambda denoiser: denoise_scans(denoiser, found, out, wanted, lambda what, done, total: None)  # noqa: E731
+    make(Denoiser(load_model(smoke_model), "cpu"))
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    everything = ["denoised", *MAPS]
+    for lost in ([], *([one] for one in everything), ["denoised", "spread"], ["uncertainty", "removed"], everything):
+        gone = [result_path(found[0], out, quantity) for quantity in lost]
+        for path in gone:
+            path.unlink()
+        outcome = make(denoiser := Telling(load_model(smoke_model), "cpu"))
+        assert (outcome.written, outcome.unchanged) == (gone, [] if lost else ["scan.npy"])
+        assert {path: path.read_bytes() for path in out.iterdir()} == before
+        needed = ["auto"] * ("denoised" in lost or "removed" in lost) + ["srds"] * ("spread" in lost)
+        assert sorted(getattr(denoiser, "asked", [])) == needed
 
 
 def test_the_map_of_uncertainty_is_not_of_samples() -> None:

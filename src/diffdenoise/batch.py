@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from diffdenoise.inference import Denoised, Sampler, chosen, turns_of, weakened
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans import sidecar
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, result_path, write_scan
-from diffdenoise.scans.scan import MAPS, Provenance
+from diffdenoise.scans.scan import MAPS, Provenance, Scan
 from diffdenoise.scans.stored import too_large
 from diffdenoise.symmetry import SYMMETRIES
 from diffdenoise.text import some_of
@@ -80,6 +81,16 @@ class _Noticed:
     biases: dict[str, float] = field(default_factory=dict)
     earlier: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
+    def look_at(self, scan: Scan, result: Denoised, noise_floor: str) -> None:
+        """At a result before it is weakened; noise_floor: the model's setting."""
+        if result.untouched:
+            self.untouched.append(scan.name)
+        elif result.magnitude is None and noise_floor == "remove":
+            self.lifted.append(scan.name)
+        as_bright = result.pixels if result.magnitude is None else result.magnitude
+        if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:
+            self.biases[scan.name] = bias
+
     def tell(self, count: int) -> None:
         """Log it, of a batch of `count` scans."""
         of_all = lambda names: f"{len(names)} of {count} scans ({some_of(names)})" if count > 1 else some_of(names)  # noqa: E731
@@ -137,18 +148,20 @@ def _denoise_all(
 ) -> Outcome:
     outcome, fingerprint = Outcome(), denoiser.model.fingerprint()
     settings = _settings(denoiser, wanted)
+    provenances = {
+        quantity: Provenance(__version__, fingerprint, settings | _of_map(wanted, quantity), quantity)
+        for quantity in ("denoised", *MAPS)
+    }
     for number, item in enumerate(found):
-        provenances = [
-            Provenance(__version__, fingerprint, settings | _of_map(wanted, quantity), quantity)
-            for quantity in wanted.quantities
-        ]
         try:
-            if all(is_done(item, out, provenance) for provenance in provenances):
+            due = [provenances[name] for name in wanted.quantities if not is_done(item, out, provenances[name])]
+            if not due:
                 outcome.unchanged.append(item.name)
             else:
-                for quantity in wanted.quantities:
-                    check_target(item, out, quantity)
-                _denoise_one(denoiser, item, out, wanted, provenances, progress, noticed, outcome.written)
+                for provenance in due:
+                    check_target(item, out, provenance.quantity)
+                _denoise_one(denoiser, item, out, wanted, due, progress, noticed, outcome.written)
+                _note_earlier(item, out, [provenances[name] for name in MAPS if name not in wanted.quantities], noticed)
         except ScanError as error:
             outcome.failed.append(error)
         except OSError as error:
@@ -168,42 +181,40 @@ def _denoise_one(
     item: Found,
     out: Path,
     wanted: Wanted,
-    provenances: list[Provenance],
+    due: list[Provenance],
     progress: Progress,
     noticed: _Noticed,
     written: list[Path],
 ) -> None:
-    """written: gets each result's path as soon as it is there, for a later one may fail."""
+    """due: those that are not done; written: gets each result's path as soon as it is there, for a later one may fail."""
     scan = read_scan(item)
     inner: Progress = lambda _, done, total: progress(f"  {item.name}", done, total)  # noqa: E731
-    result = denoiser.denoise_slices(scan.pixels, wanted.sampler, wanted.seed, inner, scan.frames)
-    if result.untouched:
-        noticed.untouched.append(item.name)
-    elif result.magnitude is None and denoiser.model.config.noise_floor == "remove":
-        noticed.lifted.append(item.name)
-    as_bright = result.pixels if result.magnitude is None else result.magnitude
-    if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:
-        noticed.biases[item.name] = bias
-    if wanted.spread and result.spread is None:
-        sampled = denoiser.denoise_slices(scan.pixels, "srds", wanted.seed, inner, scan.frames)
-        result = replace(result, spread=sampled.spread)
-    result = weakened(result, scan.pixels, wanted.strength)
+
+    @cache  # made when it is asked for first: a map alone may need none
+    def result(sampler: Sampler) -> Denoised:
+        made = denoiser.denoise_slices(scan.pixels, sampler, wanted.seed, inner, scan.frames)
+        if sampler == wanted.sampler:
+            noticed.look_at(scan, made, denoiser.model.config.noise_floor)
+        return weakened(made, scan.pixels, wanted.strength)
+
     images = {
-        "denoised": lambda: result.pixels,
+        "denoised": lambda: result(wanted.sampler).pixels,
         "uncertainty": lambda: denoiser.uncertainty(scan, strength=wanted.strength, seed=wanted.seed, progress=inner),
-        "spread": lambda: result.spread,
-        "removed": lambda: scan.pixels - result.pixels,  # made when its turn comes: a volume may fill the memory
+        "spread": lambda: result("srds").spread,
+        "removed": lambda: scan.pixels - result(wanted.sampler).pixels,
     }
-    for provenance in provenances:
+    for provenance in due:
         pixels = images[provenance.quantity]()
         assert pixels is not None
-        made = replace(provenance, found=_found(result)) if provenance.quantity == "denoised" else provenance
-        written.append(write_scan(scan.with_pixels(pixels), out, made))
-    for quantity in set(MAPS).difference(wanted.quantities):
-        settings = provenances[0].settings | _of_map(wanted, quantity)
-        old, same = result_path(item, out, quantity), replace(provenances[0], quantity=quantity, settings=settings)
-        if old.exists() and sidecar.load(old) and not is_done(item, out, same):
-            noticed.earlier[quantity].append(old)
+        found = _found(result(wanted.sampler)) if provenance.quantity == "denoised" else {}
+        written.append(write_scan(scan.with_pixels(pixels), out, replace(provenance, found=found)))
+
+
+def _note_earlier(item: Found, out: Path, unasked: list[Provenance], noticed: _Noticed) -> None:
+    for provenance in unasked:
+        old = result_path(item, out, provenance.quantity)
+        if old.exists() and sidecar.load(old) and not is_done(item, out, provenance):
+            noticed.earlier[provenance.quantity].append(old)
 
 
 def _found(result: Denoised) -> dict[str, Any]:
