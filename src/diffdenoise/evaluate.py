@@ -131,7 +131,9 @@ def write_figures(path: Path, rows: list[Row], convention: Convention) -> None:
 
 
 def check_figures(path: Path) -> None:
-    """ConfigError where something lies that is no file of figures."""
+    """ConfigError where something lies that is no file of figures, or where there is no folder to put one into."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"--json {path}: its folder is not there. Make it, or give another name.")
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
