@@ -186,7 +186,7 @@ def _denoise_one(
     noticed: _Noticed,
     written: list[Path],
 ) -> None:
-    """due: those that are not done; written: gets each result's path as soon as it is there, for a later one may fail."""
+    """due: those not done yet; written: gets each result's path as soon as it is there, for a later one may fail."""
     scan = read_scan(item)
     inner: Progress = lambda _, done, total: progress(f"  {item.name}", done, total)  # noqa: E731
 

@@ -315,10 +315,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _find(scans: Sequence[Path], output: Path) -> tuple[list[Found], list[ScanError]]:
     """The scans, or the first error if there are none."""
-    from diffdenoise.scans.files import find
+    from diffdenoise.scans.files import check_folder, find
 
-    if output.is_file():
-        raise ConfigError(f"{output}: is a file; -o names a folder.")
+    check_folder(output)
     found, errors = find(scans)
     if not found:
         failures = [error for error in errors if not isinstance(error, LeftAlone)]

@@ -14,8 +14,8 @@ import SimpleITK
 import tifffile
 from PIL import Image
 
-from diffdenoise.errors import LeftAlone, OwnResult, ScanError
-from diffdenoise.scans.files import check_target, find, is_done, read_scan, result_path, write_scan
+from diffdenoise.errors import ConfigError, LeftAlone, OwnResult, ScanError
+from diffdenoise.scans.files import check_folder, check_target, find, is_done, read_scan, result_path, write_scan
 from diffdenoise.scans.scan import Provenance
 from diffdenoise.scans.sidecar import sidecar_path
 from tests.scans.dicom_checks import series
@@ -399,6 +399,18 @@ def test_a_file_in_the_place_of_a_folder_is_told_before_the_work(tmp_path: Path)
     (tmp_path / "out").write_text("mine")
     with pytest.raises(ScanError, match="out: is no folder"):
         check_target(scan, tmp_path / "out" / "below")
+
+
+def test_an_output_that_is_named_like_a_file_is_refused_unless_it_is_a_folder(tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "b.NPY", "model.safetensors", "1.2.840.dcm"):
+        with pytest.raises(ConfigError, match="names a folder"):
+            check_folder(tmp_path / name)
+        (tmp_path / name).mkdir()
+        check_folder(tmp_path / name)
+    for name in ("out", "v1.2", "sub-01.denoised"):
+        check_folder(tmp_path / name)
+    with pytest.raises(ConfigError, match="is a file"):
+        check_folder(image(tmp_path / "c.npy"))
 
 
 def test_a_series_named_file_by_file_is_one_scan(tmp_path: Path) -> None:

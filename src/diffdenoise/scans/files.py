@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from diffdenoise.errors import ScanError, reason_of
+from diffdenoise.errors import ConfigError, ScanError, reason_of
 from diffdenoise.scans import bids, sidecar
 from diffdenoise.scans.atomic import atomic_file, atomic_folder
 from diffdenoise.scans.find import Found, find
@@ -17,7 +17,9 @@ from diffdenoise.scans.formats import FOLDERS, FORMATS, OTHER_SUFFIX, suffix_of
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import too_large
 
-__all__ = ["FORMATS", "Found", "check_target", "find", "is_done", "read_scan", "result_path", "write_scan"]
+__all__ = [
+    "FORMATS", "Found", "check_folder", "check_target", "find", "is_done", "read_scan", "result_path", "write_scan",
+]  # fmt: skip
 
 _ELSEWHERE = "Choose another output folder with -o, or move it."
 
@@ -132,6 +134,14 @@ def check_target(scan: Scan | Found, folder: Path, quantity: str = "denoised") -
     _refuse_foreign(scan, target, list(bids.companions(scan.paths[0], target, quantity)))
     if bids.is_derivative(scan.paths[0], target):
         bids.metadata_of(scan.paths[0])  # raises where it cannot be read
+
+
+def check_folder(output: Path) -> None:
+    """ConfigError where what is to be the folder of the results is a file, or named like one."""
+    if output.is_file():
+        raise ConfigError(f"{output}: is a file; -o names a folder.")
+    if not output.exists() and (suffix_of(output.name) or output.suffix.lower() == ".safetensors"):
+        raise ConfigError(f"{output}: is named like a file; -o names a folder. Leave out the ending.")
 
 
 def _refuse_closed(target: Path) -> None:
