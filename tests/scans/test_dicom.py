@@ -298,6 +298,28 @@ def test_magnitude_and_phase_of_one_series_are_told_apart(tmp_path: Path) -> Non
     assert "phase" in str(told[0])
 
 
+@given(st.permutations(["cd1/DICOM", "cd2/DICOM", "more/cd2/DICOM", "cd3/DICOM"]))
+def test_series_of_folders_of_one_name_get_what_is_above_whatever_the_order(discs: Path, order: list[str]) -> None:
+    found, errors = find([discs / name for name in order])
+    assert not errors
+    names = {item.name: item.paths[0].parent.relative_to(discs).as_posix() for item in found}
+    assert names == {
+        "cd1/DICOM/3-t1": "cd1/DICOM", f"{discs.name}/cd2/DICOM/3-t1": "cd2/DICOM",
+        "more/cd2/DICOM/3-t1": "more/cd2/DICOM", "DICOM/4-t2": "cd3/DICOM",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Series of four patients: three of one name, one with another of its own."""
+    root = tmp_path_factory.mktemp("discs")
+    for number, name in enumerate(("cd1", "cd2", "more/cd2", "cd3")):
+        tags = {"SeriesDescription": "T2", "SeriesNumber": 4} if name == "cd3" else {}
+        tags = {"SeriesDescription": "T1", "SeriesNumber": 3, "SeriesInstanceUID": f"1.2.{number}"} | tags
+        series(root / name / "DICOM", {"a": 0, "b": 1}, **tags)
+    return root
+
+
 def test_mixed_folder_is_split_by_series_shape_and_orientation(tmp_path: Path) -> None:
     folder = series(tmp_path / "in", {"a1": 1, "a2": 2}, SeriesDescription="T1 sag", SeriesNumber=3)
     series(folder, {"b1": 1, "b2": 2}, SeriesInstanceUID="1.2.9", SeriesDescription="T1 sag", SeriesNumber=3)

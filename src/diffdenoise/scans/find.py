@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import has_magic
@@ -280,9 +280,13 @@ def _in_natural_order(path: Path) -> list[tuple[int, int, str]]:
 
 def _folder_name(paths: list[Path], base: Path) -> str:
     """The series' common folder, relative to the input; the input's own name for a series right inside it."""
-    common = Path(os.path.commonpath([path.parent for path in paths]))
-    relative = common.relative_to(base)
+    relative = _folder_of(paths).relative_to(base)
     return relative.as_posix() if relative.parts else base.resolve().name or "series"
+
+
+def _folder_of(paths: Sequence[Path]) -> Path:
+    """The one that they have in common."""
+    return Path(os.path.commonpath([path.parent for path in paths]))
 
 
 def _placed(item: Found) -> Found:
@@ -306,6 +310,8 @@ def _with_distinct_names(found: list[Found]) -> list[Found]:
     in_folders = Counter(place for item in found for place in _places_of(item.name))
     shares = lambda item: item.format == "dicom" and in_folders[item.name] > 1  # noqa: E731
     slugged = [_in_own_folder(item) if shares(item) else item for item in found]
+    for _ in range(2):
+        slugged = _told_apart_by_folders(slugged)
     uses = Counter(result for item in slugged for result in _results(item, item.name))
     taken: set[str] = set()
     result = []
@@ -331,6 +337,23 @@ def _places_of(name: str) -> list[str]:
 
 def _in_own_folder(item: Found) -> Found:
     return replace(item, name=f"{item.name}/{dicom_series.series_slug(item.paths[0])}")
+
+
+def _told_apart_by_folders(found: list[Found]) -> list[Found]:
+    """Series of one name, but from several folders, get what is above their folders before it."""
+    folders: dict[str, set[Path]] = defaultdict(set)
+    for item in found:
+        if item.format == "dicom":
+            folders[item.name].add(_folder_of(item.paths).resolve())
+    several = lambda item: item.format == "dicom" and len(folders[item.name]) > 1  # noqa: E731
+    return [_below_what_is_above(item) if several(item) else item for item in found]
+
+
+def _below_what_is_above(item: Found) -> Found:
+    """The name is the end of its folder's path, and the series' own part."""
+    parts = PurePosixPath(item.name).parts
+    *_, above = ("root", *_folder_of(item.paths).resolve().parts[1 : 1 - len(parts)])
+    return replace(item, name=f"{above}/{item.name}")
 
 
 def _candidates(item: Found, shared: bool) -> Iterator[str]:
