@@ -108,3 +108,55 @@ def test_scans_of_several_kinds_are_warned_of_once_each_time(
         told = [record.getMessage() for record in caplog.records if "several kinds" in record.getMessage()]
         assert len(told) == (said is not None)
         assert all(said in message and "Fit each kind apart" in message for message in told if said)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["sub-1_T1w", "sub-2_T1w", "sub-1_task-rest_bold"], "2 T1w, 1 bold."),
+        (["sub-1_T1w", "sub-2_T1w"], None),
+        (["sub-1_T1w", "knee"], None),
+    ],
+)
+@pytest.mark.parametrize("in_data_set", [True, False])
+def test_kinds_are_told_by_bids_names_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, names: list[str], said: str | None, in_data_set: bool
+) -> None:
+    if in_data_set:
+        (tmp_path / "dataset_description.json").write_text("{}")
+    paths = [tmp_path / f"{name}.nii.gz" for name in names]
+    prepared(tmp_path, *(Scan(noisy(HEAD, seed), "a", "nifti", (path,)) for seed, path in enumerate(paths)))
+    told = [record.getMessage() for record in caplog.records if "several kinds" in record.getMessage()]
+    assert len(told) == (in_data_set and said is not None)
+    assert all(said in message for message in told if said)
+
+
+@pytest.mark.parametrize(
+    ("given", "student", "warned"),
+    [
+        (["volume", "series", "volume"], {}, "2 of 3 scans"),
+        (["series"], {}, None),
+        (["volume"], {}, None),
+        (["slice", "series"], {}, None),
+        (["volume", "series"], {"series": False}, None),
+        (["volume", "series"], {"neighbours": 0}, None),
+    ],
+)
+def test_volumes_beside_a_series_are_warned_of_where_they_lose_their_neighbours(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, given: list[str], student: dict[str, int], warned: str | None
+) -> None:
+    clean = torch.from_numpy(mni_slices(60, 4, 1))[:, ::2, ::2]
+    frames = np.concatenate([gaussian(clean, 0.1, torch.Generator().manual_seed(seed)).numpy() for seed in range(4)])
+    scans = {
+        "volume": Scan(frames[:4], "a", "npy"),
+        "slice": Scan(frames[:1], "a", "npy"),
+        "series": Scan(frames, "a", "npy", frames=4),
+    }
+    sources = [Source(f"{number} {name}", lambda name=name: scans[name]) for number, name in enumerate(given)]
+    for _ in range(2):  # the second time from what the run folder keeps
+        caplog.clear()
+        slices = prepare(sources, make_config("fast", {"student": student}), tmp_path, lambda *_: None)
+        told = [record.getMessage() for record in caplog.records if "There is a series" in record.getMessage()]
+        assert len(told) == (warned is not None)
+        assert all(warned in message and "Fit each kind apart" in message for message in told if warned)
+        assert not (warned and slices.config.student.neighbours)

@@ -21,6 +21,7 @@ from diffdenoise.far_out import limits_of
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
 from diffdenoise.run_folder import cached, discard, is_whole, key_of, write_json
+from diffdenoise.scans import bids
 from diffdenoise.scans.scan import Scan
 from diffdenoise.series import Components, components_of
 from diffdenoise.training.combinations import CombinationStore
@@ -32,6 +33,7 @@ READING, MEASURING = "Reading scans", "Measuring their noise"
 REVISION = 12  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
+APART = "Fit each kind apart, into a folder of its own."
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
 
 
@@ -92,6 +94,14 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     store = SliceStore(to, index["frames"])
     rule, of_each = Normalisation.of_dict(index["normalisation"]), (index["scales"], index["repeated"])
     helped = [found and bool(settled.student.series) for found in index["series"]]
+    if any(helped) and config.student.neighbours is None and (volumes := index.get("volumes")):
+        log.warning(
+            "There is a series among the scans, whose frames are denoised together. So of volumes (%d of %d scans) no "
+            "neighbouring slices are looked at, and no second opinion is asked. %s",
+            volumes,
+            len(helped),
+            APART,
+        )
     series = [
         components_of(array[:, 0], frames) if wanted else None
         for array, frames, wanted in zip(store.arrays, store.frames, helped, strict=True)
@@ -143,7 +153,7 @@ def _tell(sentences: list[str], faults: list[dict[str, str]]) -> None:
 def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> None:
     for path in scans_of(folder):  # of a time before an interruption, when perhaps more could be read
         path.unlink()
-    ranges, units, frames, modalities, skipped = _read(sources, folder, progress)  # skipped: why, by number
+    ranges, units, frames, modalities, suffixes, skipped = _read(sources, folder, progress)  # skipped: why, by number
     store = SliceStore(folder, frames)
     kinds = [(*said, *shape[2:]) for *said, shape in zip(modalities, units, store.shapes, strict=True)]
     measured = with_shared_textures(_diagnoses(store, progress), kinds)
@@ -174,7 +184,8 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "normalisation": asdict(rule),
             "choice": vars(choice),
             "faults": [{fault.fault: fault.message for fault in found.faults} for found in diagnoses],
-            "mixture": _mixture(units, modalities),
+            "mixture": _mixture(units, modalities, suffixes),
+            "volumes": sum(found.neighbours and not found.series for found in diagnoses),
             "skipped": list(skipped.values()),
             "left_out": list(skipped),
         },
@@ -183,9 +194,12 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
 
 def _read(
     sources: Sequence[Source], folder: Path, progress: Progress
-) -> tuple[list[tuple[float, float]], list[str], list[int], list[str], dict[int, str]]:
-    """Each scan's slices on disk as they are; ranges, units, frames, modalities of those that could be read; faults."""
-    ranges, units, frames, modalities = [], [], [], []
+) -> tuple[list[tuple[float, float]], list[str], list[int], list[str], list[str], dict[int, str]]:
+    """Each scan's slices on disk as they are; of those that could be read what the fit asks for; the others' faults.
+
+    Ranges, units, frames, modalities and BIDS suffixes.
+    """
+    ranges, units, frames, modalities, suffixes = [], [], [], [], []
     skipped: dict[int, str] = {}
     for number, source in enumerate(sources):
         try:
@@ -194,6 +208,7 @@ def _read(
             units.append(scan.units)
             frames.append(scan.frames)
             modalities.append(scan.modality)
+            suffixes.append(bids.suffix_of(scan.paths[0]) if scan.paths else "")
             write_scan_slices(folder, len(ranges) - 1, scan.pixels[:, None])
         except ScanError as error:
             skipped[number] = str(error)
@@ -201,24 +216,24 @@ def _read(
     if not ranges:
         reasons = " | ".join(reason.removesuffix(".") for reason in skipped.values()) or "nothing was given"
         raise ScanError("Input", f"no scan could be read: {reasons}", "Name others.")
-    return ranges, units, frames, modalities, skipped
+    return ranges, units, frames, modalities, suffixes, skipped
 
 
-def _mixture(units: Sequence[str], modalities: Sequence[str]) -> str | None:
-    """What to say where scans are of several modalities, or some in HU and some not; None for others.
+def _mixture(units: Sequence[str], modalities: Sequence[str], suffixes: Sequence[str]) -> str | None:
+    """What to say where scans are of several modalities or BIDS suffixes, or some in HU and some not; None for others.
 
-    One without a modality is no kind of its own: a NIfTI file may hold the same as the DICOM series beside it.
+    One that has neither is no kind of its own: a NIfTI file may hold the same as the DICOM series beside it.
     """
     kinds = Counter(
-        ALIKE.get(modality, modality) or ("CT" if unit == "HU" else "")
-        for unit, modality in zip(units, modalities, strict=True)
+        ALIKE.get(modality, modality) or suffix or ("CT" if unit == "HU" else "")
+        for unit, modality, suffix in zip(units, modalities, suffixes, strict=True)
     )
     if len(kinds.keys() - UNSAID) < 2 and len({unit == "HU" for unit in units}) < 2:
         return None
     named = ", ".join(f"{count} {kind or 'that do not say what they are'}" for kind, count in kinds.most_common())
     return (
         f"The scans are of several kinds: {named}. What one kind teaches a network may be wrong for another, and what "
-        "is decided about the noise is decided for all. Fit each kind apart, into a folder of its own."
+        f"is decided about the noise is decided for all. {APART}"
     )
 
 

@@ -40,6 +40,12 @@ def place_of(source: Path) -> str | None:
     return None if root is None else source.absolute().relative_to(root).as_posix()
 
 
+def suffix_of(source: Path) -> str:
+    """What a file of a data set is by its BIDS name, such as T1w or bold; empty where it does not say."""
+    match = _NAME.fullmatch(source.name)
+    return match["suffix"] if match and root_of(source) else ""
+
+
 def check_kind(source: Path) -> None:
     """OtherKind for what its BIDS name calls a mask or a phase, or the JSON file that dcm2niix puts beside it."""
     if _says_phase(source):
