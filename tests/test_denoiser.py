@@ -122,6 +122,17 @@ def test_a_scan_with_holes_is_refused_as_an_array_is(denoiser: Denoiser) -> None
             use(scan)
 
 
+@pytest.mark.parametrize(("divided_by", "warned"), [(1, False), (4, False), (255, True)])
+def test_of_a_scan_in_another_unit_than_the_fixed_one_of_the_model_it_is_said(
+    caplog: pytest.LogCaptureFixture, divided_by: float, warned: bool
+) -> None:
+    grey = (200 * noisy_disks().clip(0, 1)).astype(np.uint8)
+    model = Denoiser.fit(grey, preset="smoke", device="cpu")
+    caplog.clear()
+    model.denoise((grey / divided_by).astype(np.float32))
+    assert ("far wider or narrower" in caplog.text) == warned
+
+
 def test_a_series_is_fitted_and_denoised_as_one_and_a_model_of_it_takes_single_volumes() -> None:
     clean = mni_slices(60, 2, 10)[:, 40:140, 40:140]
     noise = np.random.default_rng(0).standard_normal((6, *clean.shape)).astype(np.float32)

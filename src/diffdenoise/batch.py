@@ -15,7 +15,7 @@ from diffdenoise import __version__
 from diffdenoise.config import require_strength, require_teacher
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError, is_memory_error, reason_of
-from diffdenoise.inference import Denoised, Sampler, chosen, turns_of, weakened
+from diffdenoise.inference import OTHER_UNIT, Denoised, Sampler, chosen, turns_of, weakened
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans import sidecar
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, result_path, write_scan
@@ -72,11 +72,12 @@ class Outcome:
 class _Noticed:
     """What is to be said of results: each thing once, when all are done, for a thousand lines nobody reads.
 
-    untouched: names of scans without noise; lifted: of those whose floor could not be taken off as wanted; biases: by
-    name, worrying ones; earlier: by quantity, maps left behind.
+    untouched: names of scans without noise; foreign: of those of another unit; lifted: of those whose floor could not
+    be taken off as wanted; biases: by name, worrying ones; earlier: by quantity, maps left behind.
     """
 
     untouched: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     lifted: list[str] = field(default_factory=list)
     biases: dict[str, float] = field(default_factory=dict)
     earlier: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
@@ -87,6 +88,8 @@ class _Noticed:
             self.untouched.append(scan.name)
         elif result.magnitude is None and noise_floor == "remove":
             self.lifted.append(scan.name)
+        if result.foreign:
+            self.foreign.append(scan.name)
         as_bright = result.pixels if result.magnitude is None else result.magnitude
         if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:
             self.biases[scan.name] = bias
@@ -101,6 +104,8 @@ class _Noticed:
                 "%s: the floor of the noise is left on: no dark background shows it, or there are negative values.",
                 of_all(self.lifted),
             )
+        if self.foreign:
+            log.warning("%s: %s", of_all(self.foreign), OTHER_UNIT)
         if self.biases:
             log.warning(
                 "%s: the result is brighter or darker than the scan, by %s%.1f times the removed noise. The model is "

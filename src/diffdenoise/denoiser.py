@@ -17,7 +17,7 @@ from diffdenoise.budget import parse_budget
 from diffdenoise.config import Config, require_strength
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError, LeftAlone, ScanError
-from diffdenoise.inference import Denoised, Sampler, denoise_slices, weakened
+from diffdenoise.inference import OTHER_UNIT, Denoised, Sampler, denoise_slices, weakened
 from diffdenoise.model import Model
 from diffdenoise.model_file import load_model, save_model
 from diffdenoise.pipeline import Progress, fit
@@ -106,12 +106,18 @@ class Denoiser:
         require_strength(strength)
         if isinstance(image, Scan):
             _check_values(image.pixels, image.name)
-            whole = self.denoise_slices(image.pixels, sampler, seed, frames=image.frames)
+            whole = self._denoised(image.pixels, sampler, seed, image.frames)
             return image.with_pixels(weakened(whole, image.pixels, strength).pixels)
         image = _as_array(image)
         pixels, frames = _as_slices(image), math.prod(image.shape[:-3])
-        result = weakened(self.denoise_slices(pixels, sampler, seed, frames=frames), pixels, strength).pixels
+        result = weakened(self._denoised(pixels, sampler, seed, frames), pixels, strength).pixels
         return to_stored(result, image.reshape(pixels.shape)).reshape(image.shape)
+
+    def _denoised(self, pixels: np.ndarray, sampler: Sampler, seed: int, frames: int) -> Denoised:
+        result = self.denoise_slices(pixels, sampler, seed, frames=frames)
+        if result.foreign:
+            log.warning("%s", OTHER_UNIT)
+        return result
 
     def denoise_slices(
         self,

@@ -30,6 +30,10 @@ from diffdenoise.tiling import tiled
 from diffdenoise.training.slices import SMALLEST_CROP
 from diffdenoise.training.student import offsets
 
+OTHER_UNIT = (
+    "the values span a far wider or narrower range than in the scans of the fit, and are denoised as if they were in "
+    "the same unit. Give them in that unit, or fit on such scans."
+)
 Sampler = Literal["auto", "student", "ensemble", "second_opinion", "srds"]
 
 
@@ -38,7 +42,8 @@ class Denoised:
     """A result in the units of the input, (slices, rows, columns).
 
     spread: only where a sampler gave one. magnitude: the same with the floor of Rician noise, where that was taken off.
-    untouched: no noise was found to take away. shares: of a second opinion, where one was mixed in.
+    untouched: no noise was found to take away. shares: of a second opinion, where one was mixed in. foreign: of another
+    unit, it seems, than the scans of the fit.
     """
 
     pixels: np.ndarray
@@ -46,6 +51,7 @@ class Denoised:
     magnitude: np.ndarray | None = None
     untouched: bool = False
     shares: Shares | None = None
+    foreign: bool = False
 
 
 def denoise_slices(
@@ -76,6 +82,7 @@ def denoise_slices(
         not model.config.level_given and max(domain.level.sigma) <= 0
     ):  # detail to lose, no noise to take
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None, untouched=True)
+    foreign = model.normalisation.is_foreign(measure_range(pixels))
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
     # Tiles inside turns: those of a turned image begin where its own grid of strides does.
@@ -104,12 +111,12 @@ def denoise_slices(
         result[place::places] = np.where(far_out, images, domain.back(clean).clip(*inside))
     floor = floor_of(model, pixels)
     if not floor:
-        return weakened(Denoised(result, spread, shares=shares), pixels, model.strength)
+        return weakened(Denoised(result, spread, shares=shares, foreign=foreign), pixels, model.strength)
     signal, inverse = np.empty_like(result), inverse_of(result, floor)
     for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
         far_out = domain.far_out(image[None])[0]
         signal[index] = np.where(far_out, image, np.maximum(inverse(result[index]), image.min()))
-    return weakened(Denoised(signal, spread, result, shares=shares), pixels, model.strength)
+    return weakened(Denoised(signal, spread, result, shares=shares, foreign=foreign), pixels, model.strength)
 
 
 def chosen(model: Model, sampler: Sampler) -> Sampler:

@@ -21,6 +21,7 @@ SLACK = 1.5  # a scan may be scaled by so much more or less than any training sc
 # or white.
 ALIKE, ALIKE_WHITE = 1.25, 1.12
 LOWEST, HIGHEST = -0.5, 2.5  # of a scan's range in the common unit; beyond, it is of another, however noisy it is
+FOREIGN = 30.0  # times as wide a range, or as narrow: so are not scans of one unit, HU or 8-bit grey
 KNOTS = 24  # brightnesses at which the noise of the training scans is kept
 
 
@@ -66,6 +67,10 @@ class Normalisation:
         if self.is_alike(noise) and self._is_near(offset) and self._is_near(offset + scale):
             return self.offset, self.unit
         return offset, scale if self.mode == "scan" else scale * self._share(noise.loudest / scale)
+
+    def is_foreign(self, own: tuple[float, float]) -> bool:
+        """Whether a scan of this range is of another unit than the one in which equal values are to mean the same."""
+        return self.mode == "fixed" and not 1 / FOREIGN < own[1] / self.scale < FOREIGN
 
     def is_alike(self, noise: NoiseLevel) -> bool:
         """Whether noise is as strong as that of the training scans, in the unit that these have in common."""
