@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from diffdenoise.scans.files import Found, find, result_path, write_scan
 from diffdenoise.scans.scan import MAPS, Provenance, Scan
 from diffdenoise.second_opinion import SecondOpinion, Shares
 from tests.conftest import noisy_disks
+from tests.scans.dicom_checks import series
 
 
 class Scaled(nn.Module):
@@ -127,6 +129,34 @@ def test_a_map_of_an_earlier_result_is_told(
         assert "earlier" not in caplog.text
         denoise_scans(denoiser, found, tmp_path / "out", wanted, lambda what, done, total: None)
     assert "scan_removed.npy: of an earlier result" in caplog.text
+
+
+def test_a_result_under_an_earlier_name_is_told_and_one_of_a_copy_beside_is_not(
+    smoke_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, name in enumerate(("a/x.npy", "b/x.npy", "c/x.npy")):
+        (tmp_path / name).parent.mkdir()
+        np.save(tmp_path / name, noisy_disks(1, 24, 20, seed=number)[0])
+    (tmp_path / "c" / "d").mkdir()
+    shutil.copy(tmp_path / "c" / "x.npy", tmp_path / "c" / "d" / "x.npy")
+    denoiser = Denoiser(load_model(smoke_model), "cpu")
+    for out, inputs, told in (("1", ["a/x.npy"], False), ("1", ["a/x.npy", "b/x.npy"], True), ("2", ["c"], False)):
+        found, _ = find([tmp_path / name for name in inputs])
+        denoise_scans(denoiser, found, tmp_path / out, Wanted(), lambda what, done, total: None)
+        assert ("1/x.npy: of a scan whose result has another name now" in caplog.text) == told
+        caplog.clear()
+
+
+def test_a_series_that_is_no_longer_alone_has_its_earlier_result_told(
+    smoke_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell = lambda what, done, total: None  # noqa: E731
+    denoiser = Denoiser(load_model(smoke_model), "cpu")
+    for number, disc in enumerate(("cd1", "cd2")):
+        series(tmp_path / disc / "DICOM", {"a": 0, "b": 1}, SeriesInstanceUID=f"1.2.{number}")
+        found, _ = find(sorted(tmp_path.glob("cd?/DICOM")))
+        denoise_scans(denoiser, found, tmp_path / "out", Wanted(), tell)
+        assert ("out/DICOM: of a scan whose result" in caplog.text) == (disc == "cd2")
 
 
 class Telling(Denoiser):

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
+from itertools import combinations
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from diffdenoise import __version__
@@ -73,7 +74,8 @@ class _Noticed:
     """What is to be said of results: each thing once, when all are done, for a thousand lines nobody reads.
 
     untouched: names of scans without noise; foreign: of those of another unit; lifted: of those whose floor could not
-    be taken off as wanted; biases: by name, worrying ones; earlier: by quantity, maps left behind.
+    be taken off as wanted; biases: by name, worrying ones; earlier: by quantity, maps left behind; renamed: results
+    under a name of before.
     """
 
     untouched: list[str] = field(default_factory=list)
@@ -81,6 +83,7 @@ class _Noticed:
     lifted: list[str] = field(default_factory=list)
     biases: dict[str, float] = field(default_factory=dict)
     earlier: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    renamed: list[Path] = field(default_factory=list)
 
     def look_at(self, scan: Scan, result: Denoised, noise_floor: str) -> None:
         """At a result before it is weakened; noise_floor: the model's setting."""
@@ -116,6 +119,8 @@ class _Noticed:
             )
         for quantity, maps in self.earlier.items():
             log.warning("%s: of an earlier result. Ask for it again with --%s, or delete it.", some_of(maps), quantity)
+        if self.renamed:
+            log.warning("%s: of a scan whose result has another name now. Look, and delete it.", some_of(self.renamed))
 
 
 def blocked(found: Sequence[Found], out: Path, wanted: Wanted) -> list[ScanError]:
@@ -157,6 +162,7 @@ def _denoise_all(
         quantity: Provenance(__version__, fingerprint, settings | _of_map(wanted, quantity), quantity)
         for quantity in ("denoised", *MAPS)
     }
+    results = {result_path(item, out) for item in found}
     for number, item in enumerate(found):
         try:
             due = [provenances[name] for name in wanted.quantities if not is_done(item, out, provenances[name])]
@@ -167,6 +173,7 @@ def _denoise_all(
                     check_target(item, out, provenance.quantity)
                 _denoise_one(denoiser, item, out, wanted, due, progress, noticed, outcome.written)
                 _note_earlier(item, out, [provenances[name] for name in MAPS if name not in wanted.quantities], noticed)
+                noticed.renamed += [old for old in _under_earlier_names(item, out) if old not in results]
         except ScanError as error:
             outcome.failed.append(error)
         except OSError as error:
@@ -220,6 +227,14 @@ def _note_earlier(item: Found, out: Path, unasked: list[Provenance], noticed: _N
         old = result_path(item, out, provenance.quantity)
         if old.exists() and sidecar.load(old) and not is_done(item, out, provenance):
             noticed.earlier[provenance.quantity].append(old)
+
+
+def _under_earlier_names(item: Found, out: Path) -> list[Path]:
+    """Results of it that have a part of its name: one that shared it with no other scan had no folder before it."""
+    parts = PurePosixPath(item.name).parts
+    shorter = {"/".join(parts[start:end]) for start, end in combinations(range(len(parts) + 1), 2)} - {item.name}
+    places = [result_path(replace(item, name=name), out) for name in sorted(shorter)]
+    return [place for place in places if (record := sidecar.load(place)) and sidecar.is_of(record, item.paths)]
 
 
 def _found(result: Denoised) -> dict[str, Any]:
