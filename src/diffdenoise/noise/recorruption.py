@@ -19,7 +19,7 @@ from torch.nn.functional import avg_pool2d, max_pool2d, pad
 from diffdenoise.noise.looked import CONSTANT
 from diffdenoise.noise.texture import Texture, draw
 
-BRIGHTNESS = 5  # pixels; side of the square whose mean says how bright a place is
+BRIGHTNESS = 3  # pixels; side of the square whose mean says how bright a place is; a larger one is wrong at edges
 
 
 def recorrupt(x_noisy: Tensor, z: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
