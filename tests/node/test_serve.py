@@ -23,7 +23,7 @@ from diffdenoise.node.forward import Address
 from diffdenoise.node.room import Bounds
 from diffdenoise.node.rules import load_rules
 from diffdenoise.node.serve import Node, require_pynetdicom
-from diffdenoise.node.spool import Spool
+from diffdenoise.node.spool import Spool, make_spool_folder
 from diffdenoise.scans.dicom_series import has_mark
 from tests.node.node_checks import Destination, echo, everything, free_port, running, send, series, uid, wait_for
 
@@ -64,9 +64,12 @@ def test_each_image_comes_out_denoised_exactly_once(
 def test_a_model_that_is_damaged_ends_the_node_and_what_came_stays(tmp_path: Path, smoke_model: Path) -> None:
     damaged = tmp_path / "model.safetensors"
     damaged.write_bytes(smoke_model.read_bytes()[:-100])
+    spool = Spool(make_spool_folder(tmp_path / "spool"))
+    for path in series(tmp_path / "in", 2):
+        spool.add("s", path.stem, path.read_bytes())
     with pytest.raises(ModelError), Destination().running() as destination, running(tmp_path, destination, damaged):
         pass
-    assert Spool(tmp_path / "spool").room.usage().queue == 0
+    assert Spool(tmp_path / "spool").room.usage().waiting == 2
 
 
 def test_two_nodes_do_not_share_a_spool(tmp_path: Path, smoke_model: Path) -> None:
