@@ -144,7 +144,7 @@ def running(
     thread = Thread(target=run)
     thread.start()
     try:
-        wait_for(lambda: errors or echo(node.port, node.title) or node.callers)
+        wait_for(lambda: errors or echo(node.port, node.title))
         yield node
     finally:
         stop.set()

@@ -9,14 +9,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from urllib.request import urlopen
 
 import pydicom
 import pytest
 
+from diffdenoise.cli import main
 from diffdenoise.errors import ConfigError, ModelError, RunError
 from diffdenoise.node import serve as serving
 from diffdenoise.node.forward import Address
@@ -70,6 +73,57 @@ def test_a_model_that_is_damaged_ends_the_node_and_what_came_stays(tmp_path: Pat
     with pytest.raises(ModelError), Destination().running() as destination, running(tmp_path, destination, damaged):
         pass
     assert Spool(tmp_path / "spool").room.usage().waiting == 2
+
+
+def test_only_those_who_may_are_let_in_and_sources_are_kept_for_the_hours_told(
+    tmp_path: Path, smoke_model: Path
+) -> None:
+    done = make_spool_folder(tmp_path / "spool") / "done"
+    for hours in (1, 3):
+        (done / str(hours)).mkdir(parents=True)
+        (done / str(hours) / "0.dcm").touch()
+        os.utime(done / str(hours), 2 * (time.time() - 3600 * hours,))
+    with running(tmp_path, Destination(), smoke_model, callers=("SCANNER",), keep=2.0) as node:
+        assert echo(node.port)
+        assert not echo(node.port, calling="STRANGER")
+        wait_for(lambda: not (done / "3").exists())
+    assert (done / "1").exists()
+
+
+def test_an_address_that_is_not_this_machines_is_refused(tmp_path: Path, smoke_model: Path) -> None:
+    node = Node(Address("X", "127.0.0.1", free_port()), load_rules(None, smoke_model), tmp_path / "spool")
+    stop = Event()
+    stop.set()
+    with pytest.raises(ConfigError, match=r"Cannot listen on 203\.0\.113\.1:"):
+        serving.serve(replace(node, host="203.0.113.1", health_port=None), stop)
+
+
+def test_the_command_tells_the_node_all_that_it_is_told(
+    tmp_path: Path, smoke_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes: list[Node] = []
+    monkeypatch.setattr(serving, "serve", nodes.append)
+    options = ["--forward", "ARCHIVE@pacs.example:104", "--model", smoke_model, "--spool", tmp_path, "--device", "cpu"]
+    options += ["--host", "0.0.0.0", "--port", 4242, "--title", "NODE", "--caller", "SCANNER", "--caller", "OTHER"]
+    options += ["--quiet-seconds", 3, "--keep", 2, "--max-images", 7, "--max-gb", 0.5, "--health-port", 0]
+    with pytest.raises(SystemExit, match="0"):
+        main(["serve", *map(str, options)])
+    assert nodes == [
+        Node(
+            forward=Address("ARCHIVE", "pacs.example", 104),
+            rules=load_rules(None, smoke_model),
+            spool=tmp_path,
+            host="0.0.0.0",
+            port=4242,
+            title="NODE",
+            callers=["SCANNER", "OTHER"],
+            quiet=3,
+            keep=2,
+            bounds=Bounds(7, 0.5e9),
+            health_port=None,
+            device="cpu",
+        )
+    ]
 
 
 def test_two_nodes_do_not_share_a_spool(tmp_path: Path, smoke_model: Path) -> None:

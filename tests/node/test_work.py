@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,9 @@ from diffdenoise.node.counters import Counters
 from diffdenoise.node.rules import Rule, Rules
 from diffdenoise.node.spool import Spool
 from diffdenoise.node.work import TRIES, Worker, decide, load_models
+from diffdenoise.scans import dicom
 from diffdenoise.scans.files import find
-from tests.node.node_checks import series, uid
+from tests.node.node_checks import series, uid, wait_for
 from tests.scans.dicom_checks import bundled, changed_copy, raw
 
 
@@ -221,6 +222,38 @@ def test_a_full_disk_fails_nothing(
                 worker.series("s", denoisers, Event())
     worker.series("s", denoisers, Event())
     assert worker.counters["denoised"] == 2
+
+
+def test_at_work_it_waits_for_room_on_the_disk_and_keeps_sources_no_longer_than_told(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, tries = dicom._save, []
+
+    def full_at_first(*given: Any) -> None:
+        tries.append(given)
+        if len(tries) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(*given)
+
+    monkeypatch.setattr(dicom, "_save", full_at_first)
+    monkeypatch.setattr(work, "POLL", 0.01)
+    monkeypatch.setattr(work, "REST", 0.0)
+    worker.keep = 0
+    add(worker, series(tmp_path / "in", 2))
+    stop = Event()
+    thread = Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        wait_for(lambda: len(worker.spool.outgoing()) == 2)
+        for path in worker.spool.outgoing():
+            worker.spool.sent(path)
+        wait_for(lambda: not any((worker.spool.folder / "done").iterdir()))
+    finally:
+        stop.set()
+        thread.join()
+    assert worker.counters["denoised"] == 2
+    assert len(tries) == 3  # of two images one was tried twice
+    assert worker.spool.room.usage().failed == 0
 
 
 def test_told_to_stop_it_leaves_the_series_where_it_is(
