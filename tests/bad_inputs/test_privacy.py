@@ -64,7 +64,9 @@ def test_no_patient_is_named_where_nobody_looks_for_one(tmp_path: Path) -> None:
         if path.name not in TELLING:
             assert "Quuxwitz" not in path.read_text(), path
             assert str(tmp_path) not in path.read_text(), path
-    for path in out.glob("*.json"):
+    records = list(out.glob("*.json"))
+    assert len(records) == 2  # of the result and of what was removed
+    for path in records:
         text = without_recorded(path.read_text())
         for word in (NAME, ID, "Quuxwitz", str(tmp_path)):
             assert word not in text, path

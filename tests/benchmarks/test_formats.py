@@ -27,10 +27,21 @@ def test_the_committed_page_is_made_from_the_committed_results(tmp_path: Path) -
     assert (tmp_path / "formats.md").read_text() == (ROOT / "docs" / "formats.md").read_text()
 
 
+def committed() -> list[dict[str, Any]]:
+    return json.loads((ROOT / "benchmarks" / "results" / "formats" / "files.json").read_text())
+
+
 def test_no_committed_outcome_is_a_fault() -> None:
-    records = json.loads((ROOT / "benchmarks" / "results" / "formats" / "files.json").read_text())
+    records = committed()
     assert len(records) > 60
     assert not [record["file"] for record in records if outcome(record).startswith("**")]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("folder", ["formats_dicom", "formats_nifti_etc"])
+def test_of_the_shared_files_the_same_becomes_as_is_committed(shared_data: Path, folder: str) -> None:
+    outcomes = {record["file"]: outcome(record) for record in check_folder(shared_data / folder)}
+    assert outcomes == {record["file"]: outcome(record) for record in committed() if record["folder"] == folder}
 
 
 def test_files_of_all_formats_are_kept_or_refused(tmp_path: Path) -> None:

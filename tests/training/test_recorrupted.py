@@ -8,7 +8,8 @@ from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.spatial import Variation
 from diffdenoise.noise.texture import smoothed
 from diffdenoise.presets import make_config
-from diffdenoise.training.recorrupted import BRIGHTEST, LEAST, RecorruptedStage, draw_noise
+from diffdenoise.training.combinations import CombinationStore
+from diffdenoise.training.recorrupted import BRIGHTEST, LEAST, MOST_FRAMES, RecorruptedStage, draw_noise
 from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes, write_scan_slices
 
 
@@ -157,3 +158,16 @@ def test_noise_is_drawn_as_strong_as_its_place_in_the_image_says(tmp_path: Path,
     expected = cut(variation.over((48, 48))[None], box)[0]
     assert torch.cat(drawn).std((0, 1)).numpy() == pytest.approx(expected, rel=0.2)
     assert np.corrcoef(torch.cat(drawn).std((0, 1)).numpy().ravel(), expected.ravel())[0, 1] > 0.9
+
+
+def test_a_component_of_many_frames_has_the_noise_of_them_all(tmp_path: Path) -> None:
+    """Though it is drawn from those of the largest weights."""
+    frames = 20
+    assert frames > MOST_FRAMES
+    images = 1 + 1e-3 * np.random.default_rng(0).standard_normal((frames, 1, 48, 48))
+    write_scan_slices(tmp_path, 0, images.astype(np.float32))
+    component = np.full((1, frames), frames**-0.5, np.float32)
+    noisy = CombinationStore(SliceStore(tmp_path, [frames]), [component])
+    draw = torch.Generator().manual_seed(0)
+    drawn = [draw_noise(noisy, constant_level(0.1), Box(0, 0, 0, 0, 48, 0), draw) for _ in range(40)]
+    assert torch.cat(drawn).std() == pytest.approx(0.1, rel=0.05)

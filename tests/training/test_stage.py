@@ -35,17 +35,19 @@ def gradient(network: nn.Module, inputs: tuple[torch.Tensor, ...], bf16: bool) -
     return torch.cat([parameter.grad.flatten() for parameter in network.parameters() if parameter.grad is not None])
 
 
-@pytest.mark.parametrize("preset", ["smoke", "cpu", "gpu"])
-@pytest.mark.parametrize("stage", ["blind_spot", "diffusion", "student"])
+@pytest.mark.parametrize("preset", ["smoke", "cpu", "gpu", "fast"])
+@pytest.mark.parametrize("stage", ["blind_spot", "diffusion", "student", "student of volumes"])
 def test_bf16_gradients_agree_with_fp32(preset: str, stage: str) -> None:
     """With some channel counts bf16 convolutions on a CPU give wrong weight gradients, silently."""
     config = PRESETS[preset]
     torch.manual_seed(0)
-    image = torch.rand(2, 1, 32, 32).contiguous(memory_format=torch.channels_last)
+    images = torch.rand(2, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    image = images[:, :1].contiguous(memory_format=torch.channels_last)
     network, inputs = {
         "blind_spot": (make_blind_spot(config.blind_spot), (image,)),
         "diffusion": (make_diffusion(config.diffusion), (image, image, torch.tensor([10, 500]))),
         "student": (make_student(config.student), (image,)),
+        "student of volumes": (make_student(config.student.model_copy(update={"neighbours": 1})), (images,)),
     }[stage]
     for parameter in network.parameters():  # awake: blocks start as the identity
         if parameter.abs().max() == 0:
