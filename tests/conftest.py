@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
 from diffdenoise.denoiser import Denoiser
@@ -15,8 +16,6 @@ settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
-    import torch
-
     torch.set_num_threads(1)
 
 
@@ -31,6 +30,12 @@ def noisy_disks(slices: int = 3, rows: int = 40, columns: int = 48, sigma: float
         images.append(0.2 + 0.6 * (np.hypot(row - middle[0], column - middle[1]) < radius))
     clean = np.stack(images)
     return (clean + sigma * random.standard_normal(clean.shape)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws does not depend on the tests before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

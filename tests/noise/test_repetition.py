@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffdenoise.noise.estimate import estimate_noise
@@ -31,6 +31,7 @@ def test_the_reach_is_that_of_the_noise() -> None:
     assert level.typical == pytest.approx(0.02, rel=0.1)
 
 
+@settings(max_examples=16)
 @given(st.sampled_from(("white", "1.2 px", "poisson", "rician")), st.integers(0, 99))
 def test_the_same_object_imaged_twice_is_a_repetition(kind: str, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
@@ -43,6 +44,7 @@ def test_the_same_object_imaged_twice_is_a_repetition(kind: str, seed: int) -> N
     assert is_repetition(simulate().numpy(), simulate().numpy())
 
 
+@settings(max_examples=16)
 @given(st.floats(0.3, 3), st.floats(-1, 1), st.floats(0, 0.1))
 def test_one_image_processed_twice_is_none(gain: float, offset: float, shading: float) -> None:
     image = noisy(HEAD, 0)
