@@ -3,11 +3,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from rich.table import Table
 
 from diffdenoise.cli import main
+from diffdenoise.config import Config
+from diffdenoise.demo import Demo
+from diffdenoise.errors import RunError
 from tests.conftest import noisy_disks
 from tests.scans.dicom_checks import no_image, series
 
@@ -161,10 +166,12 @@ def test_run_then_info_evaluate_and_clean(scans: Path, tmp_path: Path, capsys: p
     assert run(capsys, "run", scans, "-o", out, "--preset", "smoke", "--device", "cpu")[0] == 0
     status, said, _ = run(capsys, "info", out)
     assert status == 0
-    assert "smoke" in said
+    assert "smoke, seed 0" in said
     status, said, _ = run(capsys, "info", scans)
     assert status == 0
     assert "3 x 40 x 48" in said
+    levels = [float(level) for level in re.findall(r"noise level +(\S+)", said)]
+    assert levels == pytest.approx(2 * [0.05], rel=0.2)
     assert "3 x 40 x 48" in run(capsys, "info", out / "0.npy")[1]  # a result that is named
     clean_images = tmp_path / "clean"
     clean_images.mkdir()
@@ -206,16 +213,58 @@ def test_a_second_opinion_that_is_named_is_given_though_it_takes_longer_than_the
     assert (tmp_path / "out" / "0.npy").exists()
 
 
-def test_a_seed_in_the_settings_counts_unless_another_is_given(
-    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", ["fit", "run"])
+@pytest.mark.parametrize(
+    ("arguments", "settings", "expected"),
+    [
+        (["--sigma", "0.05"], "", {"sigma": 0.05, "counts": None, "seed": 0}),
+        (["--counts", "300"], "", {"sigma": None, "counts": 300.0, "seed": 0}),
+        ([], "seed = 7", {"seed": 7}),
+        (["--seed", "3"], "seed = 7", {"seed": 3}),
+        (["--seed", "0"], "seed = 7", {"seed": 0}),
+    ],
+)
+def test_what_is_told_is_what_is_fitted_with(
+    command: str,
+    arguments: list[str],
+    settings: str,
+    expected: dict,
+    scans: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = tmp_path / "settings.toml"
-    settings.write_text("seed = 7")
-    for number, (arguments, seed) in enumerate((([], 7), (["--seed", "3"], 3), (["--seed", "0"], 0))):
-        to = tmp_path / f"run {number}"
-        fit = ("fit", scans, "-o", to, "--preset", "smoke", "--device", "cpu", "--config", settings, *arguments)
-        assert run(capsys, *fit)[0] == 0
-        assert f"smoke, seed {seed}" in run(capsys, "info", to)[1]
+    """A seed in the settings counts unless another is given."""
+    configs: list[Config] = []
+    monkeypatch.setattr("diffdenoise.pipeline.fit", lambda sources, config, *_: configs.append(config) or _leave())
+    (tmp_path / "settings.toml").write_text(settings)
+    told = ["-o", tmp_path / "out", "--preset", "smoke", "--config", tmp_path / "settings.toml", *arguments]
+    assert run(capsys, command, scans, *told)[0] == 1
+    assert [config.model_dump(include=set(expected)) for config in configs] == [expected]
+
+
+def _leave() -> None:
+    raise RunError("Enough was seen.")
+
+
+def test_the_demo_is_told_what_the_command_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple] = []
+
+    def run_demo(*given: Any) -> Demo:
+        told.append(given)
+        return Demo([], Table("method"), tmp_path / "demo.png", tmp_path / "demo.html")
+
+    monkeypatch.setattr("diffdenoise.demo.run_demo", run_demo)
+    options = ["-o", tmp_path, "--sigma", 15, "--seed", 3, "--device", "cpu", "--budget", "2m"]
+    status, said, _ = run(capsys, "demo", *options)
+    assert status == 0
+    assert f"Picture: {tmp_path / 'demo.png'}" in said
+    assert f"Page: {tmp_path / 'demo.html'}" in said
+    ((output, config, sigma, device, seconds, _),) = told
+    assert (output, sigma, device, seconds) == (tmp_path, pytest.approx(15 / 255), "cpu", 120)
+    assert (config.preset, config.seed) == ("cpu", 3)  # not "fast": it shows all stages
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,23 @@ def test_it_fits_on_paths_and_on_scans_as_on_arrays(tmp_path: Path) -> None:
     given = [tmp_path, noisy_disks(), read_scan(found), [read_scan(found)]]
     fitted = [Denoiser.fit(images, preset="smoke", device="cpu") for images in given]
     assert len({denoiser.model.fingerprint() for denoiser in fitted}) == 1
+
+
+@pytest.mark.parametrize("known", [{"sigma": 0.05}, {"counts": 300.0}])
+def test_the_noise_that_is_told_is_that_of_the_model(known: dict[str, float]) -> None:
+    fitted = Denoiser.fit(noisy_disks(), preset="fast", overrides={"student": {"steps": 2}}, device="cpu", **known)
+    assert {name: getattr(fitted.model.config, name) for name in known} == known
+
+
+def test_a_fit_that_is_kept_in_a_folder_is_not_made_again_and_tells_how_far_it_is(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    fit = partial(Denoiser.fit, noisy_disks(), preset="smoke", folder=tmp_path / "run", device="cpu")
+    first = fit(progress=lambda *how_far: told.append(how_far))
+    assert {done / total for _, done, total in told} >= {1.0}
+    weights = tmp_path / "run" / "student" / "weights.safetensors"
+    made = weights.stat().st_mtime_ns
+    assert fit().model.fingerprint() == first.model.fingerprint()
+    assert weights.stat().st_mtime_ns == made
 
 
 def test_what_lies_beside_the_images_of_a_folder_does_not_stop_a_fit_and_is_told(

@@ -301,32 +301,15 @@ def test_a_student_without_a_teacher(tmp_path: Path) -> None:
     assert set(json.loads((tmp_path / "plan.json").read_text())["decisions"]) == {"student 1"}
 
 
-@pytest.mark.parametrize(
-    ("slices", "asked", "expected"), [(1, None, 8), (2, None, 4), (5, None, 2), (16, None, 1), (16, 8, 8)]
-)
-def test_how_many_turns_are_asked_is_decided_by_how_much_training_there_was(
-    tmp_path: Path, slices: int, asked: int | None, expected: int
+def test_what_only_the_use_of_a_model_asks_for_is_settled_and_kept_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """20 steps of 2 crops of 32 x 32 pixels pay for 7.5 further passes over a slice of 64 x 64."""
-    alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "turns": asked}})
-    scan = Source("disks", lambda: Scan(noisy_disks(slices=slices, rows=64, columns=64), "disks", "npy"))
-    fit([scan], alone, tmp_path, "cpu")
-    assert load_model(tmp_path / "model.safetensors").config.student.turns == expected
-
-
-@pytest.mark.parametrize(
-    ("slices", "asked", "expected"), [(1, None, True), (7, None, True), (9, None, False), (9, True, True)]
-)
-def test_a_second_opinion_is_looked_for_where_it_takes_little_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int, asked: bool | None, expected: bool
-) -> None:
-    """Two thirds of 20 steps of 2 crops of 32 x 32 pixels, worth 3 passes each, pay for 2.5 passes over 8 slices."""
     second = SecondOpinion(Shares(0.5, 1.0), constant_level(0.1))
     monkeypatch.setattr(settled, "second_opinion_of", lambda *_: second)
-    alone = make_config("smoke", {"student": {"learns_from": "recorrupted", "second_opinion": asked}})
-    scan = Source("disks", lambda: Scan(noisy_disks(slices=slices, rows=64, columns=64), "disks", "npy"))
-    fit([scan], alone, tmp_path, "cpu")
-    assert load_model(tmp_path / "model.safetensors").second_opinion == (second if expected else None)
+    left_open = {"learns_from": "recorrupted", "turns": None, "second_opinion": None}
+    fit([source()], make_config("smoke", {"student": left_open}), tmp_path, "cpu")
+    model = load_model(tmp_path / "model.safetensors")
+    assert (model.config.student.turns, model.second_opinion) == (4, second)
 
 
 def test_a_second_opinion_that_cannot_be_had_is_refused_before_the_training(tmp_path: Path) -> None:

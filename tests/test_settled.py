@@ -1,0 +1,47 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from diffdenoise import settled
+from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.model import Model, Round
+from diffdenoise.noise.estimate import constant_level
+from diffdenoise.preparation import Source, prepare
+from diffdenoise.presets import make_config
+from diffdenoise.scans.scan import Scan
+from diffdenoise.second_opinion import SecondOpinion, Shares
+from tests.conftest import noisy_disks
+
+
+def settled_after(folder: Path, slices: int, **student: Any) -> Model:
+    """20 steps of 2 crops of 32 x 32 pixels, on slices of 64 x 64."""
+    config = make_config("smoke", {"student": {"learns_from": "recorrupted", **student}})
+    scan = Source("disks", lambda: Scan(noisy_disks(slices=slices, rows=64, columns=64), "disks", "npy"))
+    found = prepare([scan], config, folder, lambda *_: None)
+    model = Model(found.config, found.normalisation, ChainTarget("image"), None, (Round(None, nn.Identity()),))
+    return settled.settled(model, found, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("slices", "asked", "expected"), [(1, None, 8), (2, None, 4), (5, None, 2), (16, None, 1), (16, 8, 8)]
+)
+def test_how_many_turns_are_asked_is_decided_by_how_much_training_there_was(
+    tmp_path: Path, slices: int, asked: int | None, expected: int
+) -> None:
+    """It pays for 7.5 further passes over a slice."""
+    model = settled_after(tmp_path, slices, turns=asked, second_opinion=False)
+    assert model.config.student.turns == expected
+
+
+@pytest.mark.parametrize(
+    ("slices", "asked", "expected"), [(1, None, True), (7, None, True), (9, None, False), (9, True, True)]
+)
+def test_a_second_opinion_is_looked_for_where_it_takes_little_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int, asked: bool | None, expected: bool
+) -> None:
+    """Two thirds of it, worth 3 passes each, pay for 2.5 passes over 8 slices."""
+    second = SecondOpinion(Shares(0.5, 1.0), constant_level(0.1))
+    monkeypatch.setattr(settled, "second_opinion_of", lambda *_: second)
+    assert settled_after(tmp_path, slices, second_opinion=asked).second_opinion == (second if expected else None)
