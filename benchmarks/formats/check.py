@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.formats.views import INTENDED, View, view
 from diffdenoise.errors import ScanError
 from diffdenoise.scans.files import find, read_scan, write_scan
+from diffdenoise.scans.formats import format_of
 from diffdenoise.scans.scan import Provenance, Scan
 
 PROVENANCE = Provenance("0", "round trip")
@@ -24,9 +25,11 @@ def check_folder(folder: Path) -> list[dict[str, Any]]:
 
 def check_file(path: Path) -> dict[str, Any] | None:
     """What became of it: {"file", "format", ...} with the outcome or the refusal; None for what is no image file."""
-    found, _ = find([path])
+    found, errors = find([path])
     if not found:
-        return None
+        (error,) = errors
+        kind = format_of(path)
+        return {"file": path.name, **_head(path, kind), "refused": error.fault} if kind else None
     try:
         scan = read_scan(found[0])
     except ScanError as error:
