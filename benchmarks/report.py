@@ -80,13 +80,15 @@ That brightness is read off 3 x 3 pixels, not 5 x 5, was decided on the very sli
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the
 default (*diffdenoise*) and *supervised, from our start, L2* were measured on one machine, one soon after the other,
-half an hour at the most; rows of others may be of a slower or a faster day. The rows marked ° are older. Those of the
+an hour at the most; rows of others may be of a slower or a faster day. The rows marked ° are older. Those of the
 default and of what starts where it does are of when one start had to do for all noise (start.md): two such rows started
 alike, and may be compared. Those of other methods are by one pass over each slice, not the mean over eight turns. The
-newest are the default and *supervised, from our start, L2* on colin27 (without gaussian-6), on xray gaussian-25 and
-poisson-200 and on mr3t rician-15: since then the starts for noise of 12 % have learned for ten
-times as long as at first (docs/start.md), and radiographs have a second opinion, too. On mr3t gaussian-25 the starts
-had learned for three times as long. All other rows that begin there are of the first ones.
+newest are the default and *supervised, from our start, L2* on colin27 (without gaussian-6), on xray, and on mr3t
+rician-15, gaussian-50 and gamma-30: since then the starts for noise of 12 % have learned for ten
+times as long as at first (docs/start.md), and radiographs have a second opinion, too. Of those the ones with gamma-30
+and poisson-200 and xray correlated-1.2 and mr3t gaussian-50 are newer by a day: what noise that grows with brightness
+is like, and how bright a pixel is, is told better since. On mr3t gaussian-25 the starts had learned for three times as
+long. All other rows that begin there are of the first ones.
 *Noise2Void, falling rate* is older, too: the epoch that it times was timed together with imports and setting up, so
 that its rate falls too steeply.
 

@@ -15,7 +15,7 @@ from diffdenoise.noise.estimate import NoiseLevel, constant_level, even_level, l
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.spatial import evened
-from diffdenoise.noise.texture import differences_of, shared_texture
+from diffdenoise.noise.texture import differences_of, shared_textures
 from diffdenoise.noise.trend import Kind, Trend, as_its_kind, counting_level, rician_level, trend_of
 from diffdenoise.series import noise_of_series
 
@@ -99,8 +99,9 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
 def with_shared_textures(found: Sequence[Diagnosis], kinds: Sequence[Hashable]) -> list[Diagnosis]:
     """The same, where scans of a kind have correlated noise whose texture they may well share: with that of all.
 
-    kinds: alike for scans of one matrix from machines of one sort. Each level is made what it is with that texture, but
-    for one that was measured on a dark background, which does not depend on it.
+    kinds: alike for scans of one matrix from machines of one sort. Each keeps the share of white noise that it shows.
+    Each level is made what it is with that texture, but for one that was measured on a dark background, which does not
+    depend on it.
     """
     shared = list(found)
     groups: dict[Hashable, list[int]] = {}
@@ -110,9 +111,9 @@ def with_shared_textures(found: Sequence[Diagnosis], kinds: Sequence[Hashable]) 
     for numbers in groups.values():
         levels = [found[number].level for number in numbers]
         measured = [found[number].correlated for number in numbers]
-        texture, alike = shared_texture(measured, [level.reach for level in levels])  # type: ignore[arg-type]
-        for number, level, follows in zip(numbers, levels, alike, strict=True):
-            if follows:
+        textures = shared_textures(measured, [level.reach for level in levels])  # type: ignore[arg-type]
+        for number, level, texture in zip(numbers, levels, textures, strict=True):
+            if texture is not None:
                 dark = found[number].trend.is_rician
                 with_it = replace(level, texture=texture) if dark else with_texture(level, texture)
                 shared[number] = replace(found[number], level=with_it)

@@ -48,9 +48,11 @@ OF_BINS = 0.25  # quantile over the bins of brightness
 LOUD = 0.25  # of the loudest bin's deviation: less is no noise
 DARK = 2.0  # sigma; below it Rician noise has another texture
 EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "ramp": 0.15}  # errors in the mean a less simple shape must gain
-GRAINS = (0.0, 0.02, 0.06)  # shares of white noise that are tried
+GRAINS = (0.0, 0.02, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2)  # shares of white noise that are tried
+OF_BACKGROUND = 0.06  # the largest share in the noise of MR, that a dark background shows
 OF_GRAIN = 0.15  # errors in the mean that it must gain
 SHARED = 0.35  # errors in the mean by which a texture may fit an image less well than its own, to pass for it
+ALL_ALIKE = 0.35  # share of what a less simple shape must gain, however many images there are
 MOST_ASKED = 64  # images, of many; more tell nothing new
 ANOTHER = 1.0  # the same; an image that it fits so badly, or worse, is of another kind
 
@@ -152,7 +154,8 @@ def texture_of_background(correlated: np.ndarray, measured: np.ndarray | None) -
     if measured is not None:
         last = len(measured)
         off = off + _misfit(measured.ravel(), shown[:, :last, :last].reshape(len(shown), -1), last)
-    return textures[int((off + extra).argmin())]
+    grainy = np.array([texture.grain > OF_BACKGROUND for texture in textures])  # of a detector, not of a coil
+    return textures[int(np.where(grainy, np.inf, off + extra).argmin())]
 
 
 @cache
@@ -161,18 +164,28 @@ def _of_magnitudes() -> np.ndarray:
     return magnitude_correlation(_candidates()[1]).astype(np.float32)
 
 
-def shared_texture(measured: Sequence[np.ndarray], reaches: Sequence[int]) -> tuple[Texture, list[bool]]:
-    """The texture that fits several images best, and which of them it fits nearly as well as their own.
+def shared_textures(measured: Sequence[np.ndarray], reaches: Sequence[int]) -> list[Texture | None]:
+    """Of the shape that fits several images best, with the grain that each shows; None where its own fits it better.
 
     measured: `differences_of` each; reaches: of each. What images show by chance averages out; what anatomy adds does
-    not, and so what a less simple shape must gain falls with their root alone. Images of another kind count little.
+    not, and so what a less simple shape must gain falls with their root alone, and no further than to ALL_ALIKE: what
+    all have alike, such as grain, never does. Images of another kind count little.
     """
     asked = measured[:: -(-len(measured) // MOST_ASKED)]
-    reach, share = int(np.median(reaches)), len(asked) ** -0.5
-    worse = (_over_best(_costs(one, reach, share)).clip(max=ANOTHER) for one in asked)
+    reach, share = int(np.median(reaches)), max(len(asked) ** -0.5, ALL_ALIKE)
+    worse = (_over_best(_by_grain(_costs(one, reach, share)).min(0)).clip(max=ANOTHER) for one in asked)
     together = int(reduce(np.add, worse).argmin())
-    own = (_over_best(_costs(one, of_one)) for one, of_one in zip(measured, reaches, strict=True))
-    return _candidates()[0][together], [bool(over[together] <= SHARED) for over in own]
+    found: list[Texture | None] = []
+    for one, of_one in zip(measured, reaches, strict=True):
+        over = _over_best(_by_grain(_costs(one, of_one)))[:, together]
+        textures = _candidates()[0][together :: len(_candidates()[0]) // len(GRAINS)]
+        found.append(textures[int(over.argmin())] if over.min() <= SHARED else None)
+    return found
+
+
+def _by_grain(costs: np.ndarray) -> np.ndarray:
+    """(grains, shapes)."""
+    return costs.reshape(len(GRAINS), -1)
 
 
 def _over_best(costs: np.ndarray) -> np.ndarray:
