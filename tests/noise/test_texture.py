@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.models import correlated, rician
-from diffdenoise.noise.texture import LONGEST, WHITE, Texture, correlation, draw, power, smoothed, texture_of
+from diffdenoise.noise.texture import (
+    LONGEST,
+    WHITE,
+    Texture,
+    correlation,
+    differences_of,
+    draw,
+    power,
+    shared_textures,
+    smoothed,
+    texture_of,
+)
 from diffdenoise.phantom import mni_slices
 
 ZERO_FILLED = Texture(("band", 0.5), ("band", 0.5))
@@ -91,10 +102,30 @@ def test_a_gaussian_stands_in_for_none_of_the_others() -> None:
         assert min(off(smoothed(width), true) for width in np.linspace(0, 2, 81)) > 0.25
 
 
-def test_weak_white_noise_beside_it_does_not_mislead() -> None:
-    clean, true = torch.from_numpy(mni_slices(60, 6, 10)), replace(smoothed(1.2), grain=0.05)
+@pytest.mark.parametrize("grain", [0.05, 0.1, 0.17])
+def test_white_noise_beside_it_does_not_mislead(grain: float) -> None:
+    clean, true = torch.from_numpy(mni_slices(60, 6, 10)), replace(smoothed(1.2), grain=grain)
     level = estimate_noise((clean + 0.1 * draw(tuple(clean.shape), true, seeded(3))).numpy())
     assert off(level.texture, true) < 0.2
+    assert level.texture.grain == pytest.approx(grain, abs=0.06)
+    assert level.typical == pytest.approx(0.1, rel=0.1)
+
+
+def test_images_share_a_shape_and_keep_the_grain_that_each_has() -> None:
+    grains = [0.02, 0.06, 0.12, 0.2]
+    true = [replace(smoothed(1.2), grain=grain) for grain in grains]
+    measured = [differences_of(look(draw((1, 400, 400), one, seeded(7)).numpy())) for one in true]
+    found = shared_textures(measured, [3] * len(measured))  # type: ignore[arg-type]
+    assert {texture and texture.down for texture in found} == {found[0] and found[0].down}
+    assert [texture and texture.grain for texture in found] == pytest.approx(grains, abs=0.05)
+
+
+def test_with_a_shape_that_fits_it_badly_an_image_keeps_its_own() -> None:
+    true = [SMOOTHED, SMOOTHED, SMOOTHED, ZERO_FILLED]
+    measured = [differences_of(look(draw((1, 400, 400), one, seeded(8)).numpy())) for one in true]
+    found = shared_textures(measured, [2] * len(measured))  # type: ignore[arg-type]
+    assert all(texture and off(texture, SMOOTHED) < 0.1 for texture in found[:3])
+    assert found[3] is None
 
 
 def test_the_dark_of_a_magnitude_image_has_no_say() -> None:
