@@ -87,8 +87,8 @@ newest are the default and *supervised, from our start, L2* on colin27 (without 
 rician-15 and gamma-30: since then the starts for noise of 12 % have learned for ten
 times as long as at first (docs/start.md), and radiographs have a second opinion, too. Of those the ones with gamma-30
 and poisson-200 and xray correlated-1.2 are newer by a day: what noise that grows with brightness is like, how bright a
-pixel is, and which grain is beside correlated noise, is told better since. On mr3t gaussian-25 the starts had learned for three times as
-long. All other rows that begin there are of the first ones.
+pixel is, and which grain is beside correlated noise, is told better since. On mr3t
+gaussian-25 the starts had learned for three times as long. All other rows that begin there are of the first ones.
 *Noise2Void, falling rate* is older, too: the epoch that it times was timed together with imports and setting up, so
 that its rate falls too steeply.
 
