@@ -78,9 +78,8 @@ def denoise_slices(
     turns, sampler = turns_of(model, sampler), chosen(model, sampler)
     constant = pixels.min() == pixels.max()  # and so without a range to normalise by
     domain = None if constant else domain_of(model, pixels, frames)
-    if domain is None or (
-        not model.config.level_given and max(domain.level.sigma) <= 0
-    ):  # detail to lose, no noise to take
+    noiseless = domain is not None and not model.config.level_given and max(domain.level.sigma) <= 0
+    if domain is None or noiseless:  # detail to lose, no noise to take
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None, untouched=True)
     foreign = model.normalisation.is_foreign(measure_range(pixels))
     result = np.empty(pixels.shape, np.float32)

@@ -49,8 +49,8 @@ LOUD = 0.25  # of the loudest bin's deviation: less is no noise
 DARK = 2.0  # sigma; below it Rician noise has another texture
 EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "ramp": 0.15}  # errors in the mean a less simple shape must gain
 GRAINS = (0.0, 0.02, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2)  # shares of white noise that are tried
-OF_BACKGROUND = 0.06  # the largest share in the noise of MR, that a dark background shows
 OF_GRAIN = 0.15  # errors in the mean that it must gain
+OF_BACKGROUND = 0.06  # the largest share that is looked for in a dark background, of MR
 SHARED = 0.35  # errors in the mean by which a texture may fit an image less well than its own, to pass for it
 ALL_ALIKE = 0.35  # share of what a less simple shape must gain, however many images there are
 MOST_ASKED = 64  # images, of many; more tell nothing new
@@ -175,16 +175,16 @@ def shared_textures(measured: Sequence[np.ndarray], reaches: Sequence[int]) -> l
     reach, share = int(np.median(reaches)), max(len(asked) ** -0.5, ALL_ALIKE)
     worse = (_over_best(_by_grain(_costs(one, reach, share)).min(0)).clip(max=ANOTHER) for one in asked)
     together = int(reduce(np.add, worse).argmin())
-    found: list[Texture | None] = []
-    for one, of_one in zip(measured, reaches, strict=True):
-        over = _over_best(_by_grain(_costs(one, of_one)))[:, together]
-        textures = _candidates()[0][together :: len(_candidates()[0]) // len(GRAINS)]
-        found.append(textures[int(over.argmin())] if over.min() <= SHARED else None)
-    return found
+    textures = _candidates()[0]
+    of_shape = textures[together :: len(textures) // len(GRAINS)]
+    own = (
+        _over_best(_by_grain(_costs(one, of_one)))[:, together] for one, of_one in zip(measured, reaches, strict=True)
+    )
+    return [of_shape[int(over.argmin())] if over.min() <= SHARED else None for over in own]
 
 
 def _by_grain(costs: np.ndarray) -> np.ndarray:
-    """(grains, shapes)."""
+    """Of all candidates: (grains, shapes)."""
     return costs.reshape(len(GRAINS), -1)
 
 
