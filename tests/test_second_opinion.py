@@ -205,6 +205,22 @@ def test_where_noise_has_a_texture_a_level_that_is_too_high_hardly_moves_the_sha
     assert too_high == pytest.approx(right, abs=0.05)  # 0.09 off, were the differences not made about white
 
 
+def test_a_level_that_anatomy_made_too_high_hardly_moves_the_share() -> None:
+    """c lets through two fifths of the noise, f nothing: with z too strong that would pass for error."""
+    clean, draw = torch.from_numpy(striped(1, SIDE))[None], torch.Generator().manual_seed(1)
+    d = 0.05 * torch.randn(clean.shape, generator=draw)
+    x_noisy = clean + SIGMA * torch.randn(clean.shape, generator=draw)
+
+    def share(over: float) -> float:
+        second = SecondOpinion(NONE, constant_level(over * SIGMA))
+        return second.borne_out(lambda given: clean - d, [middle_of(x_noisy, [True], second.level, 3)], "cpu").object
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SecondOpinion, "about", lambda self, given, first, over: first + d + 0.4 * (given - clean))
+        right, too_high = share(1.0), share(1.08)
+    assert too_high == pytest.approx(right, abs=0.05)  # 0 were it believed: too little to be clear
+
+
 def test_the_object_and_its_background_have_shares_of_their_own() -> None:
     """As above: right is a share of 0.4 in the object, and of 0.9 around it."""
     clean, inside = framed()

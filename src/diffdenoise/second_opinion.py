@@ -27,6 +27,7 @@ little or nothing, and c so much more. The larger one counts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -45,6 +46,8 @@ from diffdenoise.quality.reference import foreground
 CROPS, SIDE = 8, 160  # that s is found on, at most; pixels
 BLOCK = 16  # pixels
 ALPHA = 0.3  # more, and the student sees more noise than it was trained on; less, and s is known less well
+OF_BOTH = math.sqrt(1 + ALPHA**2)  # times as strong as a scan's noise is that of `given`
+FLAT, PLACE, MOST_THROUGH = 0.3, 7, 0.5  # share of the places, their side in pixels; more let through is no denoiser
 LEAST, CLEAR = 0.15, 2.0  # a smaller share gains next to nothing; standard errors that it is to be above 0
 FAINT = 0.1  # of the noise's mean power over the frequencies: those with less count less and less
 FEWEST_COUNTS = 0.01  # of the mean variance; counting noise has none at a brightness of 0, where there is hardly a 0
@@ -139,30 +142,61 @@ class SecondOpinion:
 
     def borne_out(self, student: Callable[[Tensor], Tensor], crops: Iterable[Crop], device: str) -> Shares:
         """The s of this module that crops bear out for a student; 0: none that is clear."""
-        sums = np.zeros((2, 3))
-        for crop in crops:
+        sums, asked = np.zeros((2, 3)), [_ask(student, crop, device) for crop in crops]
+        times = min(1.0, float(np.median([self._times(*each) for each in asked])))
+        for crop, given, first in asked:
             voters = crop.z != 0  # not a mask, about which the second opinion is what is wanted itself
             here = replace(self, level=crop.level)  # z is like that, and scans of a fixed unit are not equally noisy
-            pair = [here._of_recorrupted(student, crop, sign, device) for sign in (1, -1)]
-            firsts, seconds, wanted = (torch.cat(images) for images in zip(*pair, strict=True))
-            change, missing = (_whitened(voters * (x - firsts), crop.level.texture) for x in (seconds, wanted))
+            both = [here._of_recorrupted(crop, n, given[n : n + 1], first[n : n + 1], times) for n in range(2)]
+            second, wanted = (torch.cat(images) for images in zip(*both, strict=True))
+            change, missing = (_whitened(voters * (x - first.cpu()), crop.level.texture) for x in (second, wanted))
             gain, square = (products.sum(0, keepdim=True) for products in (change * missing, change.square()))
             sums += [_summed(where & voters, gain, square) for where in (crop.object, ~crop.object)]
         return _shares(sums)
 
     def _of_recorrupted(
-        self, student: Callable[[Tensor], Tensor], crop: Crop, sign: int, device: str
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(the student's, the second one, `wanted`) for a crop and its noise, each (1, 1, H, W), float64 on the CPU."""
-        given, _ = recorrupt(crop.seen[:, :1], sign * crop.z, ALPHA)
-        with torch.no_grad():
-            first = student(torch.where(crop.own, given, crop.seen).to(device)).float()
-            of_both = np.sqrt(1 + ALPHA**2)
-            k = of_both * self._strength(given.to(device), first, crop.over * of_both)
-            second = self.about(given.to(device), first, crop.over * k)
+        self, crop: Crop, number: int, given: Tensor, first: Tensor, times: float
+    ) -> tuple[Tensor, Tensor]:
+        """(the second opinion, `wanted`) with z (0) or -z (1), each (1, 1, H, W), float64 on the CPU."""
+        k = times * OF_BOTH
+        k = k * self._strength(given, first, crop.over * k)
+        second = self.about(given, first, crop.over * k)
         # Independent of the noise of `given` with so much more of z as the noise is stronger than z.
-        wanted = crop.seen[:, :1] - sign * crop.z * (k**2 - ALPHA**2) / ALPHA
-        return first.cpu().double(), second.cpu().double(), wanted.double()
+        wanted = crop.seen[:, :1] - (-1) ** number * crop.z * (k**2 - ALPHA**2) / ALPHA
+        return second.cpu().double(), wanted.double()
+
+    def _times(self, crop: Crop, given: Tensor, first: Tensor) -> float:
+        """How many times as strong as its level says the noise of a crop is, where the student's result is flattest.
+
+        What is taken away there is noise, less the share let through, which z tells. A level is measured where noisy
+        images are flattest; anatomy in those adds a few percent to it, which would cost c most of its share.
+        """
+        here, mean = replace(self, level=crop.level), first.mean(0, keepdim=True)
+        deviation = here._deviation(given[:1], mean, crop.over)
+        there = (deviation > 0) & (here._skewness(mean) <= SKEWED)
+        if not there.any():
+            return 1.0
+        deviation = torch.where(there, deviation, 1)
+        mean = mean - mean.mean()
+        rough = (_around(mean.square()) - _around(mean).square()) / deviation.square()
+        flat = there & (rough <= rough[there].quantile(FLAT))
+        z, plus, minus = (image[flat] / deviation[flat] for image in (crop.z.to(first), first[:1], first[1:]))
+        let_through = float((z * (plus - minus)).sum() / (2 * ALPHA * z.square().sum()))
+        removed = ((given - first).abs() / deviation)[flat.expand_as(first)].median() / (OF_GAUSSIAN * OF_BOTH)
+        return float(removed) / np.sqrt(1 - min(max(let_through, 0.0), MOST_THROUGH))
+
+
+def _ask(student: Callable[[Tensor], Tensor], crop: Crop, device: str) -> tuple[Crop, Tensor, Tensor]:
+    """(the crop, it with z and with -z, what the student says of these), the images (2, 1, H, W), on the device."""
+    given, _ = recorrupt(crop.seen[:, :1], torch.cat([crop.z, -crop.z]), ALPHA)
+    with torch.no_grad():
+        shown = [torch.where(crop.own, image, crop.seen).to(device) for image in given]
+        return crop, given.to(device), torch.cat([student(seen).float() for seen in shown])
+
+
+def _around(images: Tensor) -> Tensor:
+    """Means over squares of PLACE pixels, the same shape."""
+    return avg_pool2d(images, PLACE, 1, PLACE // 2, count_include_pad=False)
 
 
 def _whitened(images: Tensor, texture: Texture) -> Tensor:
