@@ -12,7 +12,7 @@ UNUSED = {
     "diffusion": {"hidden_share", "damping"},
     "teacher": {"slices"},
     "student": {"recorruption"},
-    "": {"seed", "sigma", "counts", "preset"},
+    "": {"seed", "sigma", "counts", "grain", "preset"},
 }
 
 

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+from diffdenoise.crops import SIDE, Crop, middle_of, objects
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import ConfigError
 from diffdenoise.inference import denoise_slices
@@ -21,25 +22,13 @@ from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.spatial import Variation
-from diffdenoise.noise.texture import WHITE, draw, smoothed
+from diffdenoise.noise.texture import draw, smoothed
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
-from diffdenoise.second_opinion import (
-    ALPHA,
-    CROPS,
-    LEAST,
-    SIDE,
-    WEAKER,
-    Crop,
-    SecondOpinion,
-    Shares,
-    middle_of,
-    objects,
-    spread_over,
-)
+from diffdenoise.second_opinion import LEAST, WEAKER, SecondOpinion, Shares
 from diffdenoise.settled import require_second_opinion, second_opinion_of
 from diffdenoise.training.slices import SMALLEST_CROP
 from diffdenoise.training.student import make_student
@@ -275,37 +264,6 @@ def test_a_crop_is_judged_by_the_noise_of_its_own_scan() -> None:
     assert of_fit.borne_out(Blurs(), [crop], "cpu") == own.borne_out(Blurs(), [crop], "cpu")
 
 
-def test_of_a_neighbour_that_is_there_nothing_is_drawn_anew() -> None:
-    seen = torch.rand(1, 3, 200, 120)
-    crop = middle_of(seen, [True, False, True], constant_level(SIGMA), 0)
-    assert crop.seen.shape == (1, 3, SIDE, 120)
-    assert torch.equal(crop.seen, seen[:, :, 20 : 20 + SIDE])
-    assert crop.z.std() == pytest.approx(SIGMA, rel=0.05)
-    shown = []
-
-    def student(x: Tensor) -> Tensor:
-        shown.append(x)
-        return x[:, :1]
-
-    SecondOpinion(NONE, constant_level(SIGMA)).borne_out(student, [crop], "cpu")
-    for x, sign in zip(shown, (1, -1), strict=True):
-        torch.testing.assert_close(x[:, :1], crop.seen[:, :1] + sign * ALPHA * crop.z)
-        assert torch.equal(x[:, 1], crop.seen[:, 1])
-        assert torch.equal(x[:, 2], x[:, 0])
-
-
-def test_the_noise_drawn_is_as_strong_as_the_place_and_the_brightness_say() -> None:
-    x_noisy = torch.cat([torch.full((1, 1, 200, 100), 0.1), torch.full((1, 1, 200, 100), 0.5)], dim=3)
-    x_noisy += 1e-3 * torch.randn(x_noisy.shape, generator=torch.Generator().manual_seed(0))
-    crop = middle_of(x_noisy, [True], replace(NOISE, reach=0, texture=WHITE), 0)
-    over = NOISE.over(x_noisy.shape)
-    assert isinstance(over, np.ndarray)
-    assert np.array_equal(crop.over, over[..., 20:-20, 20:-20])
-    standard = crop.z.numpy() / crop.over
-    assert standard[..., :70].std() == pytest.approx(0.08, rel=0.05)
-    assert standard[..., 90:].std() == pytest.approx(0.1, rel=0.05)
-
-
 def test_a_mask_does_not_vote() -> None:
     """Where nothing varies nothing is known of the noise, and nothing is drawn: what is wanted is the scan itself."""
     x_noisy = torch.from_numpy(noisy(striped(1, SIDE)))[None]
@@ -344,14 +302,6 @@ def test_slices_of_all_frames_are_tried_with_their_own_neighbours(
         [True, False, False],
         [True, False, True],
     ]
-
-
-@pytest.mark.parametrize("count", [1, 5, CROPS, CROPS + 1, 200])
-def test_the_slices_it_is_tried_on_are_spread_over_all(count: int) -> None:
-    numbers = spread_over(count)
-    assert len(numbers) == len(set(numbers)) == min(count, CROPS)
-    assert numbers[0] == 0
-    assert numbers[-1] == count - 1
 
 
 @pytest.mark.parametrize(

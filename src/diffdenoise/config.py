@@ -191,10 +191,11 @@ class Config(Settings):
     to a common one; "auto" takes "fixed" where all scans are in HU, or all in 8-bit grey, and else "noise". sigma:
     noise standard deviation in the scans' units, None to estimate it from each scan. counts: says that it is counting
     noise, so many counts to a unit of the scans (variance = value / counts). stabilise: even out a measured noise level
-    that depends on brightness before training, and undo that after it. noise_floor: what Rician noise adds to the dark;
-    "auto" takes it off the results where the noise is found to be Rician, by the sigma that each scan's own background
-    shows. rounds: times that diffusion, teacher and student are trained; from the second on the condition is the round
-    before's `feedback`: its student's image, its x_hat or its fused image.
+    that depends on brightness before training, and undo that after it. grain: white noise that is found beside
+    correlated noise, a detector's own; removed with it, or kept as if the object had it. noise_floor: what Rician noise
+    adds to the dark; "auto" takes it off the results where the noise is found to be Rician, by the sigma that each
+    scan's own background shows. rounds: times that diffusion, teacher and student are trained; from the second on the
+    condition is the round before's `feedback`: its student's image, its x_hat or its fused image.
     """
 
     preset: str
@@ -203,6 +204,7 @@ class Config(Settings):
     sigma: float | None = Field(default=None, gt=0)
     counts: float | None = Field(default=None, gt=0)
     stabilise: bool = False
+    grain: Literal["remove", "keep"] = "remove"
     noise_floor: Literal["auto", "remove", "keep"] = "auto"
     rounds: int = Field(default=1, ge=1)
     feedback: Feedback = "student"
@@ -225,6 +227,14 @@ class Config(Settings):
     def evens_out(self) -> bool:
         """Whether the level is evened out indeed: old models may ask for it where it is given, and it was not then."""
         return self.stabilise and not self.level_given
+
+    @model_serializer(mode="wrap")
+    def _stored(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a setting that is as it was before it was one: keys and fingerprints stay what they were."""
+        values: dict[str, Any] = whole(self)
+        if self.grain == "remove":
+            values.pop("grain", None)
+        return values
 
     @model_validator(mode="after")
     def _possible(self) -> Config:

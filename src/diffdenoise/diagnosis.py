@@ -11,7 +11,7 @@ import numpy as np
 from diffdenoise.config import BlindNetwork, Config, Loss
 from diffdenoise.noise.across import frames_help, neighbours_help
 from diffdenoise.noise.assumptions import Finding, check_noise
-from diffdenoise.noise.estimate import NoiseLevel, constant_level, even_level, level_of, with_texture
+from diffdenoise.noise.estimate import NoiseLevel, constant_level, even_level, level_of, with_texture, without_grain
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.spatial import evened
@@ -21,6 +21,7 @@ from diffdenoise.series import noise_of_series
 
 # For a larger patch than one pixel, the paper changes PUCA for LG-BPN.
 FOR_LARGER_PATCHES: dict[BlindNetwork, BlindNetwork] = {"puca": "local_global"}
+TOLD_GRAIN = 0.04  # share of the variance; less is rounding
 GROWING = ("poisson", "gamma")  # their level varies over the whole range of brightness
 IN_WORDS: dict[Kind, str] = {
     "gaussian": "equally strong at every brightness, as Gaussian noise is",
@@ -121,7 +122,12 @@ def with_shared_textures(found: Sequence[Diagnosis], kinds: Sequence[Hashable]) 
 
 
 def as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diagnosis:
-    """With the noise that the user has told, if so; own: the scan's range, (offset, scale)."""
+    """With the noise that the user has told, if so, and without what is to be kept.
+
+    own: the scan's range, (offset, scale).
+    """
+    if config.grain == "keep":
+        found = replace(found, level=without_grain(found.level))
     if config.sigma is not None:
         return with_sigma(found, config.sigma)
     return found if config.counts is None else with_counts(found, config.counts, sum(own))
@@ -171,6 +177,9 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
     else:
         noise = f"The noise has a standard deviation of {strength}. It looks {pixels}, and {IN_WORDS[kind]}."
         noise += _how_measured(found)
+    grain = float(np.median([one.level.texture.grain for one in found]))
+    if grain >= TOLD_GRAIN:
+        why["grain"] = f"White noise beside it, {grain:.0%} of its variance, is taken out, too."
     if kind == "rician":
         why["noise_floor"] = "What the noise adds to dark places, its floor, is taken off the result."
     return Choice(patch, loss, noise, why, kind == "rician", int(neighbours), series)
@@ -200,6 +209,7 @@ def told(config: Config, choice: Choice) -> list[str]:
         "blind_spot.loss": spot.loss is None and config.has_teacher,
         "stabilise": not config.stabilise,
         "noise_floor": config.noise_floor == "auto",
+        "grain": config.grain == "remove",
         "student.neighbours": config.student.neighbours is None and not _sees_series(config, choice),
         "student.series": config.student.series is None,
     }

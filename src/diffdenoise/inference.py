@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffdenoise.crops import Crop, middle_of, spread_over
 from diffdenoise.diagnosis import as_given, diagnose
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ConfigError
@@ -23,7 +24,7 @@ from diffdenoise.noise.rician import inverse_of, rician_sigma
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
-from diffdenoise.second_opinion import Crop, SecondOpinion, Shares, middle_of, spread_over
+from diffdenoise.second_opinion import SecondOpinion, Shares
 from diffdenoise.series import Components, components_of_parts
 from diffdenoise.symmetry import SYMMETRIES, over_symmetries
 from diffdenoise.tiling import tiled

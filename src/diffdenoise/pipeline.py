@@ -28,6 +28,7 @@ from diffdenoise.device import choose_device, precision
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import ModelError
 from diffdenoise.held_back import share_borne_out
+from diffdenoise.held_down import held_down
 from diffdenoise.model import Model, Round, in_round
 from diffdenoise.model_file import load_model, read_header, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
@@ -104,6 +105,8 @@ def fit(
             tell_of_steps(config)
         write_json(to / ASKED, {"key": asked})
         slices = prepare(sources, config, folder, progress)
+        with _seeded(config.seed):
+            slices = held_down(slices)
         require_second_opinion(slices)
         write_json(to / "skipped.json", slices.skipped)
         seconds = probes(slices.config, slices.seen, slices.levels, device)

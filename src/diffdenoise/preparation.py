@@ -30,7 +30,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 13  # of what is kept in a run folder
+REVISION = 14  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 APART = "Fit each kind apart, into a folder of its own."
@@ -49,8 +49,8 @@ class Source:
 class Slices:
     """The slices of all scans as the networks see them, the noise levels there, and the config settled by them.
 
-    scales: (offset, scale) from a scan's own units; repeated: whether its noise was measured on repetitions; series:
-    its components, where the student is to see those in place of its frames.
+    scales: (offset, scale) from a scan's own units; repeated: whether its noise was measured on repetitions; counted:
+    whether it is known exactly; series: its components, where the student is to see those in place of its frames.
     """
 
     key: str
@@ -61,6 +61,7 @@ class Slices:
     skipped: list[str]
     scales: list[tuple[float, float]]
     repeated: list[bool]
+    counted: list[bool]
     series: list[Components | None]
 
     @property
@@ -92,7 +93,10 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
         log.warning("%s", mixture)
     settled = settle(config, choice)
     store = SliceStore(to, index["frames"])
-    rule, of_each = Normalisation.of_dict(index["normalisation"]), (index["scales"], index["repeated"])
+    rule, of_each = (
+        Normalisation.of_dict(index["normalisation"]),
+        (index["scales"], index["repeated"], index["counted"]),
+    )
     helped = [found and bool(settled.student.series) for found in index["series"]]
     if any(helped) and config.student.neighbours is None and (volumes := index.get("volumes")):
         log.warning(
@@ -134,7 +138,7 @@ def _can_be_read(source: Source) -> bool:
 
 
 def _key(sources: Sequence[Source], config: Config) -> str:
-    asked = config.normalisation, config.sigma, config.counts, config.stabilise
+    asked = config.normalisation, config.sigma, config.counts, config.stabilise, config.grain
     return key_of(REVISION, [source.key for source in sources], *asked)
 
 
@@ -180,6 +184,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "frames": frames,
             "scales": scales,
             "repeated": [found.repeated for found in diagnoses],
+            "counted": [found.trend.counted for found in diagnoses],
             "series": [found.series for found in diagnoses],
             "normalisation": asdict(rule),
             "choice": vars(choice),

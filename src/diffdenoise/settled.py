@@ -10,11 +10,12 @@ from functools import partial
 import torch
 
 from diffdenoise.config import StudentSettings
+from diffdenoise.crops import SIDE, Crop, objects, spread_over
 from diffdenoise.errors import ConfigError
 from diffdenoise.model import Model
 from diffdenoise.preparation import Slices
 from diffdenoise.rounds import image_seed
-from diffdenoise.second_opinion import SIDE, Crop, SecondOpinion, Shares, objects, spread_over
+from diffdenoise.second_opinion import SecondOpinion, Shares
 from diffdenoise.symmetry import over_symmetries, takes_little, turns_that_take_little
 from diffdenoise.training.recorrupted import draw_noise, strength_over
 from diffdenoise.training.slices import Box, cut, is_usable
@@ -77,14 +78,14 @@ def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinio
     level = sorted(slices.levels, key=lambda level: level.typical)[len(slices.levels) // 2]
     second = SecondOpinion(Shares(0.0, 0.0), level)
     student = partial(over_symmetries, model.student, turns=model.config.student.turns or 1)
-    shares = second.borne_out(student, _crops(model, slices), device)
+    shares = second.borne_out(student, crops_of(slices), device)
     log.info("Second opinion: %s.", shares)
     return replace(second, shares=shares)
 
 
-def _crops(model: Model, slices: Slices) -> Iterator[Crop]:
+def crops_of(slices: Slices) -> Iterator[Crop]:
     """The middles of slices that are evenly spread over all scans, as the student was shown them."""
-    store, beside = slices.store, offsets(model.config.student.neighbours or 0)
+    store, beside = slices.store, offsets(slices.config.student.neighbours or 0)
     places = [(scan, index) for scan, of in enumerate(store.shapes) if is_usable(of) for index in range(of[0])]
     for scan, index in (places[number] for number in spread_over(len(places))):
         rows, columns = store.shapes[scan][-2:]
@@ -93,7 +94,7 @@ def _crops(model: Model, slices: Slices) -> Iterator[Crop]:
         boxes = [store.neighbour(box, offset) for offset in beside]
         seen = torch.cat([store.crops([other or box]) for other in (box, *boxes)], dim=1)
         own = torch.tensor([True, *(other is None for other in boxes)])[:, None, None]
-        generator = torch.Generator().manual_seed(image_seed(model.config.seed, seen.numpy()))
+        generator = torch.Generator().manual_seed(image_seed(slices.config.seed, seen.numpy()))
         level = slices.levels[scan]
         z = draw_noise(store, level, box, generator)
         inside = torch.from_numpy(cut(objects(store.slice(scan, index)[None])[0].numpy(), box))[None]

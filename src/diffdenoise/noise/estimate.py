@@ -85,6 +85,17 @@ class NoiseLevel:
         return max(self.sigma)
 
 
+def scaled(level: NoiseLevel, times: float) -> NoiseLevel:
+    """The level of noise that is so many times as strong."""
+    return replace(level, sigma=tuple(times * sigma for sigma in level.sigma))
+
+
+def without_grain(level: NoiseLevel) -> NoiseLevel:
+    """The level of correlated noise alone, without the white noise beside it."""
+    grain = level.texture.grain
+    return replace(scaled(level, (1 - grain) ** 0.5), texture=replace(level.texture, grain=0.0))
+
+
 def constant_level(sigma: float) -> NoiseLevel:
     """A level that does not depend on brightness, of white noise."""
     return NoiseLevel((0.0,), (float(sigma),))
@@ -94,7 +105,7 @@ def with_texture(level: NoiseLevel, texture: Texture) -> NoiseLevel:
     """The level of the same differences, were they of noise with another texture."""
     beyond = level.reach + 1
     factor = level.texture.shown(beyond, beyond) / texture.shown(beyond, beyond)
-    return replace(level, texture=texture, sigma=tuple(sigma * factor for sigma in level.sigma))
+    return replace(scaled(level, factor), texture=texture)
 
 
 def estimate_noise(slices: np.ndarray, reach: int | None = None, again: np.ndarray | None = None) -> NoiseLevel:
