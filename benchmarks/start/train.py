@@ -1,6 +1,6 @@
 """Train the student on synthetic images with synthetic noise; its weights are what a fit with `start` begins from.
 
-    python -m benchmarks.start.train FOLDER            eight hours on one CPU core
+    python -m benchmarks.start.train FOLDER            seven hours on one CPU core
     cp FOLDER/*-*.safetensors src/diffdenoise/training/start/
 
 Goes on where it was stopped. First one network learns all noise: as ALL says, white or correlated, equal or growing
@@ -33,9 +33,7 @@ from diffdenoise.training.student import make_student
 
 VOLUMES, SLICES, SIDE = 20, 24, 192  # of the images: 480 in all
 EVEN = 0.6  # share of the crops whose noise is as strong everywhere
-MOST_USED = 0.12  # strength of the noise that the starts of nearly all fits are for
-MIDDLE = 0.4  # brightness where noise that grows with it has its strength
-LOWEST = 0.3  # how far below 0, the darkest that an image has, its zero may be
+LONGER = ("white-0.12", "correlated-0.12", "white-0.05")  # the starts of nearly all fits; correlated-0.05 is to follow
 WEIGHT = -1.2  # power of the noise that a crop's error is weighted with: errors fall about so
 
 
@@ -43,8 +41,7 @@ WEIGHT = -1.2  # power of the noise that a crop's error is weighted with: errors
 class Noises:
     """Of which noise the crops are: standard deviation from low to high, where images span [0, 1]; the share of them
     whose noise is white; of the others' noise the narrowest and the widest kernel in pixels, and how many of them have
-    noise that lacks the high frequencies instead, as interpolated images do. growing: white noise alone, all of which
-    grows with brightness.
+    noise that lacks the high frequencies instead, as interpolated images do.
     """
 
     low: float
@@ -52,7 +49,6 @@ class Noises:
     white: float
     widths: tuple[float, float]
     band: float
-    growing: bool = False
 
 
 ALL = Noises(0.01, 0.45, 0.5, (0.3, 1.5), 0.0)
@@ -62,8 +58,7 @@ BANDS = (0.4, 0.8)  # of the frequencies along an axis, the share that noise of 
 def noises_of(start: Start) -> Noises:
     """What a start is for."""
     low, high = start.sigma / REACH, start.sigma * REACH
-    growing = start.kind == "growing"
-    return Noises(low, high, float(growing or start.kind == "white"), (0.4, 1.6), 1 / 3, growing)
+    return Noises(low, high, float(start.white), (0.4, 1.6), 1 / 3)
 
 
 class StartStage(Stage):
@@ -90,12 +85,10 @@ def draw_noise(crops: Tensor, noises: Noises, generator: Generator) -> tuple[Ten
     """(noise like the crops (N, 1, H, W), its strength (N, 1, 1, 1)), of all kinds that these noises are."""
     uniform = lambda: torch.rand(len(crops), 1, 1, 1, generator=generator)  # noqa: E731
     sigma = noises.low * (noises.high / noises.low) ** uniform()
-    if noises.growing:
-        return growing_noise(crops, sigma, generator), sigma
     narrow, wide = noises.widths
     widths = torch.where(uniform() < noises.white, 0.0, narrow + (wide - narrow) * uniform()).flatten()
     growing = torch.where(uniform() < EVEN, 0.0, uniform())
-    shape = (1 - growing + growing * crops.clamp(min=0) / MIDDLE).sqrt()
+    shape = (1 - growing + growing * crops.clamp(min=0) / 0.4).sqrt()
     banded = (uniform() < noises.band).flatten() & (widths > 0)
     bands = (BANDS[0] + (BANDS[1] - BANDS[0]) * uniform()).flatten()
     fields = [
@@ -103,19 +96,6 @@ def draw_noise(crops: Tensor, noises: Noises, generator: Generator) -> tuple[Ten
         for crop, width, band, cut in zip(crops, widths, bands, banded, strict=True)
     ]
     return sigma * shape * torch.stack(fields), sigma
-
-
-def growing_noise(crops: Tensor, sigma: Tensor, generator: Generator) -> Tensor:
-    """Noise, (N, 1, H, W), whose variance grows as brightness does (counts), as its square (speckle), or in between.
-
-    Its distribution is Gamma's, which is that of speckle, and nearly that of counts. sigma: (N, 1, 1, 1), at MIDDLE.
-    """
-    zero, power = torch.rand(2, len(crops), 1, 1, 1, generator=generator)
-    zero, power = -LOWEST * zero, 1 + power
-    bright = (crops - zero).clamp(min=1e-3)
-    variance = sigma**2 * (bright / (MIDDLE - zero)) ** power
-    drawn = torch._standard_gamma(bright**2 / variance, generator=generator)  # its mean is its variance
-    return drawn * variance / bright - bright
 
 
 def main() -> None:
@@ -128,17 +108,17 @@ def main() -> None:
         type=int,
         nargs=3,
         default=(12_000, 20_000, 6000),
-        help=f"of the first, of those for noise of {100 * MOST_USED:g} %%, and of each other",
+        help=f"of the first, of {', '.join(LONGER)}, and of each other",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     images = cached(given.folder / "images", f"{VOLUMES} {SLICES} {SIDE} {given.seed}", _draw(given.seed))
-    clean, (first, most_used, other) = SliceStore(images), given.steps
+    clean, (first, longer, other) = SliceStore(images), given.steps
     general = _trained(given.folder, "all", StartStage(_settings(first), clean, ALL, given.seed), given.device)
     for start in STARTS:
         if start.name in (given.names or [start.name]):
-            settings = _settings(most_used if start.sigma == MOST_USED else other)
+            settings = _settings(longer if start.name in LONGER else other)
             stage = StartStage(settings, clean, noises_of(start), given.seed + 1)
             stage.network.load_state_dict(load_file(general))
             _trained(given.folder, start.name, stage, given.device)

@@ -2,7 +2,7 @@
 
 They ship with the package; no image of a patient went into them, and docs/start.md says how they were made. What edges
 and noise are they know already; a fit goes on from there. There are some for weak and for strong noise, white and
-correlated, and for noise that grows with brightness: a small network that need not know all of it knows its own better.
+correlated: a small network that need not know all of it knows its own better.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,43 +23,29 @@ from diffdenoise.noise.estimate import NoiseLevel
 
 FOLDER = Path(__file__).with_name("start")
 REACH = 1.8  # each has learned noise from sigma / REACH to sigma * REACH
-GROWING = 2.0  # times as strong at the brightest as at the darkest; Rician noise is 1.5 times
 
 
 @dataclass(frozen=True)
 class Start:
-    """Weights for noise of about this standard deviation, where images span [0, 1].
-
-    Growing noise is white, and stronger where it is brighter, as speckle and counts are.
-    """
+    """Weights for noise of about this standard deviation, where images span [0, 1]: white, or correlated."""
 
     sigma: float
-    kind: Literal["white", "correlated", "growing"]
+    white: bool
 
     @property
     def name(self) -> str:
         """What its file is called, without the suffix."""
-        return f"{self.kind}-{self.sigma}"
+        return f"{'white' if self.white else 'correlated'}-{self.sigma}"
 
 
-STARTS = (
-    *(Start(sigma, kind) for kind in ("white", "correlated") for sigma in (0.02, 0.05, 0.12, 0.3)),
-    Start(0.12, "growing"),
-)
+STARTS = tuple(Start(sigma, white) for white in (True, False) for sigma in (0.02, 0.05, 0.12, 0.3))
 
 
 def start_for(levels: Sequence[NoiseLevel]) -> Start:
-    """The one for scans, normalised, with this noise: of which kind most of it is, and how strong it typically is."""
-    kind = "white" if np.mean([level.texture.is_white for level in levels]) >= 0.5 else "correlated"
-    if kind == "white" and np.median([_growth(level) for level in levels]) >= GROWING:
-        kind = "growing"
+    """The one for scans, normalised, with this noise: whether most of it is white, and how strong it typically is."""
+    white = float(np.mean([level.texture.is_white for level in levels])) >= 0.5
     sigma = max(float(np.median([level.typical for level in levels])), 1e-12)
-    return min((s for s in STARTS if s.kind == kind), key=lambda s: abs(math.log(s.sigma / sigma)))
-
-
-def _growth(level: NoiseLevel) -> float:
-    """How many times as strong as where it is dark the noise is where it is bright."""
-    return level.sigma[-1] / max(level.sigma[0], 1e-12)
+    return min((s for s in STARTS if s.white == white), key=lambda s: abs(math.log(s.sigma / sigma)))
 
 
 def start_key(settings: StudentSettings) -> str | None:
