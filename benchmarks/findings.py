@@ -151,7 +151,9 @@ def _grainy(table: Table) -> str:
     return (
         f"On radiographs it is {_ahead(table, GRAINY, BOUND, 'ours'):.2f} dB behind the supervised network: their "
         "grain is white noise beside the correlated one. It is told apart (docs/noise.md), but taken out, too, where "
-        "the supervised network keeps it, for there is nothing else at high frequencies."
+        "the supervised network keeps it, for there is nothing else at high frequencies. A scan does not tell whose "
+        'it is. With `grain = "keep"` (*grain kept*) it is left in, and the default '
+        f"{_ahead(table, GRAINY, BOUND, 'ours-grain'):.2f} dB behind."
     )
 
 
@@ -159,8 +161,8 @@ def _growing(table: Table) -> str:
     behind = [_ahead(table, task, BOUND, "ours") for task in GROWING]
     return (
         "The default finds kind and level (docs/noise.md), and what it adds to the images follows them at each pixel. "
-        f"Yet it is {_span(behind)} behind the supervised network (gamma-30), more than under any other noise. A part "
-        "of that is that nobody tells it how bright a pixel is; for the rest we have no reason (docs/tried.md)."
+        f"Yet it is {_span(behind)} behind the supervised network (gamma-30): what it learns from is noisy, and most "
+        "so where the image is bright (docs/tried.md)."
     )
 
 

@@ -86,6 +86,12 @@ def test_a_level_that_is_given_is_not_evened_out(level: dict) -> None:
     assert make_config("cpu", {"stabilise": True}).evens_out
 
 
+def test_grain_is_stored_only_where_it_is_not_what_it_was_before_it_was_a_setting() -> None:
+    assert "grain" not in PRESETS["fast"].model_dump()
+    kept = make_config("fast", {"grain": "keep"})
+    assert Config.model_validate(kept.model_dump(mode="json")) == kept
+
+
 def test_pooling_is_stored_only_where_it_is_not_what_it_was_before_it_was_a_setting() -> None:
     """So that keys of artefacts and fingerprints of models stay what they were."""
     for mode in ("python", "json"):

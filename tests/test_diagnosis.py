@@ -9,6 +9,7 @@ import torch
 from diffdenoise.diagnosis import (
     Choice,
     Diagnosis,
+    as_given,
     choose,
     diagnose,
     settle,
@@ -260,3 +261,26 @@ def test_with_a_shared_texture_a_level_from_the_dark_background_stays() -> None:
         changed = [n for n in range(4) if alone[n].level.texture != together[n].level.texture]
         assert changed
         assert all((alone[n].level.sigma == together[n].level.sigma) == stays for n in changed)
+
+
+def test_white_noise_beside_correlated_noise_is_the_objects_where_it_is_to_be_kept() -> None:
+    level = NoiseLevel((0.0, 1.0), (0.1, 0.2), 3, replace(smoothed(1.2), grain=0.19))
+    measured = found(level, "gaussian")
+    assert as_given(make_config("fast", {}), measured, (0.0, 1.0)).level == level
+    kept = as_given(make_config("fast", {"grain": "keep"}), measured, (0.0, 1.0)).level
+    assert kept.texture == smoothed(1.2)
+    assert kept.sigma == pytest.approx((0.09, 0.18))
+    sigma = as_given(make_config("fast", {"grain": "keep", "sigma": 0.3}), measured, (0.0, 1.0)).level
+    assert (sigma.sigma, sigma.texture) == ((0.3,), smoothed(1.2))  # of the noise that is to be removed
+
+
+def test_that_grain_is_removed_is_told_where_there_is_some() -> None:
+    grainy, plain = (
+        found(replace(constant_level(0.1), reach=3, texture=replace(smoothed(1.2), grain=grain)), "gaussian")
+        for grain in (0.12, 0.02)
+    )
+    said = " ".join(told(make_config("fast", {}), choose([grainy, grainy, plain])))
+    assert "12% of its variance" in said
+    assert "setting grain" in said
+    assert "setting grain" not in " ".join(told(make_config("fast", {"grain": "keep"}), choose([grainy])))
+    assert "grain" not in choose([plain, plain, grainy]).why

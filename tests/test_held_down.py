@@ -35,7 +35,7 @@ def test_a_level_that_is_too_high_is_held_down_to_what_flat_places_bear_out(
     with caplog.at_level(logging.INFO, "diffdenoise"):
         held = held_down(replace(right, levels=[scaled(level, 1.08) for level in right.levels]))
     np.testing.assert_allclose(sigmas(held), sigmas(right), rtol=0.02)
-    assert "93 % of what was measured" in caplog.text or "92 % of what was measured" in caplog.text
+    assert "93 % as strong" in caplog.text or "92 % as strong" in caplog.text
 
 
 def test_it_is_held_down_so_far_and_no_further(tmp_path: Path) -> None:

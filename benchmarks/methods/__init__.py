@@ -105,8 +105,9 @@ METHODS: dict[str, Method] = {
     "ensemble": Method("diffdenoise, ensemble", "ours:ensemble", "ours", core=False, revision=3),
     "scratch": Method("diffdenoise, from random weights", "ours:scratch", "ours", core=False, revision=6),
     "once": Method("diffdenoise, one pass", "ours:once", "ours", core=False, revision=3),
-    "ours": Method("diffdenoise", "ours:default", "ours", revision=13),
+    "ours": Method("diffdenoise", "ours:default", "ours", revision=14),
     "ours-series": Method("diffdenoise (series)", "ours:series", "ours", core=False, revision=4),
+    "ours-grain": Method("diffdenoise, grain kept", "ours:grain_kept", "ours", core=False),
     "ours-told": Method("diffdenoise, noise told", "ours:told", "ours", told="noise", core=False, revision=8),
     "supervised": Method("supervised, same budget", "learned:supervised", "bound", told="clean", revision=2),
     "supervised-start": Method(

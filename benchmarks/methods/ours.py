@@ -29,12 +29,12 @@ SIZES = ("widths", "blocks", "width", "encoder", "middle", "decoder", "steps", "
 
 def default(given: Given) -> Denoise:
     """What `diffdenoise fit --budget` and `diffdenoise denoise` do; where single slices come, without neighbours."""
-    return _preset(given, None, "auto", {"student": {"neighbours": 0}} if given.single else {})
+    return _preset(given, None, "auto", _alone(given))
 
 
 def once(given: Given) -> Denoise:
     """The same with `--sampler student`: one pass over each slice."""
-    return _preset(given, None, "student", {"student": {"neighbours": 0}} if given.single else {})
+    return _preset(given, None, "student", _alone(given))
 
 
 def series(given: Given) -> Denoise:
@@ -49,8 +49,13 @@ def told(given: Given) -> Denoise:
     noise = given.noise
     if noise is None or noise.kind == "gamma":
         raise NotApplicableError(f"the strength of {noise.kind if noise else 'unknown'} noise cannot be told")
-    alone = {"student": {"neighbours": 0}} if given.single else {}
-    return _preset(given, None, "auto", {**alone, "counts" if noise.kind == "poisson" else "sigma": noise.strength})
+    name = "counts" if noise.kind == "poisson" else "sigma"
+    return _preset(given, None, "auto", {**_alone(given), name: noise.strength})
+
+
+def grain_kept(given: Given) -> Denoise:
+    """The default, where white noise beside correlated noise is kept as if the object had it."""
+    return _preset(given, None, "auto", {**_alone(given), "grain": "keep"})
 
 
 def scratch(given: Given) -> Denoise:
@@ -61,7 +66,7 @@ def scratch(given: Given) -> Denoise:
 
 def ensemble(given: Given) -> Denoise:
     """The same with `--sampler ensemble`: eight passes, however long they take."""
-    return _preset(given, None, "ensemble", {"student": {"neighbours": 0}} if given.single else {})
+    return _preset(given, None, "ensemble", _alone(given))
 
 
 def three_stages(given: Given) -> Denoise:
@@ -94,6 +99,11 @@ def puca(given: Given) -> Denoise:
 def laine(given: Given) -> Denoise:
     """Four half-planes with mean and variance, then the posterior mean (Laine et al. 2019); the level is estimated."""
     return _blind(given, network="half_plane", loss="l2", fused=True)
+
+
+def _alone(given: Given) -> dict[str, Any]:
+    """Settings for scans that are single slices."""
+    return {"student": {"neighbours": 0}} if given.single else {}
 
 
 def _preset(given: Given, preset: str | None, sampler: Any, overrides: dict[str, Any] | None = None) -> Denoise:

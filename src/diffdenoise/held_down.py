@@ -40,5 +40,5 @@ def held_down(slices: Slices) -> Slices:
     if times > CLEAR:
         return slices
     times = max(times, LEAST)
-    log.info("Noise: taken to be %.0f %% of what was measured; in flat places no more can be taken away.", 100 * times)
+    log.info("The noise is taken to be %.0f %% as strong: from what is flat no more can be taken away.", 100 * times)
     return replace(slices, levels=[scaled(level, times) for level in slices.levels])
