@@ -2,7 +2,7 @@
 
 Noise is measured where the noisy images are flattest. Anatomy in those places adds to it: a few percent, and more where
 noise grows with brightness, of which each has few places. A student that starts from weights that learned from
-synthetic images is a denoiser already, and knows flatter ones (`taken_away.strength_where_flat`).
+synthetic images is a denoiser already, and knows flatter ones (`taken_away.strength_where_flat`; of white noise).
 """
 
 from __future__ import annotations

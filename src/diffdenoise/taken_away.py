@@ -46,9 +46,12 @@ def strength_where_flat(tried: Tried) -> float:
     """How many times as strong as its level says the noise of a crop is, where the student's result is flattest.
 
     What is taken away there is noise, less the share let through, which z tells. A level is measured where the noisy
-    image is flattest; anatomy in those places adds to it. A denoiser knows flatter ones.
+    image is flattest; anatomy in those places adds to it. A denoiser knows flatter ones. 1 for correlated noise: what
+    is left of that in a result is as coarse as anatomy, and flat is where there is little of it.
     """
     crop, given, said = tried
+    if not crop.level.texture.is_white:
+        return 1.0
     mean = said.mean(0, keepdim=True)
     deviation = deviation_about(crop.level, given[:1], mean, crop.over)
     there = _there(crop.level, mean, deviation)
