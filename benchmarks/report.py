@@ -81,9 +81,10 @@ is held down.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the
-default (*diffdenoise*) and *supervised, from our start, L2* were measured on one machine, those that tell a gap of a
-tenth on one day; rows of others may be of a slower or a faster day. The rows marked ° are older. The default's others
-(and gamma-30 on colin27 and xray, though marked: the mark was raised an hour later) are of 2026-11-30: since then its level is held down, before the training, to what flat places bear out
+default (*diffdenoise*) and *supervised, from our start, L2* were measured on one machine, on one day or on two that
+follow each other; rows of others may be of a slower or a faster day. The rows marked ° are older. The default's others
+(and gamma-30 on colin27 and xray, though marked: the mark was raised an hour later) are of 2026-11-30:
+since then its level is held down, before the training, to what flat places bear out
 (docs/noise.md), as is the level by which the share of its second opinion is found, and the start for white noise of
 5 % has learned for longer. On xray and colin27 (and mr3t rician-15, gamma-30) all rows that begin there are of starts
 that had, for noise of 12 %, learned for ten times as long as at first (docs/start.md). On mr3t gaussian-25 they had
