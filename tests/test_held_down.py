@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diffdenoise import pipeline
+from diffdenoise.denoiser import Denoiser
 from diffdenoise.held_down import LEAST, held_down
-from diffdenoise.noise.estimate import scaled
+from diffdenoise.noise.estimate import constant_level, scaled
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
@@ -50,11 +52,13 @@ def test_a_level_that_is_too_low_is_left_alone(tmp_path: Path) -> None:
     assert held_down(low) is low
 
 
-@pytest.mark.parametrize("changes", [{"sigma": 1.2 * SIGMA}, {"preset": "cpu"}, {"student": {"start": "random"}}])
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [("fast", {"sigma": 1.2 * SIGMA}), ("cpu", {}), ("fast", {"student": {"start": "random"}})],
+)
 def test_what_is_told_is_believed_and_without_a_start_there_is_nobody_to_ask(
-    tmp_path: Path, changes: dict[str, Any]
+    tmp_path: Path, preset: str, changes: dict[str, Any]
 ) -> None:
-    preset = changes.pop("preset", "fast")
     pixels = noisy_disks(slices=2, rows=96, columns=96, sigma=SIGMA)
     config = make_config(preset, changes)
     slices = prepare([Source("disks", lambda: Scan(pixels, "disks", "npy"))], config, tmp_path, lambda *_: None)
@@ -67,3 +71,16 @@ def test_what_is_known_better_stays(tmp_path: Path, known: str) -> None:
     slices = prepared(tmp_path)
     high = replace(slices, levels=[scaled(level, 1.2) for level in slices.levels], **{known: [True]})
     assert held_down(high) is high
+
+
+def test_a_fit_goes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = constant_level(0.0321)
+    monkeypatch.setattr(pipeline, "held_down", lambda slices: replace(slices, levels=[held] * len(slices.levels)))
+    fitted = Denoiser.fit(
+        noisy_disks(slices=1, rows=48),
+        folder=tmp_path,
+        device="cpu",
+        overrides={"student": {"steps": 1, "second_opinion": True}},
+    )
+    assert fitted.model.second_opinion is not None
+    assert fitted.model.second_opinion.level == held

@@ -60,7 +60,9 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
     level, trend = found.level, found.trend
     slices, rows, columns = scan.pixels.shape
     there = np.sqrt(level.variance(np.array(found.alone.knots)))  # at brightnesses that the scan has
-    said, *reasons = told(PRESETS["cpu"], choose([found]))
+    choice = choose([found])
+    grain = choice.why.pop("grain", "")  # of any fit
+    said, *reasons = told(PRESETS["cpu"], choice)
     facts = {
         "format": scan.format.replace("_", " "),
         "files": len(scan.paths),
@@ -70,7 +72,7 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         "units": scan.units + (" (equal numbers mean the same in every scan)" if scan.units != "arbitrary" else ""),
         "noise level": f"{level.typical:.3g} ({there.min():.3g} to {there.max():.3g} over brightness)",
         "noise kind": trend.kind,
-        "noise texture": str(level.texture),
+        "noise texture": f"{level.texture}. {grain[:-1]} (setting grain)" if grain else str(level.texture),
         "noise over the image": str(level.variation),
         "noise": said,
         "neighbouring slices": _neighbours(found),

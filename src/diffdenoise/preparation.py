@@ -93,10 +93,8 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
         log.warning("%s", mixture)
     settled = settle(config, choice)
     store = SliceStore(to, index["frames"])
-    rule, of_each = (
-        Normalisation.of_dict(index["normalisation"]),
-        (index["scales"], index["repeated"], index["counted"]),
-    )
+    rule = Normalisation.of_dict(index["normalisation"])
+    of_each = index["scales"], index["repeated"], index["counted"]
     helped = [found and bool(settled.student.series) for found in index["series"]]
     if any(helped) and config.student.neighbours is None and (volumes := index.get("volumes")):
         log.warning(
