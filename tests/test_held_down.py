@@ -10,6 +10,7 @@ from diffdenoise import pipeline
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.held_down import LEAST, held_down
 from diffdenoise.noise.estimate import constant_level, scaled
+from diffdenoise.noise.texture import smoothed
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
@@ -71,6 +72,13 @@ def test_what_is_known_better_stays(tmp_path: Path, known: str) -> None:
     slices = prepared(tmp_path)
     high = replace(slices, levels=[scaled(level, 1.2) for level in slices.levels], **{known: [True]})
     assert held_down(high) is high
+
+
+def test_about_correlated_noise_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices = prepared(tmp_path)
+    monkeypatch.setattr("diffdenoise.held_down.first_student", lambda *_: pytest.fail("asked"))
+    coarse = replace(slices, levels=[replace(level, texture=smoothed(1.0)) for level in slices.levels])
+    assert held_down(coarse) is coarse
 
 
 def test_a_fit_goes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,13 +26,13 @@ log = logging.getLogger("diffdenoise")
 
 def held_down(slices: Slices) -> Slices:
     """The slices with levels of noise that their student bears out before it is trained; as they are where it has no
-    start, where the noise was told, is known exactly, or was measured on repetitions.
+    start, where the noise was told, is known exactly, was measured on repetitions, or is correlated.
     """
     config = slices.config
     starts = config.student.start == "synthetic" and not config.has_teacher
     known = config.level_given or any(slices.repeated) or any(slices.counted)
-    known |= not any(level.typical for level in slices.levels)
-    if not starts or known or config.student.series:
+    white = any(level.texture.is_white and level.typical for level in slices.levels)
+    if not starts or known or not white or config.student.series:
         return slices
     student = first_student(config.student, slices.levels).eval()
     shown = [strength_where_flat(try_on(student, crop, "cpu")) for crop in crops_of(slices)]
