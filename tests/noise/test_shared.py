@@ -10,9 +10,9 @@ import torch
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from benchmarks.ablations.j_estimators import local_variance
+from diffdenoise.diagnosis import diagnose
 from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.noise.models import correlated
-from diffdenoise.noise.trend import classify_noise
 
 pytestmark = pytest.mark.shared
 
@@ -52,14 +52,17 @@ def test_both_scans_tell_it_also_where_it_varies_over_the_image(shared_data: Pat
 @pytest.mark.parametrize("sigma", [6])
 @pytest.mark.parametrize(("width", "reach"), [(0.0, 0), (0.5, 1), (1.2, 3)])
 def test_noise_on_fine_anatomy(shared_data: Path, sigma: float, width: float, reach: int) -> None:
-    """8 bit, with 0.9/255 at the finest scale of its own (noise or anatomy): 1 % at 6/255, part of the tolerance."""
+    """8 bit, with 0.9/255 at the finest scale of its own (noise or anatomy): 1 % at 6/255, part of the tolerance.
+
+    The level is what a fit goes by: of all brightnesses together, where the noise is correlated.
+    """
     volume = np.asarray(nibabel.load(shared_data / "mri_colin27" / "colin27_ch2.nii.gz").dataobj)
     clean = torch.from_numpy(volume[:, :, 60:120].transpose(2, 1, 0).astype(np.float32) / 255)
     noisy = correlated(clean, sigma / 255, width, torch.Generator().manual_seed(0)).numpy()
-    level = estimate_noise(noisy)
-    assert level.reach == reach
-    assert level.typical * 255 == pytest.approx(sigma, rel=0.08)
-    assert classify_noise(noisy, level).kind == "gaussian"
+    found = diagnose(noisy)
+    assert found.level.reach == reach
+    assert found.level.typical * 255 == pytest.approx(sigma, rel=0.05)
+    assert found.trend.kind == "gaussian"
 
 
 def _interior(scan: np.ndarray) -> np.ndarray:

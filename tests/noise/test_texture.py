@@ -111,6 +111,14 @@ def test_white_noise_beside_it_does_not_mislead(grain: float) -> None:
     assert level.typical == pytest.approx(0.1, rel=0.1)
 
 
+@pytest.mark.parametrize("grain", [0.005, 0.008, 0.01, 0.013, 0.017])
+def test_a_trace_of_white_noise_does_not_make_it_that_of_ct(grain: float) -> None:
+    true = replace(smoothed(1.2), grain=grain)
+    level = estimate_noise(0.1 * draw((1, 500, 500), true, seeded(3)).numpy())
+    assert off(level.texture, true) < 0.1
+    assert level.typical == pytest.approx(0.1, rel=0.05)
+
+
 def test_images_share_a_shape_and_keep_the_grain_that_each_has() -> None:
     grains = [0.02, 0.06, 0.12, 0.2]
     true = [replace(smoothed(1.2), grain=grain) for grain in grains]

@@ -48,8 +48,10 @@ OF_BINS = 0.25  # quantile over the bins of brightness
 LOUD = 0.25  # of the loudest bin's deviation: less is no noise
 DARK = 2.0  # sigma; below it Rician noise has another texture
 EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "ramp": 0.15}  # errors in the mean a less simple shape must gain
-GRAINS = (0.0, 0.02, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2)  # shares of white noise that are tried
-OF_GRAIN = 0.15  # errors in the mean that it must gain
+# Shares of white noise that are tried. Of smooth noise one of 1 % is much of what differs between neighbours: so densely
+# that none passes for another shape.
+GRAINS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2)
+OF_GRAIN = 0.35  # errors in the mean that it must gain
 OF_BACKGROUND = 0.06  # the largest share that is looked for in a dark background, of MR
 SHARED = 0.35  # errors in the mean by which a texture may fit an image less well than its own, to pass for it
 ALL_ALIKE = 0.35  # share of what a less simple shape must gain, however many images there are
@@ -245,7 +247,7 @@ def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray, np.ndarray]:
     rho = np.concatenate([rho, [correlation(texture) for texture in round_]])
     textures, extra = [*textures, *round_], [*extra, *map(_extra, round_)]
     grainy = [replace(texture, grain=grain) for grain in GRAINS for texture in textures]
-    mixed = np.concatenate([(1 - grain) * rho for grain in GRAINS])
+    mixed = np.concatenate([((1 - grain) * rho).astype(np.float32) for grain in GRAINS])
     mixed[:, 0, 0] = 1
     gains = np.concatenate([np.array(extra) + OF_GRAIN * (grain > 0) for grain in GRAINS])
     return grainy, mixed, _shown_by(mixed), gains
