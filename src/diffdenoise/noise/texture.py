@@ -48,8 +48,8 @@ OF_BINS = 0.25  # quantile over the bins of brightness
 LOUD = 0.25  # of the loudest bin's deviation: less is no noise
 DARK = 2.0  # sigma; below it Rician noise has another texture
 EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "ramp": 0.15}  # errors in the mean a less simple shape must gain
-# Shares of white noise that are tried. Of smooth noise one of 1 % is much of what differs between neighbours: so densely
-# that none passes for another shape.
+# Shares of white noise that are tried. One of 1 % is much of what differs between neighbours in smooth noise: they lie
+# so densely that none passes for another shape.
 GRAINS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2)
 OF_GRAIN = 0.35  # errors in the mean that it must gain
 OF_BACKGROUND = 0.06  # the largest share that is looked for in a dark background, of MR
