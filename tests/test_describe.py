@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from rich.table import Table
 
 from diffdenoise.describe import describe
 from diffdenoise.model_file import load_model, save_model
@@ -31,10 +32,7 @@ def test_it_says_how_the_noise_is_known(
     config = make_config("smoke", {"student": {"learns_from": "recorrupted"}, **settings})
     path = save_model(replace(model, config=config, normalisation=Normalisation(mode)), tmp_path / "m.safetensors")
     (table,), _ = describe([path])
-    console = Console(width=200)
-    with console.capture() as captured:
-        console.print(table)
-    (line,) = (line for line in captured.get().splitlines() if line.strip().startswith("noise "))
+    (line,) = (line for line in _lines(table) if line.strip().startswith("noise "))
     assert line.split(None, 1)[1].strip() == said
 
 
@@ -43,11 +41,18 @@ def test_grain_is_told_beside_the_texture(tmp_path: Path) -> None:
     noise = draw((4, 160, 160), texture, torch.Generator().manual_seed(0))
     np.save(tmp_path / "a.npy", noisy_disks(4, 160, 160, sigma=0.0) + 0.1 * noise.numpy())
     (table,), _ = describe([tmp_path / "a.npy"])
-    console = Console(width=200)
-    with console.capture() as captured:
-        console.print(table)
-    (line,) = (line for line in captured.get().splitlines() if "setting grain" in line)
+    (line,) = (line for line in _lines(table) if "setting grain" in line)
     assert line.split()[:2] == ["noise", "texture"]
+
+
+def test_what_any_fit_decides_is_told_apart_from_what_three_stages_do(tmp_path: Path) -> None:
+    clean = np.clip(noisy_disks(4, 160, 160, sigma=0.0), 0.05, None)
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).poisson(60 * clean).astype(np.float32) / 60)
+    (table,), _ = describe([tmp_path / "a.npy"])
+    (any_fit,) = (line for line in _lines(table) if "setting stabilise" in line)
+    (three,) = (line for line in _lines(table) if "setting blind_spot.patch" in line)
+    assert any_fit.strip().startswith("with any fit")
+    assert three.strip().startswith("with three stages")
 
 
 def test_one_bad_path_does_not_keep_the_others_from_being_told(tmp_path: Path) -> None:
@@ -55,3 +60,10 @@ def test_one_bad_path_does_not_keep_the_others_from_being_told(tmp_path: Path) -
     tables, errors = describe([tmp_path / "gone.safetensors", tmp_path / "a.npy", tmp_path / "gone"])
     assert [table.title for table in tables] == ["a.npy"]
     assert len(errors) == 2
+
+
+def _lines(table: Table) -> list[str]:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().splitlines()

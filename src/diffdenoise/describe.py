@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from diffdenoise.scans.files import find, read_scan
 from diffdenoise.scans.scan import Scan
 from diffdenoise.second_opinion import Shares
 from diffdenoise.text import plain
+
+OF_ANY = ("stabilise", "noise_floor")  # what a fit decides, with or without a teacher
 
 
 def describe(paths: Sequence[Path]) -> tuple[list[Table], list[ScanError | str]]:
@@ -62,7 +65,9 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
     there = np.sqrt(level.variance(np.array(found.alone.knots)))  # at brightnesses that the scan has
     choice = choose([found])
     grain = choice.why.pop("grain", "")  # of any fit
+    of_any = {name: choice.why.pop(name) for name in OF_ANY if name in choice.why}
     said, *reasons = told(PRESETS["cpu"], choice)
+    _, *of_any_fit = told(PRESETS["fast"], replace(choice, why=of_any))
     facts = {
         "format": scan.format.replace("_", " "),
         "files": len(scan.paths),
@@ -77,6 +82,7 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         "noise": said,
         "neighbouring slices": _neighbours(found),
         **({"frames": _frames(found)} if scan.frames > 1 else {}),
+        **({"with any fit": "\n".join(of_any_fit)} if of_any_fit else {}),
         "with three stages": "\n".join(reasons),
     }
     return {**facts, "warning": "\n".join(fault.message for fault in found.faults)} if found.faults else facts
