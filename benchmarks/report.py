@@ -77,7 +77,8 @@ That a start for noise of one kind is better than one for all was tried by hand 
 patients of the training part; how strong the noise is that each of the eight is for was set down before.
 That brightness is read off 3 x 3 pixels, not 5 x 5, was decided on the very slices that colin27 gamma-30 tests; by
 them, and by noisy slices of the training parts whose clean ones were looked up, which places count as flat when a level
-is held down.
+is held down. How finely shares of white noise beside correlated noise are told apart was decided on the noisy
+radiographs of the training part of xray correlated-1.2.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the
