@@ -222,9 +222,9 @@ def _costs(measured: np.ndarray, reach: int, share: float = 1.0) -> np.ndarray:
 def _misfit(measured: np.ndarray, shown: np.ndarray, last: int) -> np.ndarray:
     """Mean distance of what is measured from what each texture shows (textures, last^2), in errors."""
     steps = np.arange(last)
-    errors = ERROR + GROWS * np.maximum.outer(steps, steps).ravel()
+    errors = (ERROR + GROWS * np.maximum.outer(steps, steps).ravel()).astype(np.float32)
     log = np.log(np.maximum(shown, 1e-6))
-    deviation = (np.log(np.maximum(measured, 1e-6)) - (log - log[:, :1])) / errors
+    deviation = (np.log(np.maximum(measured, 1e-6)).astype(np.float32) - (log - log[:, :1])) / errors
     deviation -= np.clip(np.median(deviation, axis=1, keepdims=True), -OFFSET, OFFSET)
     return np.where(deviation > 0, np.minimum(deviation, ABOVE), np.minimum(-deviation, BELOW)).mean(1)
 
