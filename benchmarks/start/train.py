@@ -33,7 +33,7 @@ from diffdenoise.training.student import make_student
 
 VOLUMES, SLICES, SIDE = 20, 24, 192  # of the images: 480 in all
 EVEN = 0.6  # share of the crops whose noise is as strong everywhere
-LONGER = ("white-0.12", "correlated-0.12", "white-0.05", "correlated-0.05")  # the starts of nearly all fits
+LONGER = ("white-0.12", "correlated-0.12", "white-0.05")  # docs/start.md: why these
 WEIGHT = -1.2  # power of the noise that a crop's error is weighted with: errors fall about so
 
 
