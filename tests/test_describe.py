@@ -9,8 +9,10 @@ from rich.table import Table
 
 from diffdenoise.describe import describe
 from diffdenoise.model_file import load_model, save_model
+from diffdenoise.noise.models import poisson
 from diffdenoise.noise.texture import draw, smoothed
 from diffdenoise.normalisation import Mode, Normalisation
+from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import make_config
 from tests.conftest import noisy_disks
 
@@ -46,8 +48,8 @@ def test_grain_is_told_beside_the_texture(tmp_path: Path) -> None:
 
 
 def test_what_any_fit_decides_is_told_apart_from_what_three_stages_do(tmp_path: Path) -> None:
-    clean = np.clip(noisy_disks(4, 160, 160, sigma=0.0), 0.05, None)
-    np.save(tmp_path / "a.npy", np.random.default_rng(0).poisson(60 * clean).astype(np.float32) / 60)
+    noisy = poisson(torch.from_numpy(mni_slices(60, 6, 10)), 200, torch.Generator().manual_seed(0))
+    np.save(tmp_path / "a.npy", noisy.numpy())
     (table,), _ = describe([tmp_path / "a.npy"])
     (any_fit,) = (line for line in _lines(table) if "setting stabilise" in line)
     (three,) = (line for line in _lines(table) if "setting blind_spot.patch" in line)
