@@ -72,13 +72,13 @@ none of the 12 that are tested. How the default trains, and which patches its se
 by hand on the same data sets (docs/method.md, section 12), without keeping from it all that is tested here: the same
 slices of Colin27 were looked at. That two turns of a slice may take longer beside the training than four or eight was
 decided after the radiographs here had just missed them, and that a second opinion may take two thirds of the training's
-time when they were the worst of all; what both bring was measured on patients of the training part.
-That a start for noise of one kind is better than one for all was tried by hand on MNI152, other slices of Colin27 and
-patients of the training part; how strong the noise is that each of the eight is for was set down before.
-That brightness is read off 3 x 3 pixels, not 5 x 5, was decided on the very slices that colin27 gamma-30 tests; by
-them, and by noisy slices of the training parts whose clean ones were looked up, which places count as flat when a level
-is held down. How finely shares of white noise beside correlated noise are told apart was decided on the noisy
-radiographs of the training part of xray correlated-1.2.
+time when they were the worst of all; what both bring was measured on patients of the training part. That a start for
+noise of one kind is better than one for all was tried by hand on MNI152, other slices of Colin27 and patients of the
+training part; how strong the noise is that each of the eight is for was set down before. That brightness is read off 3
+x 3 pixels, not 5 x 5, was decided on the very slices that colin27 gamma-30 tests; by them, and by noisy slices of the
+training parts whose clean ones were looked up, which places count as flat when a level is held down. How finely shares
+of white noise beside correlated noise are told apart, and what such a share has to gain, was decided on the noisy
+radiographs of the training part of xray correlated-1.2 and on the images of study j.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the

@@ -48,9 +48,9 @@ its own (`noise/repetition.py`). From both scans the heads read 0.67: the truth 
 pulsation and movement add in a few places, and part of this noise is shared over more pixels than any hidden patch.
 Give the level of a single volume of this kind (`--sigma`).
 
-Four other cures were looked into. In the profile over spacings, fine anatomy and weak noise of 1.2 px are alike to 10
-%, so that a single place cannot tell them apart better than this. The difference between neighbouring slices 1 mm apart
-can (Colin27: 1.29 becomes 1.04 at a spacing of 4), but not between the 5 mm slices of the 3 T sets, and not where
+Four other cures were looked into. In the profile over spacings, fine anatomy and weak noise of 1.2 px are alike to
+10 %, so that a single place cannot tell them apart better than this. The difference between neighbouring slices 1 mm
+apart can (Colin27: 1.29 becomes 1.04 at a spacing of 4), but not between the 5 mm slices of the 3 T sets, and not where
 slices share noise; it is not built. A smaller share of the places, or the lowest of the brightnesses that agree, leave
 72 to 78 of 108 levels within 5 % where all brightnesses together leave 82 (by hand: these sets, 0.5 and 1.2 px and
 zero-filled noise). And to take the places that are flattest in what the weights that a fit starts from make of the
