@@ -88,13 +88,14 @@ follow each other; rows of others may be of a slower or a faster day. The rows m
 level is held down, before the training, to what flat places bear out (docs/noise.md), as is the level by which the
 share of its second opinion is found, and the start for white noise of 5 % has learned for longer. Later that day shares
 of white noise beside correlated noise came to be told apart more finely: *diffdenoise* and *grain kept* on xray
-correlated-1.2, which that concerns, are of after it (and two rows on xray gaussian-25, which differ by nothing). What
-is found of the correlated noise that is trained on at colin27 and mr3t is as before. On xray and colin27 (and mr3t
-rician-15, gamma-30) all rows that begin there are of starts that had, for noise of 12 %, learned for ten times as long
-as at first (docs/start.md). On mr3t gaussian-25 they had learned for three times as long, and all other rows that begin
-there are of when one start had to do for all noise. Of other methods rows marked ° are by one pass over each slice, not
-the mean over eight turns. *Noise2Void, falling rate* is older, too: the epoch that it times was timed together with
-imports and setting up, so that its rate falls too steeply.
+correlated-1.2, which that concerns, are of after it, and so are the default and the bound by L2 on xray gaussian-25 and
+poisson-200 and on colin27 gaussian-50, which it does not concern. What is found of the correlated noise that is trained
+on at colin27 and mr3t is as before. On xray and colin27 (and mr3t rician-15, gamma-30) all rows that begin there are of
+starts that had, for noise of 12 %, learned for ten times as long as at first (docs/start.md). On mr3t gaussian-25 they
+had learned for three times as long, and all other rows that begin there are of when one start had to do for all noise.
+Of other methods rows marked ° are by one pass over each slice, not the mean over eight turns. *Noise2Void, falling
+rate* is older, too: the epoch that it times was timed together with imports and setting up, so that its rate falls too
+steeply.
 
 Measured at 25/255 alone so far, and to be had on the other tasks by name (`python -m benchmarks.run unsure n2self zsn2n
 puca laine scratch`), are rows that would make of a few hours of `make bench` most of a day. So is the bound by L2
