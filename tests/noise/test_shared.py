@@ -49,20 +49,32 @@ def test_both_scans_tell_it_also_where_it_varies_over_the_image(shared_data: Pat
         assert off < 0.5 * without
 
 
-@pytest.mark.parametrize("sigma", [6])
-@pytest.mark.parametrize(("width", "reach"), [(0.0, 0), (0.5, 1), (1.2, 3)])
-def test_noise_on_fine_anatomy(shared_data: Path, sigma: float, width: float, reach: int) -> None:
-    """8 bit, with 0.9/255 at the finest scale of its own (noise or anatomy): 1 % at 6/255, part of the tolerance.
+# Each brightness by itself 1.2 px reads 11 % too high: 1 % of white noise is found beside it, which is fine anatomy.
+TOO_HIGH = pytest.param(1.2, 3, marks=pytest.mark.xfail(strict=True, reason="11 % too high by brightness"))
 
-    The level is what a fit goes by: of all brightnesses together, where the noise is correlated.
-    """
+
+@pytest.mark.parametrize(("width", "reach"), [(0.0, 0), (0.5, 1), TOO_HIGH])
+def test_noise_on_fine_anatomy(shared_data: Path, width: float, reach: int) -> None:
+    """8 bit, with 0.9/255 at the finest scale of its own (noise or anatomy): 1 % at 6/255, part of the tolerance."""
+    level = estimate_noise(_fine_anatomy(shared_data, width))
+    assert level.reach == reach
+    assert level.typical * 255 == pytest.approx(6, rel=0.08)
+
+
+@pytest.mark.parametrize(("width", "reach"), [(0.0, 0), (0.5, 1), (1.2, 3)])
+def test_what_a_fit_goes_by_on_fine_anatomy(shared_data: Path, width: float, reach: int) -> None:
+    """Correlated noise that is as strong at every brightness is measured at all brightnesses together."""
+    found = diagnose(_fine_anatomy(shared_data, width))
+    assert found.level.reach == reach
+    assert found.level.typical * 255 == pytest.approx(6, rel=0.05)
+    assert found.trend.kind == "gaussian"
+
+
+def _fine_anatomy(shared_data: Path, width: float) -> np.ndarray:
+    """Slices of a head in [0, 1] with noise of 6/255, (60, rows, columns)."""
     volume = np.asarray(nibabel.load(shared_data / "mri_colin27" / "colin27_ch2.nii.gz").dataobj)
     clean = torch.from_numpy(volume[:, :, 60:120].transpose(2, 1, 0).astype(np.float32) / 255)
-    noisy = correlated(clean, sigma / 255, width, torch.Generator().manual_seed(0)).numpy()
-    found = diagnose(noisy)
-    assert found.level.reach == reach
-    assert found.level.typical * 255 == pytest.approx(sigma, rel=0.05)
-    assert found.trend.kind == "gaussian"
+    return correlated(clean, 6 / 255, width, torch.Generator().manual_seed(0)).numpy()
 
 
 def _interior(scan: np.ndarray) -> np.ndarray:
