@@ -2,12 +2,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from diffdenoise import settled
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.model import Model, Round
 from diffdenoise.noise.estimate import constant_level
+from diffdenoise.noise.models import correlated, gaussian
 from diffdenoise.preparation import Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
@@ -45,3 +47,22 @@ def test_a_second_opinion_is_looked_for_where_it_takes_little_time(
     second = SecondOpinion(Shares(0.5, 1.0), constant_level(0.1))
     monkeypatch.setattr(settled, "second_opinion_of", lambda *_: second)
     assert settled_after(tmp_path, slices, second_opinion=asked).second_opinion == (second if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("grain", "asked", "expected"), [("keep", None, False), ("keep", True, True), ("remove", None, True)]
+)
+def test_beside_grain_that_is_kept_none_is_asked_but_by_who_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grain: str, asked: bool | None, expected: bool
+) -> None:
+    second = SecondOpinion(Shares(0.5, 1.0), constant_level(0.1))
+    monkeypatch.setattr(settled, "second_opinion_of", lambda *_: second)
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.from_numpy(noisy_disks(slices=2, rows=96, columns=96, sigma=0.0))
+    grainy = correlated(gaussian(clean, 0.03, generator), 0.1, 1.2, generator).numpy()
+    settings = {"learns_from": "recorrupted", "turns": 1, "second_opinion": asked}
+    config = make_config("smoke", {"student": settings, "grain": grain})
+    found = prepare([Source("disks", lambda: Scan(grainy, "disks", "npy"))], config, tmp_path, lambda *_: None)
+    model = Model(found.config, found.normalisation, ChainTarget("image"), None, (Round(None, nn.Identity()),))
+    assert (settled.settled(model, found, "cpu").second_opinion is not None) == expected
+    assert (found.kept[0] > 0) == (grain == "keep")

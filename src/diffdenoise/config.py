@@ -142,7 +142,7 @@ class StudentSettings(StageSettings):
     are as bright as what the student has met. turns: a result is the mean of the student's passes over so many of the
     eight ways to turn and mirror a slice; None: as many as take little time beside the training. second_opinion: of
     what collaborative filtering makes of it so much is mixed in as a scan, or those of the fit, bear out; None: where
-    that takes little time, too.
+    that takes little time, too, and no grain is kept.
     start: the weights before the first step, random or those that ship with this package, of the preset fast's network,
     which learned from synthetic images.
     """

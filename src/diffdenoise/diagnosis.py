@@ -40,7 +40,8 @@ class Diagnosis:
     on those components of a series that hold noise alone. alone: as the scan alone shows it, before it was made that of
     its kind: so it can be measured of any scan, also of one that comes without its repetitions. neighbours: whether
     neighbouring slices help; series: so many frames of a series do, 0 if they do not. correlated: what its texture was
-    found from, None for white noise. given: whether the level is the user's.
+    found from, None for white noise. given: whether the level is the user's. kept: grain that is not taken for noise, as
+    a share of the variance of both.
     """
 
     level: NoiseLevel
@@ -53,6 +54,7 @@ class Diagnosis:
     on_components: bool = False
     correlated: np.ndarray | None = field(default=None, repr=False)
     given: bool = False
+    kept: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diag
     own: the scan's range, (offset, scale).
     """
     if config.grain == "keep":
-        found = replace(found, level=without_grain(found.level))
+        found = replace(found, level=without_grain(found.level), kept=found.level.texture.grain)
     if config.sigma is not None:
         return with_sigma(found, config.sigma)
     return found if config.counts is None else with_counts(found, config.counts, sum(own))

@@ -30,7 +30,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 15  # of what is kept in a run folder
+REVISION = 16  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 APART = "Fit each kind apart, into a folder of its own."
@@ -50,7 +50,8 @@ class Slices:
     """The slices of all scans as the networks see them, the noise levels there, and the config settled by them.
 
     scales: (offset, scale) from a scan's own units; repeated: whether its noise was measured on repetitions; counted:
-    whether it is known exactly; series: its components, where the student is to see those in place of its frames.
+    whether it is known exactly; kept: how much grain is kept, as a share of its and the noise's variance; series: its
+    components, where the student is to see those in place of its frames.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Slices:
     scales: list[tuple[float, float]]
     repeated: list[bool]
     counted: list[bool]
+    kept: list[float]
     series: list[Components | None]
 
     @property
@@ -94,7 +96,7 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     settled = settle(config, choice)
     store = SliceStore(to, index["frames"])
     rule = Normalisation.of_dict(index["normalisation"])
-    of_each = index["scales"], index["repeated"], index["counted"]
+    of_each = index["scales"], index["repeated"], index["counted"], index["kept"]
     helped = [found and bool(settled.student.series) for found in index["series"]]
     if any(helped) and config.student.neighbours is None and (volumes := index.get("volumes")):
         log.warning(
@@ -183,6 +185,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "scales": scales,
             "repeated": [found.repeated for found in diagnoses],
             "counted": [found.trend.counted for found in diagnoses],
+            "kept": [found.kept for found in diagnoses],
             "series": [found.series for found in diagnoses],
             "normalisation": asdict(rule),
             "choice": vars(choice),

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 
 from diffdenoise.config import StudentSettings
 from diffdenoise.crops import SIDE, Crop, objects, spread_over
+from diffdenoise.diagnosis import TOLD_GRAIN
 from diffdenoise.errors import ConfigError
 from diffdenoise.model import Model
 from diffdenoise.preparation import Slices
@@ -38,7 +40,7 @@ def settled(model: Model, slices: Slices, device: str) -> Model:
             )
         student = student.model_copy(update={"turns": turns})
         model = replace(model, config=model.config.model_copy(update={"student": student}))
-    asked = takes_little(*work, PASSES, OF_TRAINING) if student.second_opinion is None else student.second_opinion
+    asked = _pays(work, slices) if student.second_opinion is None else student.second_opinion
     return replace(model, second_opinion=second_opinion_of(model, slices, device)) if asked else model
 
 
@@ -49,6 +51,20 @@ def require_second_opinion(slices: Slices) -> None:
             "student.second_opinion: none is asked where scans are series or repeat one another. Leave it out (the "
             "sampler auto does without), or denoise a series frame by frame with series = false under [student]."
         )
+
+
+def _pays(work: tuple[int, int], slices: Slices) -> bool:
+    """Whether a second opinion gains something in little time.
+
+    Beside grain that is kept it gains nothing: it is right at frequencies where there is little but grain, wrong where
+    most of the noise is, and its share is one for all (docs/tried.md).
+    """
+    if not takes_little(*work, PASSES, OF_TRAINING):
+        return False
+    grain = float(np.median(slices.kept))
+    if grain >= TOLD_GRAIN:
+        log.info("No second opinion is asked: it gains nothing beside grain that is kept (%.0f %%).", 100 * grain)
+    return grain < TOLD_GRAIN
 
 
 def _may_be_asked(slices: Slices) -> bool:
