@@ -40,8 +40,8 @@ class Diagnosis:
     on those components of a series that hold noise alone. alone: as the scan alone shows it, before it was made that of
     its kind: so it can be measured of any scan, also of one that comes without its repetitions. neighbours: whether
     neighbouring slices help; series: so many frames of a series do, 0 if they do not. correlated: what its texture was
-    found from, None for white noise. given: whether the level is the user's. kept: grain that is not taken for noise, as
-    a share of the variance of both.
+    found from, None for white noise. given: whether the level is the user's. kept: grain that is not taken for noise,
+    as a share of the variance of both.
     """
 
     level: NoiseLevel
