@@ -86,6 +86,14 @@ def told_of_noise(**level: object) -> dict[str, Any]:
         ({}, True),
         ({"texture": {"down": ["band", 0.5], "across": ["smoothed", 1.2], "radial": [], "grain": 0.02}}, True),
         ({"texture": {"down": ["smoothed", 0.0], "across": ["smoothed", 0.0], "radial": [0.0], "grain": 0}}, False),
+        (
+            {"texture": {"down": ["smoothed", 0.0], "across": ["smoothed", 0.0], "radial": [0.4, 0.05], "grain": 0}},
+            True,
+        ),
+        (
+            {"texture": {"down": ["smoothed", 0.0], "across": ["smoothed", 0.0], "radial": [0.4, 0.0], "grain": 0}},
+            False,
+        ),
         ({"texture": {"down": ["smoothed", -3.0], "across": ["smoothed", 0.0], "radial": [], "grain": 0}}, False),
         ({"texture": {"down": ["smoothed", 1e9], "across": ["smoothed", 0.0], "radial": [], "grain": 0}}, False),
         ({"texture": {"down": ["band", 0.0], "across": ["smoothed", 0.0], "radial": [], "grain": 0}}, False),

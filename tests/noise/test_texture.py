@@ -28,14 +28,19 @@ from diffdenoise.phantom import mni_slices
 
 ZERO_FILLED = Texture(("band", 0.5), ("band", 0.5))
 ONE_WAY = Texture(("smoothed", 0.0), ("band", 0.5))
+FILTERED = Texture(radial=(0.45, 0.04))
 CT = Texture(radial=(0.3, 2.0, 0.0))
 SMOOTHED = smoothed(0.8)
-BOTH = {"zero-filled": ZERO_FILLED, "zero-filled one way": ONE_WAY, "CT": CT, "smoothed": SMOOTHED}
+BOTH = {
+    **{"zero-filled": ZERO_FILLED, "zero-filled one way": ONE_WAY, "filtered": FILTERED},
+    **{"CT": CT, "smoothed": SMOOTHED},
+}
 
 profiles = st.one_of(st.tuples(st.just("smoothed"), st.floats(0, 2)), st.tuples(st.just("band"), st.floats(0.25, 0.95)))
 textures = st.one_of(
     st.builds(Texture, profiles, profiles, grain=st.floats(0, 0.2)),
     st.builds(lambda cut: Texture(radial=(cut,)), st.floats(0.15, 0.5)),
+    st.builds(lambda *values: Texture(radial=values), st.floats(0.2, 0.7), st.floats(0.03, 0.08)),
     st.builds(lambda *values: Texture(radial=values), st.floats(0.15, 0.6), st.floats(1.5, 4), st.floats(0, 0.1)),
 )
 
@@ -98,7 +103,7 @@ def test_it_is_found_again_on_anatomy(name: str, sigma: int) -> None:
 
 
 def test_a_gaussian_stands_in_for_none_of_the_others() -> None:
-    for true in (ZERO_FILLED, ONE_WAY, CT):
+    for true in (ZERO_FILLED, ONE_WAY, FILTERED, CT):
         assert min(off(smoothed(width), true) for width in np.linspace(0, 2, 81)) > 0.25
 
 

@@ -3,6 +3,7 @@
     smoothed       |h(f)|^2, h a Gaussian kernel: images that were smoothed or resampled; each axis with a width
     band           1 / (1 + (f / cut)^64): zero-filled k-space, a matrix interpolated to a larger one; each axis
     disc           the same of |f|
+    soft disc      1 / (1 + exp((|f| - cut) / softness))^2: k-space under a Fermi filter, as MR scanners have it
     ramp           (|f| + floor) exp(-2 (|f| / cut)^steepness): filtered back-projection, CT
 
 f in cycles a pixel, each spectrum scaled to the mean 1, plus a share of white noise (rounding, a detector's own). From
@@ -47,7 +48,8 @@ BEYOND, BEYOND_ALL = 0.6, 0.2  # least variance shown one pixel beyond the reach
 OF_BINS = 0.25  # quantile over the bins of brightness
 LOUD = 0.25  # of the loudest bin's deviation: less is no noise
 DARK = 2.0  # sigma; below it Rician noise has another texture
-EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "ramp": 0.15}  # errors in the mean a less simple shape must gain
+# Errors in the mean that a less simple shape must gain.
+EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "soft disc": 0.1, "ramp": 0.15}
 # Shares of white noise that are tried. One of 1 % is much of what differs between neighbours in smooth noise: they lie
 # so densely that none passes for another shape.
 GRAINS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2)
@@ -66,7 +68,8 @@ class Texture:
     """A power spectrum of mean 1 (see the module).
 
     down, across: along each axis, ("smoothed", width in pixels) or ("band", share of the frequencies), if `radial` is
-    empty; else (cut in cycles a pixel,) of a disc or (cut, steepness, floor) of a ramp. grain: share of white noise.
+    empty; else (cut in cycles a pixel,) of a disc, (cut, softness) of a soft one or (cut, steepness, floor) of a ramp.
+    grain: share of white noise.
     """
 
     down: Profile = ("smoothed", 0.0)
@@ -95,9 +98,9 @@ class Texture:
         down, across, radial = (tuple(stored[name]) for name in ("down", "across", "radial"))
         along = all((kind, value > 0) == ("band", True) or kind == "smoothed" for kind, value in (down, across))
         sizes = (*(value for _, value in (down, across)), *radial, stored["grain"])
-        if not along or len(radial) not in (0, 1, 3) or not all(0 <= size <= MARGIN for size in sizes):
+        if not along or len(radial) not in (0, 1, 2, 3) or not all(0 <= size <= MARGIN for size in sizes):
             raise ValueError(f"a texture {stored}")
-        if not all(radial[:2]):  # cut, steepness
+        if not all(radial[:2]):  # cut, softness or steepness
             raise ValueError(f"a texture without frequencies {radial}")
         return cls(down, across, radial, stored["grain"])  # type: ignore[arg-type]
 
@@ -107,6 +110,8 @@ class Texture:
             return "white"
         if len(self.radial) == 3:
             return "that of filtered back-projection (CT)"
+        if len(self.radial) == 2:
+            return f"limited softly to a disc of {2 * self.radial[0]:.2f} of the frequencies, as by a filter of k-space"
         if self.radial:
             return f"limited to a disc of {2 * self.radial[0]:.2f} of the frequencies, as by zero-filling"
         words = {
@@ -239,11 +244,12 @@ def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray, np.ndarray]:
     rho = np.einsum("ah,bg->abhg", lines, lines).reshape(-1, LONGEST + 1, LONGEST + 1)
     extra = [_extra(texture) for texture in textures]
     cuts = [(float(cut),) for cut in np.arange(0.1, 0.6, 0.01)]
+    soft = [(float(cut), softness) for cut, softness in product(np.arange(0.2, 0.71, 0.025), (0.03, 0.05, 0.08))]
     ramps = [
         (float(cut), float(steepness), floor)
         for cut, steepness, floor in product(np.geomspace(0.15, 0.8, 50), (1.5, 2, 4), (0.0, 0.03, 0.1))
     ]
-    round_ = [Texture(radial=values) for values in (*cuts, *ramps)]
+    round_ = [Texture(radial=values) for values in (*cuts, *soft, *ramps)]
     rho = np.concatenate([rho, [correlation(texture) for texture in round_]])
     textures, extra = [*textures, *round_], [*extra, *map(_extra, round_)]
     grainy = [replace(texture, grain=grain) for grain in GRAINS for texture in textures]
@@ -255,7 +261,7 @@ def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray, np.ndarray]:
 
 def _extra(texture: Texture) -> float:
     if texture.radial:
-        return EXTRA["ramp" if len(texture.radial) == 3 else "disc"]
+        return EXTRA[("disc", "soft disc", "ramp")[len(texture.radial) - 1]]
     if "band" in (texture.down[0], texture.across[0]):
         return EXTRA["band"]
     return EXTRA["separable"] * (texture.down != texture.across)
@@ -289,6 +295,9 @@ def _profile(frequency: np.ndarray, profile: Profile) -> np.ndarray:
 def _round(distance: np.ndarray, values: tuple[float, ...]) -> np.ndarray:
     if len(values) == 1:
         return 1 / (1 + (distance / values[0]) ** EDGE)
+    if len(values) == 2:
+        cut, softness = values
+        return 1 / (1 + np.exp((distance - cut) / softness)) ** 2
     cut, steepness, floor = values
     return (distance + floor) * np.exp(-2 * (distance / cut) ** steepness)
 
