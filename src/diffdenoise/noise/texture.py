@@ -49,7 +49,7 @@ OF_BINS = 0.25  # quantile over the bins of brightness
 LOUD = 0.25  # of the loudest bin's deviation: less is no noise
 DARK = 2.0  # sigma; below it Rician noise has another texture
 # Errors in the mean that a less simple shape must gain.
-EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "soft disc": 0.1, "ramp": 0.15}
+EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "soft disc": 0.15, "ramp": 0.15}
 # Shares of white noise that are tried. One of 1 % is much of what differs between neighbours in smooth noise: they lie
 # so densely that none passes for another shape.
 GRAINS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2)
