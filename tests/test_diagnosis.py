@@ -191,7 +191,7 @@ def test_scans_of_a_kind_share_a_texture_where_it_fits_each() -> None:
     noise += [draw(tuple(clean[6].shape), texture, generator) for texture in (other, Texture())]
     scans = [(image + 0.1 * n).numpy()[None] for image, n in zip(clean, noise, strict=True)]
     alone = [diagnose(scan) for scan in scans]
-    together = with_shared_textures(alone, ["CT"] * 8)
+    together = with_shared_textures(alone, ["CT"] * 8, [""] * len(alone))
     (texture,) = {one.level.texture for one in together[:6]}
     assert len({one.level.texture for one in alone[:6]}) > 1
     assert len(texture.radial) == 3
@@ -200,7 +200,7 @@ def test_scans_of_a_kind_share_a_texture_where_it_fits_each() -> None:
         reach = before.level.reach + 1
         shown = [one.level.typical * one.level.texture.shown(reach, reach) for one in (before, after)]
         assert shown[0] == pytest.approx(shown[1])
-    assert with_shared_textures(alone, list(range(8))) == alone
+    assert with_shared_textures(alone, list(range(8)), [""] * 8) == alone
 
 
 def test_whole_counts_are_told() -> None:
@@ -257,7 +257,7 @@ def test_with_a_shared_texture_a_level_from_the_dark_background_stays() -> None:
     measured = [diagnose(scan) for scan in scans]
     dark = [replace(one, trend=Trend("rician", sigma=0.1, misfit=0.05)) for one in measured]
     for alone, stays in ((measured, False), (dark, True)):
-        together = with_shared_textures(alone, ["MR"] * 4)
+        together = with_shared_textures(alone, ["MR"] * 4, [""] * len(alone))
         changed = [n for n in range(4) if alone[n].level.texture != together[n].level.texture]
         assert changed
         assert all((alone[n].level.sigma == together[n].level.sigma) == stays for n in changed)

@@ -177,7 +177,8 @@ def _together(clean: np.ndarray, made: str) -> dict[str, Any]:
     for sigma in SIGMAS:
         alone = [diagnose(image[None]) for image in clean + np.float32(sigma / 255) * noise]
         rows[str(sigma)] = [
-            _mean_off(found, made) for found in (alone, with_shared_textures(alone, ["alike"] * len(alone)))
+            _mean_off(found, made)
+            for found in (alone, with_shared_textures(alone, ["alike"] * len(alone), [""] * len(alone)))
         ]
     return {"levels": rows}
 

@@ -11,8 +11,9 @@ import numpy as np
 from rich.table import Table
 
 from diffdenoise.config import Config
-from diffdenoise.diagnosis import Diagnosis, choose, diagnose, told
+from diffdenoise.diagnosis import Diagnosis, choose, diagnose, told, with_shared_textures
 from diffdenoise.errors import DiffdenoiseError, RunError, ScanError
+from diffdenoise.machine import machine_of
 from diffdenoise.model_file import read_header
 from diffdenoise.presets import PRESETS
 from diffdenoise.run_folder import MODEL, find_model, find_run
@@ -59,7 +60,8 @@ def _is_run(path: Path) -> bool:
 
 
 def _scan_facts(scan: Scan) -> dict[str, Any]:
-    found = diagnose(scan.pixels, np.split(scan.pixels, scan.frames), scan.frames)
+    alone = diagnose(scan.pixels, np.split(scan.pixels, scan.frames), scan.frames)
+    (found,) = with_shared_textures([alone], [""], [machine_of(scan)])
     level, trend = found.level, found.trend
     slices, rows, columns = scan.pixels.shape
     there = np.sqrt(level.variance(np.array(found.alone.knots)))  # at brightnesses that the scan has

@@ -15,7 +15,7 @@ from diffdenoise.noise.estimate import NoiseLevel, constant_level, even_level, l
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.spatial import evened
-from diffdenoise.noise.texture import differences_of, shared_textures
+from diffdenoise.noise.texture import Machine, differences_of, may_come_from, shared_textures
 from diffdenoise.noise.trend import Kind, Trend, as_its_kind, counting_level, rician_level, trend_of
 from diffdenoise.series import noise_of_series
 
@@ -99,24 +99,27 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
     )
 
 
-def with_shared_textures(found: Sequence[Diagnosis], kinds: Sequence[Hashable]) -> list[Diagnosis]:
+def with_shared_textures(
+    found: Sequence[Diagnosis], kinds: Sequence[Hashable], machines: Sequence[Machine]
+) -> list[Diagnosis]:
     """The same, where scans of a kind have correlated noise whose texture they may well share: with that of all.
 
-    kinds: alike for scans of one matrix from machines of one sort. Each keeps the share of white noise that it shows.
+    kinds: alike for scans of one matrix from machines of one sort; machines: that made each, whose noise can have some
+    textures alone. Each keeps the share of white noise that it shows.
     Each level is made what it is with that texture, but for one that was measured on a dark background, which does not
     depend on it.
     """
     shared = list(found)
-    groups: dict[Hashable, list[int]] = {}
-    for number, (one, kind) in enumerate(zip(found, kinds, strict=True)):
+    groups: dict[tuple[Hashable, Machine], list[int]] = {}
+    for number, (one, *kind) in enumerate(zip(found, kinds, machines, strict=True)):
         if one.correlated is not None:
-            groups.setdefault(kind, []).append(number)
-    for numbers in groups.values():
+            groups.setdefault((kind[0], kind[1]), []).append(number)
+    for (_, machine), numbers in groups.items():
         levels = [found[number].level for number in numbers]
         measured = [found[number].correlated for number in numbers]
-        textures = shared_textures(measured, [level.reach for level in levels])  # type: ignore[arg-type]
-        for number, level, texture in zip(numbers, levels, textures, strict=True):
-            if texture is not None:
+        textures = shared_textures(measured, [level.reach for level in levels], machine)  # type: ignore[arg-type]
+        for number, level, (texture, own) in zip(numbers, levels, textures, strict=True):
+            if not own or not may_come_from(level.texture, machine):
                 dark = found[number].trend.is_rician
                 with_it = replace(level, texture=texture) if dark else with_texture(level, texture)
                 shared[number] = replace(found[number], level=with_it)

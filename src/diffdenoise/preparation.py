@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,10 @@ from diffdenoise.diagnosis import Choice, Diagnosis, as_given, choose, diagnose,
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
 from diffdenoise.far_out import limits_of
+from diffdenoise.machine import machine_of, suffix_of
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
 from diffdenoise.run_folder import cached, discard, is_whole, key_of, write_json
-from diffdenoise.scans import bids
 from diffdenoise.scans.scan import Scan
 from diffdenoise.series import Components, components_of
 from diffdenoise.training.combinations import CombinationStore
@@ -30,7 +30,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 16  # of what is kept in a run folder
+REVISION = 17  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 APART = "Fit each kind apart, into a folder of its own."
@@ -157,10 +157,11 @@ def _tell(sentences: list[str], faults: list[dict[str, str]]) -> None:
 def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> None:
     for path in scans_of(folder):  # of a time before an interruption, when perhaps more could be read
         path.unlink()
-    ranges, units, frames, modalities, suffixes, skipped = _read(sources, folder, progress)  # skipped: why, by number
+    ranges, scans, skipped = _read(sources, folder, progress)  # skipped: why, by number
+    units, frames = [scan.units for scan in scans], [scan.frames for scan in scans]
     store = SliceStore(folder, frames)
-    kinds = [(*said, *shape[2:]) for *said, shape in zip(modalities, units, store.shapes, strict=True)]
-    measured = with_shared_textures(_diagnoses(store, progress), kinds)
+    kinds = [(scan.modality, scan.units, *shape[2:]) for scan, shape in zip(scans, store.shapes, strict=True)]
+    measured = with_shared_textures(_diagnoses(store, progress), kinds, [machine_of(scan) for scan in scans])
     diagnoses = [as_given(config, found, own) for found, own in zip(measured, ranges, strict=True)]
     mode = config.normalisation
     if mode == "auto":
@@ -190,7 +191,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "normalisation": asdict(rule),
             "choice": vars(choice),
             "faults": [{fault.fault: fault.message for fault in found.faults} for found in diagnoses],
-            "mixture": _mixture(units, modalities, suffixes),
+            "mixture": _mixture(scans),
             "volumes": sum(found.neighbours and not found.series for found in diagnoses),
             "skipped": list(skipped.values()),
             "left_out": list(skipped),
@@ -200,21 +201,17 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
 
 def _read(
     sources: Sequence[Source], folder: Path, progress: Progress
-) -> tuple[list[tuple[float, float]], list[str], list[int], list[str], list[str], dict[int, str]]:
-    """Each scan's slices on disk as they are; of those that could be read what the fit asks for; the others' faults.
-
-    Ranges, units, frames, modalities and BIDS suffixes.
+) -> tuple[list[tuple[float, float]], list[Scan], dict[int, str]]:
+    """Each scan's slices on disk as they are; the ranges of those that could be read; these without pixels; the
+    others' faults.
     """
-    ranges, units, frames, modalities, suffixes = [], [], [], [], []
+    ranges, scans = [], []
     skipped: dict[int, str] = {}
     for number, source in enumerate(sources):
         try:
             scan = source.load()
             ranges.append(measure_range(scan.pixels))
-            units.append(scan.units)
-            frames.append(scan.frames)
-            modalities.append(scan.modality)
-            suffixes.append(bids.suffix_of(scan.paths[0]) if scan.paths else "")
+            scans.append(replace(scan, pixels=np.empty(0, np.float32), source=None))
             write_scan_slices(folder, len(ranges) - 1, scan.pixels[:, None])
         except ScanError as error:
             skipped[number] = str(error)
@@ -222,19 +219,19 @@ def _read(
     if not ranges:
         reasons = " | ".join(reason.removesuffix(".") for reason in skipped.values()) or "nothing was given"
         raise ScanError("Input", f"no scan could be read: {reasons}", "Name others.")
-    return ranges, units, frames, modalities, suffixes, skipped
+    return ranges, scans, skipped
 
 
-def _mixture(units: Sequence[str], modalities: Sequence[str], suffixes: Sequence[str]) -> str | None:
+def _mixture(scans: Sequence[Scan]) -> str | None:
     """What to say where scans are of several modalities or BIDS suffixes, or some in HU and some not; None for others.
 
     One that has neither is no kind of its own: a NIfTI file may hold the same as the DICOM series beside it.
     """
     kinds = Counter(
-        ALIKE.get(modality, modality) or suffix or ("CT" if unit == "HU" else "")
-        for unit, modality, suffix in zip(units, modalities, suffixes, strict=True)
+        ALIKE.get(scan.modality, scan.modality) or suffix_of(scan) or ("CT" if scan.units == "HU" else "")
+        for scan in scans
     )
-    if len(kinds.keys() - UNSAID) < 2 and len({unit == "HU" for unit in units}) < 2:
+    if len(kinds.keys() - UNSAID) < 2 and len({scan.units == "HU" for scan in scans}) < 2:
         return None
     named = ", ".join(f"{count} {kind or 'that do not say what they are'}" for kind, count in kinds.most_common())
     return (

@@ -15,10 +15,12 @@ from diffdenoise.noise.models import correlated, rician
 from diffdenoise.noise.texture import (
     LONGEST,
     WHITE,
+    Machine,
     Texture,
     correlation,
     differences_of,
     draw,
+    may_come_from,
     power,
     shared_textures,
     smoothed,
@@ -129,16 +131,34 @@ def test_images_share_a_shape_and_keep_the_grain_that_each_has() -> None:
     true = [replace(smoothed(1.2), grain=grain) for grain in grains]
     measured = [differences_of(look(draw((1, 400, 400), one, seeded(7)).numpy())) for one in true]
     found = shared_textures(measured, [3] * len(measured))  # type: ignore[arg-type]
-    assert {texture and texture.down for texture in found} == {found[0] and found[0].down}
-    assert [texture and texture.grain for texture in found] == pytest.approx(grains, abs=0.05)
+    assert not any(own for _, own in found)
+    assert len({texture.down for texture, _ in found}) == 1
+    assert [texture.grain for texture, _ in found] == pytest.approx(grains, abs=0.05)
 
 
 def test_with_a_shape_that_fits_it_badly_an_image_keeps_its_own() -> None:
     true = [SMOOTHED, SMOOTHED, SMOOTHED, ZERO_FILLED]
     measured = [differences_of(look(draw((1, 400, 400), one, seeded(8)).numpy())) for one in true]
     found = shared_textures(measured, [2] * len(measured))  # type: ignore[arg-type]
-    assert all(texture and off(texture, SMOOTHED) < 0.1 for texture in found[:3])
-    assert found[3] is None
+    assert all(not own and off(texture, SMOOTHED) < 0.1 for texture, own in found[:3])
+    assert found[3][1]
+    assert off(found[3][0], ZERO_FILLED) < 0.1
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("true", "machine"), [(FILTERED, "CT"), (CT, "MR")])
+def test_a_machine_makes_no_noise_of_another_kind(true: Texture, machine: Machine, together: bool) -> None:
+    """What can only be taken for something else is, by those that it makes."""
+    images = [draw((1, 400, 400), true, seeded(seed)).numpy() for seed in (range(4) if together else [0])]
+    measured = [differences_of(look(image)) for image in images]
+    found, known, other = (
+        [texture for texture, _ in shared_textures(measured, [2] * len(measured), name)]  # type: ignore[arg-type]
+        for name in ("", {"CT": "MR", "MR": "CT"}[machine], machine)
+    )
+    assert found == known
+    assert all(off(texture, true) < 0.1 for texture in found)
+    assert not any(may_come_from(texture, machine) for texture in found)
+    assert all(may_come_from(texture, machine) for texture in other)
 
 
 def test_the_dark_of_a_magnitude_image_has_no_say() -> None:

@@ -54,6 +54,7 @@ EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "soft disc": 0.15, "ramp"
 # so densely that none passes for another shape.
 GRAINS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2)
 OF_GRAIN = 0.35  # errors in the mean that it must gain
+NEVER = {"MR": (3,), "CT": (1, 2)}  # numbers in `radial` of the shapes that such a machine makes no noise of
 OF_BACKGROUND = 0.06  # the largest share that is looked for in a dark background, of MR
 SHARED = 0.35  # errors in the mean by which a texture may fit an image less well than its own, to pass for it
 ALL_ALIKE = 0.35  # share of what a less simple shape must gain, however many images there are
@@ -61,6 +62,7 @@ MOST_ASKED = 64  # images, of many; more tell nothing new
 ANOTHER = 1.0  # the same; an image that it fits so badly, or worse, is of another kind
 
 Profile = tuple[Literal["smoothed", "band"], float]
+Machine = Literal["MR", "CT", ""]  # "": another, or nobody knows
 
 
 @dataclass(frozen=True)
@@ -171,23 +173,45 @@ def _of_magnitudes() -> np.ndarray:
     return magnitude_correlation(_candidates()[1]).astype(np.float32)
 
 
-def shared_textures(measured: Sequence[np.ndarray], reaches: Sequence[int]) -> list[Texture | None]:
-    """Of the shape that fits several images best, with the grain that each shows; None where its own fits it better.
+def may_come_from(texture: Texture, machine: Machine) -> bool:
+    """Whether noise of an "MR" or a "CT" (any other may have all) may have it: who fills k-space projects nothing back.
 
-    measured: `differences_of` each; reaches: of each. What images show by chance averages out; what anatomy adds does
+    Back-projection and filtered k-space differ in the lowest frequencies alone, where anatomy hides the noise.
+    """
+    return len(texture.radial) not in NEVER.get(machine, ())
+
+
+def shared_textures(
+    measured: Sequence[np.ndarray], reaches: Sequence[int], machine: Machine = ""
+) -> list[tuple[Texture, bool]]:
+    """Of the shape that fits several images best, with the grain that each shows; of its own where that fits it better.
+
+    Whether it is its own is said with it. measured: `differences_of` each; reaches: of each. machine: that made them,
+    see `may_come_from`. What images show by chance averages out; what anatomy adds does
     not, and so what a less simple shape must gain falls with their root alone, and no further than to ALL_ALIKE: what
     all have alike, such as grain, never does. Images of another kind count little.
     """
     asked = measured[:: -(-len(measured) // MOST_ASKED)]
     reach, share = int(np.median(reaches)), max(len(asked) ** -0.5, ALL_ALIKE)
-    worse = (_over_best(_by_grain(_costs(one, reach, share)).min(0)).clip(max=ANOTHER) for one in asked)
+    never = _never(machine)
+    costs = lambda one, of_one, share=1.0: np.where(never, np.inf, _costs(one, of_one, share))  # noqa: E731
+    worse = (_over_best(_by_grain(costs(one, reach, share)).min(0)).clip(max=ANOTHER) for one in asked)
     together = int(reduce(np.add, worse).argmin())
     textures = _candidates()[0]
     of_shape = textures[together :: len(textures) // len(GRAINS)]
-    own = (
-        _over_best(_by_grain(_costs(one, of_one)))[:, together] for one, of_one in zip(measured, reaches, strict=True)
-    )
-    return [of_shape[int(over.argmin())] if over.min() <= SHARED else None for over in own]
+    found = []
+    for one, of_one in zip(measured, reaches, strict=True):
+        own = costs(one, of_one)
+        over = _by_grain(_over_best(own))[:, together]
+        shares = bool(over.min() <= SHARED)
+        found.append((of_shape[int(over.argmin())] if shares else textures[int(own.argmin())], not shares))
+    return found
+
+
+@cache
+def _never(machine: Machine) -> np.ndarray:
+    """Which candidates no such machine makes."""
+    return np.array([not may_come_from(texture, machine) for texture in _candidates()[0]])
 
 
 def _by_grain(costs: np.ndarray) -> np.ndarray:

@@ -1,0 +1,21 @@
+"""What machine a scan comes from, as far as its file tells."""
+
+from __future__ import annotations
+
+from diffdenoise.noise.texture import Machine
+from diffdenoise.scans import bids
+from diffdenoise.scans.scan import Scan
+
+OF_MR = {"T1w", "T2w", "PDw", "T2starw", "FLAIR", "bold", "sbref", "dwi", "epi", "asl"}  # BIDS suffixes
+
+
+def machine_of(scan: Scan) -> Machine:
+    """By the modality of DICOM, Hounsfield units or the suffix of BIDS; "" where none of them says, or another one."""
+    if scan.modality == "CT" or scan.units == "HU":
+        return "CT"
+    return "MR" if scan.modality == "MR" or (not scan.modality and suffix_of(scan) in OF_MR) else ""
+
+
+def suffix_of(scan: Scan) -> str:
+    """The suffix of BIDS, such as T1w; "" where it has none."""
+    return bids.suffix_of(scan.paths[0]) if scan.paths else ""
