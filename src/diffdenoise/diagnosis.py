@@ -104,25 +104,26 @@ def with_shared_textures(
 ) -> list[Diagnosis]:
     """The same, where scans of a kind have correlated noise whose texture they may well share: with that of all.
 
-    kinds: alike for scans of one matrix from machines of one sort; machines: that made each, whose noise can have some
-    textures alone. Each keeps the share of white noise that it shows.
-    Each level is made what it is with that texture, but for one that was measured on a dark background, which does not
-    depend on it.
+    kinds: alike for scans of one matrix from machines of one sort; machines: that made each (see
+    `noise.texture.may_come_from`). Each keeps the share of white noise that it shows. Each level is made what it is
+    with that texture. What was measured on a dark background stays: there noise is alone, and tells more than several
+    images do where there is anatomy.
     """
     shared = list(found)
     groups: dict[tuple[Hashable, Machine], list[int]] = {}
-    for number, (one, *kind) in enumerate(zip(found, kinds, machines, strict=True)):
-        if one.correlated is not None:
-            groups.setdefault((kind[0], kind[1]), []).append(number)
+    for number, (one, kind, machine) in enumerate(zip(found, kinds, machines, strict=True)):
+        stays = one.trend.is_rician and may_come_from(one.level.texture, machine)
+        if one.correlated is not None and not stays:
+            groups.setdefault((kind, machine), []).append(number)
     for (_, machine), numbers in groups.items():
         levels = [found[number].level for number in numbers]
         measured = [found[number].correlated for number in numbers]
-        textures = shared_textures(measured, [level.reach for level in levels], machine)  # type: ignore[arg-type]
-        for number, level, (texture, own) in zip(numbers, levels, textures, strict=True):
-            if not own or not may_come_from(level.texture, machine):
-                dark = found[number].trend.is_rician
-                with_it = replace(level, texture=texture) if dark else with_texture(level, texture)
-                shared[number] = replace(found[number], level=with_it)
+        reaches, own = [level.reach for level in levels], [level.texture for level in levels]
+        textures = shared_textures(measured, reaches, own, machine)  # type: ignore[arg-type]
+        for number, level, texture in zip(numbers, levels, textures, strict=True):
+            dark = found[number].trend.is_rician
+            with_it = replace(level, texture=texture) if dark else with_texture(level, texture)
+            shared[number] = replace(found[number], level=with_it)
     return shared
 
 

@@ -174,7 +174,7 @@ def _of_magnitudes() -> np.ndarray:
 
 
 def may_come_from(texture: Texture, machine: Machine) -> bool:
-    """Whether noise of an "MR" or a "CT" (any other may have all) may have it: who fills k-space projects nothing back.
+    """Whether noise of such a machine may have it: who fills k-space projects nothing back.
 
     Back-projection and filtered k-space differ in the lowest frequencies alone, where anatomy hides the noise.
     """
@@ -182,14 +182,14 @@ def may_come_from(texture: Texture, machine: Machine) -> bool:
 
 
 def shared_textures(
-    measured: Sequence[np.ndarray], reaches: Sequence[int], machine: Machine = ""
-) -> list[tuple[Texture, bool]]:
-    """Of the shape that fits several images best, with the grain that each shows; of its own where that fits it better.
+    measured: Sequence[np.ndarray], reaches: Sequence[int], own: Sequence[Texture], machine: Machine = ""
+) -> list[Texture]:
+    """Of several images: the shape that fits all best, with the grain that each shows, or its own if that fits better.
 
-    Whether it is its own is said with it. measured: `differences_of` each; reaches: of each. machine: that made them,
-    see `may_come_from`. What images show by chance averages out; what anatomy adds does
-    not, and so what a less simple shape must gain falls with their root alone, and no further than to ALL_ALIKE: what
-    all have alike, such as grain, never does. Images of another kind count little.
+    measured: `differences_of` each; reaches, own: of each; machine: that made them all, see `may_come_from`. What
+    images show by chance averages out; what anatomy adds does not, and so what a less simple shape must gain falls with
+    their root alone, and no further than to ALL_ALIKE: what all have alike, such as grain, never does. Images of
+    another kind count little.
     """
     asked = measured[:: -(-len(measured) // MOST_ASKED)]
     reach, share = int(np.median(reaches)), max(len(asked) ** -0.5, ALL_ALIKE)
@@ -200,11 +200,13 @@ def shared_textures(
     textures = _candidates()[0]
     of_shape = textures[together :: len(textures) // len(GRAINS)]
     found = []
-    for one, of_one in zip(measured, reaches, strict=True):
-        own = costs(one, of_one)
-        over = _by_grain(_over_best(own))[:, together]
-        shares = bool(over.min() <= SHARED)
-        found.append((of_shape[int(over.argmin())] if shares else textures[int(own.argmin())], not shares))
+    for one, of_one, texture in zip(measured, reaches, own, strict=True):
+        alone = costs(one, of_one)
+        over = _by_grain(_over_best(alone))[:, together]
+        if over.min() <= SHARED:
+            found.append(of_shape[int(over.argmin())])
+        else:
+            found.append(texture if may_come_from(texture, machine) else textures[int(alone.argmin())])
     return found
 
 
