@@ -45,9 +45,9 @@ def _of_budget(said: str, table: Table) -> str:
     rows = [_row(table, task) for task in _by_data(table)]
     if not rows:
         return ""
-    gaps = [gap for task in table if (gap := _gap(table, task)) is not None]
+    gaps = [gap for task in table if has(table, task, BOUND) and (gap := _gap(table, task)) is not None]
     near = sum(gap >= -TARGET for gap in gaps)
-    count = f", at most {TARGET} dB below the bound in {near} of the {len(gaps)} tasks that have one" if gaps else ""
+    count = f", at most {TARGET} dB below the bound by L2 in {near} of {len(gaps)} tasks" if gaps else ""
     return f"{said}{count}:\n\n{markdown(COLUMNS, rows)}"
 
 
