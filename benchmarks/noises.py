@@ -18,8 +18,8 @@ from diffdenoise.noise import models
 class Noise:
     """strength: sigma (gaussian, uneven, correlated, zero-filled, rician), lam (poisson) or looks (gamma).
 
-    width: in pixels (correlated), the share of the frequencies that hold anything (zero-filled), or of the image's
-    half side, that of the hill in the middle (uneven).
+    width: in pixels (correlated), the share of the frequencies that hold anything (zero-filled; rician, 0: all), or of
+    the image's half side, that of the hill in the middle (uneven).
     """
 
     kind: Literal["gaussian", "uneven", "correlated", "zero-filled", "poisson", "gamma", "rician"]
@@ -37,6 +37,9 @@ class Noise:
             return (image + over * (models.gaussian(image, self.strength, generator) - image)).numpy()
         if self.kind == "zero-filled":
             return (image + self.strength * zero_filled(image.shape, self.width, generator)).numpy()
+        if self.kind == "rician" and self.width:
+            real, imaginary = (self.strength * zero_filled(image.shape, self.width, generator) for _ in range(2))
+            return torch.hypot(image + real, imaginary).numpy()
         return getattr(models, self.kind)(image, self.strength, generator).numpy()
 
     def deviation(self, clean: np.ndarray) -> np.ndarray:
@@ -61,8 +64,11 @@ class Noise:
         return (self.strength * np.sqrt(np.pi / 2) * laguerre).astype(clean.dtype)
 
     def kernel(self, reach: int = 8) -> np.ndarray:
-        """The filter that makes this noise from white noise of variance 1, (2 reach + 1) pixels square."""
-        if self.kind == "zero-filled":
+        """The filter that makes this noise from white noise of variance 1, (2 reach + 1) pixels square.
+
+        Of Rician noise that of each channel, which is as good as the magnitude's where there is signal.
+        """
+        if self.kind in ("zero-filled", "rician") and self.width:
             line = np.sinc(self.width * np.arange(-3 * reach, 3 * reach + 1))
             return self.strength * np.outer(line, line) / np.square(line).sum()
         offsets = np.arange(-reach, reach + 1)
@@ -94,5 +100,6 @@ NOISES = {
     "zero-filled-0.5": Noise("zero-filled", 15 / 255, 0.5),  # a matrix interpolated to twice its size, as MR often is
     "uneven-15": Noise("uneven", 15 / 255, 0.45),  # as parallel imaging makes it
     "rician-15": Noise("rician", 15 / 255),
+    **{f"zero-filled-rician-{level}": Noise("rician", level / 255, 0.5) for level in (6, 15)},  # the most usual of MR
     **{f"correlated-{width:g} at 6": Noise("correlated", 6 / 255, width) for width in (0.5, 1.2)},  # the paper's
 }

@@ -210,6 +210,18 @@ def test_whole_counts_are_told() -> None:
     assert "whole counts" not in choose([diagnose(counted + 0.1 * counted**0.5)]).noise
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_mr_scanner_counts_nothing_but_its_noise_is_as_strong_as_it_is_found_to_be(whole: bool) -> None:
+    counted = np.random.default_rng(0).poisson(200 * mni_slices(60, 4, 10)).astype(np.float32)
+    noisy = counted if whole else counted + 0.1 * counted**0.5
+    of_any, of_mr = (diagnose(noisy, machine=machine) for machine in ("", "MR"))
+    assert (of_any.trend.kind, of_any.trend.counted) == ("poisson", whole)
+    assert (of_mr.trend.kind, of_mr.trend.counted) == ("signal-dependent", False)
+    assert not any(of_mr.level.skewness)
+    assert "stronger where it is bright, as ghosts" in choose([of_mr]).noise
+    assert whole or replace(of_any.level, skewness=()) == of_mr.level
+
+
 def test_few_whole_counts_are_neither_clipped_nor_without_noise() -> None:
     """Scintigraphy: less than one count to a pixel beside the body, and nearly every other one of them zero."""
     body = 12 * mni_slices(60, 4, 10) + 0.8

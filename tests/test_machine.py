@@ -1,5 +1,6 @@
 """What machine a scan comes from."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -29,3 +30,9 @@ def test_so_does_a_name_of_bids_within_a_data_set(tmp_path: Path, suffix: str, e
     assert (machine_of(scan), suffix_of(scan)) == ("", "")  # of no data set
     (tmp_path / "dataset_description.json").write_text('{"Name": "a", "BIDSVersion": "1.9.0"}')
     assert (machine_of(scan), suffix_of(scan)) == (expected, suffix)
+
+
+@pytest.mark.parametrize(("said", "expected"), [("MR", "MR"), ("CT", "CT"), ("PT", ""), ("", "")])
+def test_so_does_the_file_that_dcm2niix_puts_beside_it(tmp_path: Path, said: str, expected: str) -> None:
+    (tmp_path / "head.json").write_text(json.dumps({"Modality": said} if said else {}))
+    assert machine_of(Scan(PIXELS, "head.nii.gz", "nifti", (tmp_path / "head.nii.gz",))) == expected

@@ -90,7 +90,8 @@ def bm3d_told(given: Given) -> Denoise:
 
         return _each_slice(even, level=False)
     there, back, sigma = _stabilised(noise)
-    return _each_slice(lambda image, _: back(run(there(image), sigma)), level=False)
+    psd = _spectrum(noise, sigma) if noise.width else sigma  # a change of brightness leaves the texture about as it is
+    return _each_slice(lambda image, _: back(run(there(image), psd)), level=False)
 
 
 def dipy_nlmeans(given: Given) -> Denoise:
@@ -146,9 +147,9 @@ def _each_slice(one: Callable[[np.ndarray, float], np.ndarray], level: bool = Tr
     return _each_scan(lambda scan, sigma: np.stack([one(image, sigma) for image in scan]))
 
 
-def _spectrum(noise: Noise) -> np.ndarray:
-    """Power spectrum in BM3D's scale: |FFT|^2 of the kernel times the number of pixels."""
-    kernel = noise.kernel()
+def _spectrum(noise: Noise, sigma: float | None = None) -> np.ndarray:
+    """Power spectrum in BM3D's scale: |FFT|^2 of the kernel times the number of pixels; sigma: where it is another."""
+    kernel = noise.kernel() * (1 if sigma is None else sigma / noise.strength)
     return np.abs(np.fft.fft2(kernel, (PSD_SIZE, PSD_SIZE))) ** 2 * PSD_SIZE**2
 
 

@@ -28,7 +28,7 @@ SHARES = {"blind_spot": 0.40, "teacher": 0.10, "diffusion": 0.20, "student": 0.3
 RESERVE = 0.02  # of the budget, for writing the model
 FEWEST_STEPS, FEWEST_SLICES = 10, 4
 TOO_FEW_STEPS = 200  # a network has hardly begun to learn; a word is due, unless the preset has no more either
-CORRECTED_AT = (0.25, 0.5, 0.75, 0.9)  # of the time planned for a stage
+CORRECTED_AT = (0.25, 0.5, 0.75, 0.9)  # of the time planned for a stage, or of its training
 log = logging.getLogger("diffdenoise")
 
 
@@ -125,11 +125,15 @@ class Planner:
         return Pace.even(steps), partial(self._corrected, name, list(CORRECTED_AT))
 
     def _corrected(self, name: str, moments: list[float], done: int, pace: Pace) -> Pace:
-        """With as many steps as the planned time has room for, whenever one of the moments (of that time) is past."""
+        """With as many steps as the planned time has room for, whenever one of the moments is past.
+
+        Of that time, or of the training: where a step took far longer when it was measured all are done before long.
+        """
         planned, passed = self.decisions[name]["planned"], max(1e-9, time.monotonic() - self.clock)
-        if not moments or passed < moments[0] * planned or done >= pace.steps:
+        reached = max(passed / max(planned, 1e-9), pace.progress(done))
+        if not moments or reached < moments[0] or done >= pace.steps:
             return pace
-        while moments and passed >= moments[0] * planned:
+        while moments and reached >= moments[0]:
             moments.pop(0)
         pace = pace.ending_at(max(FEWEST_STEPS, int(done * planned / passed)), done)
         self._record(name, {**self.decisions[name], "pace": pace.knots})

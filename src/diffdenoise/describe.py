@@ -60,8 +60,9 @@ def _is_run(path: Path) -> bool:
 
 
 def _scan_facts(scan: Scan) -> dict[str, Any]:
-    alone = diagnose(scan.pixels, np.split(scan.pixels, scan.frames), scan.frames)
-    (found,) = with_shared_textures([alone], [""], [machine_of(scan)])
+    machine = machine_of(scan)
+    alone = diagnose(scan.pixels, np.split(scan.pixels, scan.frames), scan.frames, machine)
+    (found,) = with_shared_textures([alone], [""], [machine])
     level, trend = found.level, found.trend
     slices, rows, columns = scan.pixels.shape
     there = np.sqrt(level.variance(np.array(found.alone.knots)))  # at brightnesses that the scan has

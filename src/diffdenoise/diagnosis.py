@@ -16,17 +16,17 @@ from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.spatial import evened
 from diffdenoise.noise.texture import Machine, differences_of, may_come_from, shared_textures
-from diffdenoise.noise.trend import Kind, Trend, as_its_kind, counting_level, rician_level, trend_of
+from diffdenoise.noise.trend import GROWING, Kind, Trend, as_its_kind, counting_level, rician_level, trend_of
 from diffdenoise.series import noise_of_series
 
 # For a larger patch than one pixel, the paper changes PUCA for LG-BPN.
 FOR_LARGER_PATCHES: dict[BlindNetwork, BlindNetwork] = {"puca": "local_global"}
 TOLD_GRAIN = 0.04  # share of the variance; less is rounding
-GROWING = ("poisson", "gamma")  # their level varies over the whole range of brightness
 IN_WORDS: dict[Kind, str] = {
     "gaussian": "equally strong at every brightness, as Gaussian noise is",
     "poisson": "stronger where it is bright, its variance in proportion, as counting noise (Poisson) is",
     "gamma": "in proportion to the brightness, as multiplicative noise (speckle) is",
+    "signal-dependent": "stronger where it is bright, as ghosts, pulsation or uneven coils make it in MR images",
     "rician": "weaker in the dark background and never negative, as in magnitude MR images (Rician)",
     "unknown": "of no kind known here",
 }
@@ -75,10 +75,13 @@ class Choice:
     series: int = 0
 
 
-def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int = 1) -> Diagnosis:
+def diagnose(
+    slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int = 1, machine: Machine = ""
+) -> Diagnosis:
     """The noise of (slices, rows, columns).
 
     stacks: images of the same shape that may be repetitions, in order. frames: so many volumes are in the slices.
+    machine: that made them; it decides of which kind the noise can be, not how strong it is found to be.
     """
     series = frames if frames_help(slices, frames) else 0
     first, again = repetitions(stacks) or (slices, None)
@@ -87,7 +90,7 @@ def diagnose(slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int 
     level = level_of(looked)
     one = look(slices) if looked.pure else looked
     alone = level_of(one) if looked.pure else level
-    trend = trend_of(one, level, looked if looked.pure else None)
+    trend = trend_of(one, level, looked if looked.pure else None, machine)
     faults = tuple(check_noise(first, level, looked, trend.counted))
     neighbours = neighbours_help(slices[: len(slices) // frames])
     hidden = trend.kind == "gaussian" and level.reach and not looked.pure  # by anatomy, at most brightnesses
@@ -143,7 +146,7 @@ def with_sigma(found: Diagnosis, sigma: float) -> Diagnosis:
     """Where it is known how strong the noise is (in each channel, if Rician), but not how far correlated."""
     if found.trend.kind == "rician":
         return replace(found, level=rician_level(sigma, found.level), alone=constant_level(sigma), given=True)
-    level = replace(found.level, knots=(0.0,), sigma=(sigma,), skewness=())
+    level = replace(found.level, knots=(0.0,), sigma=(sigma,), skewness=(), excess=())
     return replace(found, level=level, alone=constant_level(sigma), given=True)
 
 

@@ -30,7 +30,7 @@ class Domain:
         if not even or max(level.sigma) <= 0:
             return cls(offset, scale, normalised, limits=limits)
         table = stabilise(normalised)
-        even_level = replace(normalised, knots=(0.0,), sigma=(table.sigma,), skewness=())
+        even_level = replace(normalised, knots=(0.0,), sigma=(table.sigma,), skewness=(), excess=())
         return cls(offset, scale, even_level, table, limits)
 
     def into(self, pixels: np.ndarray) -> np.ndarray:

@@ -11,9 +11,10 @@ OF_MR = {"T1w", "T2w", "PDw", "T2starw", "FLAIR", "bold", "sbref", "dwi", "epi",
 
 def machine_of(scan: Scan) -> Machine:
     """By the modality of DICOM, Hounsfield units or the suffix of BIDS; "" where none of them says, or another one."""
-    if scan.modality == "CT" or scan.units == "HU":
+    modality = scan.modality or (bids.modality_of(scan.paths[0]) if scan.paths else "")
+    if modality == "CT" or scan.units == "HU":
         return "CT"
-    return "MR" if scan.modality == "MR" or (not scan.modality and suffix_of(scan) in OF_MR) else ""
+    return "MR" if modality == "MR" or (not modality and suffix_of(scan) in OF_MR) else ""
 
 
 def suffix_of(scan: Scan) -> str:

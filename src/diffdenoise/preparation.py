@@ -20,6 +20,7 @@ from diffdenoise.errors import ScanError
 from diffdenoise.far_out import limits_of
 from diffdenoise.machine import machine_of, suffix_of
 from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.texture import Machine
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
 from diffdenoise.run_folder import cached, discard, is_whole, key_of, write_json
 from diffdenoise.scans.scan import Scan
@@ -30,7 +31,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 17  # of what is kept in a run folder
+REVISION = 18  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 APART = "Fit each kind apart, into a folder of its own."
@@ -161,7 +162,8 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
     units, frames = [scan.units for scan in scans], [scan.frames for scan in scans]
     store = SliceStore(folder, frames)
     kinds = [(scan.modality, scan.units, *shape[2:]) for scan, shape in zip(scans, store.shapes, strict=True)]
-    measured = with_shared_textures(_diagnoses(store, progress), kinds, [machine_of(scan) for scan in scans])
+    machines = [machine_of(scan) for scan in scans]
+    measured = with_shared_textures(_diagnoses(store, machines, progress), kinds, machines)
     diagnoses = [as_given(config, found, own) for found, own in zip(measured, ranges, strict=True)]
     mode = config.normalisation
     if mode == "auto":
@@ -240,13 +242,13 @@ def _mixture(scans: Sequence[Scan]) -> str | None:
     )
 
 
-def _diagnoses(store: SliceStore, progress: Progress) -> list[Diagnosis]:
+def _diagnoses(store: SliceStore, machines: Sequence[Machine], progress: Progress) -> list[Diagnosis]:
     def volumes(number: int) -> list[np.ndarray]:
         return np.split(store.arrays[number][:, 0], store.frames[number]) if 0 <= number < count else []
 
     def one(number: int) -> Diagnosis:
         may_repeat = [*volumes(number - 1)[-1:], *volumes(number), *volumes(number + 1)[:1]]
-        return diagnose(store.arrays[number][:, 0], may_repeat, store.frames[number])
+        return diagnose(store.arrays[number][:, 0], may_repeat, store.frames[number], machines[number])
 
     found, count = [], len(store.arrays)
     with ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1)) as pool:  # NumPy's sorting lets others run

@@ -77,8 +77,9 @@ class SecondOpinion:
         """What `dataclasses.asdict` made of one, also by way of JSON. Raises ValueError for what is none."""
         shares, level = [float(share) for share in stored["shares"]], NoiseLevel.of_dict(stored["level"])
         sound = len(shares) == len(Shares._fields) and all(0 <= share <= 1 for share in shares)
-        told = len(level.knots) == len(level.sigma) > 0 and len(level.skewness) in (0, len(level.knots))
-        told &= bool(np.isfinite([*level.knots, *level.sigma, *level.skewness]).all())
+        told = len(level.knots) == len(level.sigma) > 0
+        told &= all(len(table) in (0, len(level.knots)) for table in (level.skewness, level.excess))
+        told &= bool(np.isfinite([*level.knots, *level.sigma, *level.skewness, *level.excess]).all())
         if not (sound and told):
             raise ValueError(f"a second opinion of shares {shares}, or of noise that makes no sense")
         return cls(Shares(*shares), level)

@@ -121,7 +121,7 @@ def test_the_spectrum_told_to_bm3d_is_that_of_the_noise(name: str) -> None:
     assert np.corrcoef(told.ravel(), measured.ravel())[0, 1] > 0.9 or name == "gaussian-25"
 
 
-@pytest.mark.parametrize("name", ["poisson-200", "rician-15"])
+@pytest.mark.parametrize("name", ["poisson-200", "rician-15", "zero-filled-rician-15"])
 def test_the_stabilised_noise_is_as_strong_everywhere_and_comes_back_unbiased(name: str) -> None:
     there, back, sigma = _stabilised(NOISES[name])
     for brightness in (0.2, 0.5, 0.9):

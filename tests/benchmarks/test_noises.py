@@ -26,11 +26,13 @@ def test_noise_is_a_function_of_its_seed(name: str) -> None:
     assert not np.array_equal(NOISES[name].add(clean, 3), NOISES[name].add(clean, 4))
 
 
-@pytest.mark.parametrize("name", ["gaussian-25", "correlated-0.5", "correlated-1.2", "zero-filled-0.5"])
+@pytest.mark.parametrize(
+    "name", ["gaussian-25", "correlated-0.5", "correlated-1.2", "zero-filled-0.5", "zero-filled-rician-15"]
+)
 def test_the_kernel_makes_the_noise(name: str) -> None:
     noise = NOISES[name]
     kernel = noise.kernel()
     assert np.square(kernel).sum() == pytest.approx(noise.strength**2)
     shifted = (kernel[:, 1:] * kernel[:, :-1]).sum() / np.square(kernel).sum()
-    added = noise.add(np.zeros((1, 256, 256), np.float32), 0)[0]
+    added = noise.add(np.ones((1, 256, 256), np.float32), 0)[0]
     assert np.corrcoef(added[:, 1:].ravel(), added[:, :-1].ravel())[0, 1] == pytest.approx(shifted, abs=0.02)

@@ -6,6 +6,7 @@ With s the measured standard deviation at brightness b, in the scan's own units:
     poisson    s^2 = sigma^2 + (b - offset) / lam        sigma 0 for counting noise alone
     gamma      s   = (b - offset) / sqrt(looks)          multiplicative noise of any origin
     rician     s^2 = sigma^2 var(|t + n + i m|)          at b = sigma E|t + n + i m|: 0.655 sigma in the dark
+    signal-dependent                                     as poisson or gamma, but no such noise: from an MR scanner
 
 The offset is 0 unless the scan holds negative values: then (HU) it is fitted. Anatomy adds to s where a brightness has
 no flat places, so a curve may lie below some of the points but not above them. Rician noise is told by its background,
@@ -26,8 +27,10 @@ from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.looked import Looked, look
 from diffdenoise.noise.rician import deviation_at, moments, rician_sigma, skewness_at
 from diffdenoise.noise.spatial import evened
+from diffdenoise.noise.texture import Machine
 
-Kind = Literal["gaussian", "poisson", "gamma", "rician", "unknown"]
+Kind = Literal["gaussian", "poisson", "gamma", "rician", "signal-dependent", "unknown"]
+GROWING: tuple[Kind, ...] = ("poisson", "gamma", "signal-dependent")  # over the whole range of brightness
 
 BINS = 20  # of brightness
 FEWEST_BINS = 4  # from fewer, no trend can be told
@@ -65,9 +68,9 @@ class Trend:
         return self.kind == "rician" and self.misfit < GOOD_FIT
 
     def deviation(self, brightness: np.ndarray) -> np.ndarray:
-        """Of counting and of multiplicative noise at these brightnesses, as the curve of its kind has it."""
+        """Of noise of a kind that grows with brightness at these, as its curve has it."""
         signal = np.maximum(np.asarray(brightness, np.float64) - self.offset, 0)
-        return signal / np.sqrt(self.looks) if self.kind == "gamma" else np.sqrt(self.sigma**2 + signal / self.lam)
+        return signal / np.sqrt(self.looks) if self.looks else np.sqrt(self.sigma**2 + signal / self.lam)
 
     def skewness(self, brightness: np.ndarray) -> np.ndarray:
         """Of the noise at these brightnesses, as its kind has it; 0 where the kind is symmetric or unknown."""
@@ -86,11 +89,12 @@ def classify_noise(slices: np.ndarray, level: NoiseLevel) -> Trend:
     return trend_of(look(slices), level)
 
 
-def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = None) -> Trend:
+def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = None, machine: Machine = "") -> Trend:
     """As `classify_noise`, of what is looked at: one image; and the differences of its repetitions, if there are some.
 
     On these the curve over brightness is free of the anatomy. A dark background shows itself in the image alone. The
-    level's bins hold as many pixels each, most of them background; here they are measured anew, each as wide.
+    level's bins hold as many pixels each, most of them background; here they are measured anew, each as wide. machine:
+    where the image comes from; an MR scanner counts nothing, and speckle is not of its making.
     """
     known = background_of(looked) if level.variation.is_even and differences is None else None
     if known is not None and (known.reach or level.reach):
@@ -106,6 +110,8 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
     errors = 0.03 + 1.2 / np.sqrt(places)
     offset = float(brightness.min()) if looked.x.min() < 0 else 0.0
     cost, best = _best(brightness, sigmas, errors, offset)
+    if machine == "MR" and best.kind in GROWING:
+        best = replace(best, kind="signal-dependent")
     counts = counts_to_a_unit(looked.x, brightness, sigmas) if best.kind == "poisson" and not level.reach else 0.0
     if counts:
         return Trend("poisson", lam=counts, misfit=_misfit(sigmas, np.sqrt(brightness / counts)), counted=True)
@@ -130,7 +136,7 @@ def as_its_kind(level: NoiseLevel, trend: Trend) -> NoiseLevel:
         return rician_level(trend.sigma, level)
     if trend.counted:
         return counted_level(trend.lam, level)
-    if trend.kind in ("poisson", "gamma"):
+    if trend.kind in GROWING:
         curve = np.maximum(trend.deviation(np.array(level.knots)), level.sigma[0])
         level = _continued(replace(level, sigma=tuple(np.minimum(level.sigma, curve).tolist())), trend)
     skewness = trend.skewness(np.array(level.knots))
@@ -154,9 +160,9 @@ def _continued(level: NoiseLevel, trend: Trend) -> NoiseLevel:
 
 def rician_level(sigma: float, level: NoiseLevel) -> NoiseLevel:
     """That of Rician noise with `sigma` in each channel, correlated as `level` says."""
-    _, mean, deviation, skewness = (tuple(map(float, table[::SPACING])) for table in moments())
+    _, mean, deviation, skewness, excess = (tuple(map(float, table[::SPACING])) for table in moments())
     scaled = [tuple(sigma * value for value in table) for table in (mean, deviation)]
-    return replace(level, knots=scaled[0], sigma=scaled[1], skewness=skewness)
+    return replace(level, knots=scaled[0], sigma=scaled[1], skewness=skewness, excess=excess)
 
 
 def counting_level(counts: float, brightest: float) -> NoiseLevel:

@@ -58,17 +58,27 @@ def check_kind(source: Path) -> None:
         raise OtherKind(source, f"is {kind}, as its BIDS name says", "Denoise the image it belongs to.")
 
 
+def modality_of(source: Path) -> str:
+    """That of DICOM, as the JSON file says that dcm2niix puts beside a NIfTI file; empty where none says so."""
+    return str(_beside(source).get("Modality", ""))
+
+
 def _says_phase(source: Path) -> bool:
-    beside = source.with_name(f"{stem_of(source.name)}.json")
-    if beside.name == source.name or not source.name.endswith((".nii", ".nii.gz")) or not beside.is_file():
-        return False
-    try:
-        about = _load(beside)
-    except ScanError:  # it may be about anything
-        return False
+    about = _beside(source)
     said = about.get("ImageType")
     words = {str(word).upper() for word in said} if isinstance(said, list) else set()
     return about.get("Modality", "MR") == "MR" and not words.isdisjoint({"P", "PHASE"})
+
+
+def _beside(source: Path) -> dict[str, Any]:
+    """What a JSON file of the same name says about a NIfTI file; empty without one."""
+    beside = source.with_name(f"{stem_of(source.name)}.json")
+    if beside.name == source.name or not source.name.endswith((".nii", ".nii.gz")) or not beside.is_file():
+        return {}
+    try:
+        return _load(beside)
+    except ScanError:  # it may be about anything
+        return {}
 
 
 def beside_the_data(folder: Path, names: Sequence[str]) -> list[str]:
