@@ -14,8 +14,8 @@ from diffdenoise.errors import ConfigError
 from diffdenoise.inference import Denoised, Sampler, denoise_slices, domain_of, weakened
 from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model
+from diffdenoise.noise.floor import inverse_of
 from diffdenoise.noise.models import rician
-from diffdenoise.noise.rician import inverse_of
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.phantom import mni_slices
 from diffdenoise.preparation import Source, prepare

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model
+from diffdenoise.noise.floor import inverse_of
 from diffdenoise.noise.models import correlated
-from diffdenoise.noise.rician import inverse_of, moments
+from diffdenoise.noise.rician import moments
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.presets import make_config
 from diffdenoise.uncertainty import _of_signal, uncertainty_of

@@ -15,7 +15,7 @@ from benchmarks.ablations.lab import Lab, as_array
 from benchmarks.writing import markdown, panels
 from diffdenoise.config import StudentSettings
 from diffdenoise.diagnosis import diagnose
-from diffdenoise.noise.rician import without_floor
+from diffdenoise.noise.floor import without_floor
 from diffdenoise.quality.reference import psnr
 from diffdenoise.run_folder import key_of
 from diffdenoise.training.recorrupted import RecorruptedStage

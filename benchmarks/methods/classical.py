@@ -12,8 +12,9 @@ from benchmarks.methods import Denoise, Given, NotApplicableError, require_serie
 from benchmarks.methods.levels import estimated
 from benchmarks.noises import Noise
 from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.floor import without_floor
 from diffdenoise.noise.looked import look
-from diffdenoise.noise.rician import rician_sigma, without_floor
+from diffdenoise.noise.rician import rician_sigma
 from diffdenoise.noise.stabilise import stabilise
 
 POINTS = 256  # of a noise level over brightness

@@ -19,8 +19,9 @@ from diffdenoise.far_out import limits_of
 from diffdenoise.model import Model
 from diffdenoise.noise.across import frames_help
 from diffdenoise.noise.estimate import NoiseLevel, constant_level, level_of
+from diffdenoise.noise.floor import inverse_of
 from diffdenoise.noise.looked import look
-from diffdenoise.noise.rician import inverse_of, rician_sigma
+from diffdenoise.noise.rician import rician_sigma
 from diffdenoise.noise.trend import counting_level
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice

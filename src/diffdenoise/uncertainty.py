@@ -27,8 +27,8 @@ from diffdenoise.domain import Domain
 from diffdenoise.inference import domain_of, floor_of, seen_by_student, series_of_scan
 from diffdenoise.model import Model
 from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.floor import inverse_of
 from diffdenoise.noise.recorruption import alive, brightness, draw_like
-from diffdenoise.noise.rician import inverse_of
 from diffdenoise.noise.texture import Texture
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed
@@ -142,5 +142,6 @@ def _blurred(x: Tensor) -> np.ndarray:
 def _of_signal(magnitudes: np.ndarray, deviations: np.ndarray, floor: float) -> np.ndarray:
     """Deviations of what is left when the floor of Rician noise is taken off, as it is taken off the result."""
     inverse = inverse_of(magnitudes, floor)
-    ends = ((inverse(mean + off), inverse(mean - off)) for mean, off in zip(magnitudes, deviations, strict=True))
+    pairs = zip(magnitudes, deviations, strict=True)
+    ends = ((inverse(mean + off, told_by=mean), inverse(mean - off, told_by=mean)) for mean, off in pairs)
     return np.stack([np.abs(above - below) / 2 for above, below in ends])
