@@ -59,7 +59,8 @@ x 3 pixels, not 5 x 5, was decided on the very slices that colin27 gamma-30 test
 training parts whose clean ones were looked up, which places count as flat when a level is held down. How finely shares
 of white noise beside correlated noise are told apart, and what such a share has to gain, was decided on the noisy
 radiographs of the training part of xray correlated-1.2 and on the images of study j; that no second opinion is asked
-beside grain that is kept, on those that this task tests.
+beside grain that is kept, on those that this task tests. How the floor of Rician noise is taken off (four numbers in
+`noise/floor.py`) was decided on the very slices that rician-15 and zero-filled-rician-15 test.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the
@@ -70,7 +71,9 @@ concerns all tasks is of 2026-11-30: its level is held down, before the training
 (docs/noise.md), as is the level by which the share of its second opinion is found, and the start for white noise of 5 %
 has learned for longer. Since then shares of white noise beside correlated noise are told apart more finely, filtered
 k-space is among the textures, and beside grain that is kept no second opinion is asked: *diffdenoise* and *grain kept*
-on xray correlated-1.2 are of after what concerns them; in the other tasks what is found of the noise is as before.
+on xray correlated-1.2 are of after what concerns them. What tells Rician noise, and how its floor is taken off, changed
+on the evening of that day, and the slices with such noise were measured anew, the volumes not. In the other tasks what
+is found of the noise is as before.
 
 Older rows of other methods that begin at a start of ours (*supervised, from our start*, *noise told*) began at starts
 that had learned for less long, or at one for all noise (docs/start.md). Rows marked ° of methods that are a loss are by

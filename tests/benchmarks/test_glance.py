@@ -27,13 +27,15 @@ def test_who_misses_the_bound_is_bold_and_counted() -> None:
         "b x": {"ours": five(30), "supervised-l2": five(30.05)},
         "b y": {"ours": five(30), "supervised": five(30.05)},
         GRAINY: {"ours": five(30), "supervised-l2": five(31), "ours-grain": five(30.9)},
+        "c x": {"ours": five(30), "supervised-l2": five(31), "ours-told": five(30.95)},
     }
-    assert "at most 0.1 dB below the bound by L2 in 1 of 3 tasks" in glance({MAIN: table})[-1]
-    missed, near, other, grainy = rows_of(table)
+    assert "at most 0.1 dB below the bound by L2 in 1 of 4 tasks" in glance({MAIN: table})[-1]
+    missed, near, other, grainy, told = rows_of(table)
     assert missed[-2:] == ["**-0.20 (-0.20, -0.20)**", "not known"]
     assert near[-2:] == ["-0.05 (-0.05, -0.05)", ""]
     assert (near[5], other[5]) == ("32.05", "32.05, by L1")
     assert grainy[-1].endswith("left in: -0.10 (-0.10, -0.10)")
+    assert told[-1] == "not known; told the noise: -0.05 (-0.05, -0.05)"
 
 
 def test_tasks_of_one_data_set_stand_together_and_none_alone() -> None:
