@@ -63,21 +63,16 @@ def inverse_of(estimates: np.ndarray, sigma: float) -> Inverse:
     def plain(magnitude: np.ndarray, told_by: np.ndarray | None = None) -> np.ndarray:
         return without_floor(magnitude, sigma)
 
-    table, mean, *_ = moments()
+    floor = moments().mean[0]
     looked = estimates.ravel()[:: 1 + estimates.size // MOST_PIXELS] / sigma
-    empty = looked[np.abs(looked / mean[0] - 1) < NEAR_FLOOR]
-    error = deviation_of(empty - mean[0]) if empty.size else 0.0
+    empty = looked[np.abs(looked / floor - 1) < NEAR_FLOOR]
+    error = deviation_of(empty - floor) if empty.size else 0.0
     if empty.size < FEWEST_DARK or error < LEAST_ERROR:
         return plain
     images = estimates[:: 1 + estimates.size // MOST_PIXELS]
-    emptiness = _emptiness(images, sigma * (mean[0] + WITHIN * error))
-    off, signal = max(error, LEAST_OFF), np.linspace(0, STRONGEST_WEAK, FINE)
-    expected = np.interp(signal, table, mean)
-    seen = np.linspace(mean[0], expected[-1] - 5 * off, FINE)  # what is below the floor is as at the floor
-    weak = _signals([plain(image)[emptiness(image) == 0] / sigma for image in images], signal)
-    likely = np.exp(-0.5 * ((seen[:, None] - expected) / off) ** 2) / off * weak
-    none, some, moment = np.exp(-0.5 * ((seen - mean[0]) / error) ** 2) / error, likely.sum(1), likely @ signal
-    if_empty, if_not = ((1 - p0) * moment / np.maximum(p0 * none + (1 - p0) * some, 1e-300) for p0 in (SUREST, 0))
+    emptiness = _emptiness(images, sigma * (floor + WITHIN * error))
+    elsewhere = np.concatenate([plain(image)[emptiness(image) == 0] for image in images])
+    seen, if_empty, if_not = _expected_signals(elsewhere / sigma, error)
 
     def inverse(magnitude: np.ndarray, told_by: np.ndarray | None = None) -> np.ndarray:
         of_sigma, share = magnitude / sigma, emptiness(magnitude if told_by is None else told_by)
@@ -115,10 +110,17 @@ def _dark_around(image: np.ndarray, below: float) -> tuple[np.ndarray, np.ndarra
     return share, product / np.maximum(share, 1e-6)
 
 
-def _signals(found: list[np.ndarray], signal: np.ndarray) -> np.ndarray:
-    """The shares of weak signals that are about these, evenly spaced from 0; found: of all images, in their unit."""
+def _expected_signals(found: np.ndarray, error: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(estimates, E[A | m] of each where p0 is SUREST, and where it is 0), of sigma; found: the image's own signals."""
+    signal = np.linspace(0, STRONGEST_WEAK, FINE)
     counts = np.exp(-signal / WEAK)
     counts *= SUPPOSED / counts.sum()
-    numbers = np.rint(np.concatenate(found) / signal[1]).astype(np.int64)
-    counts += np.bincount(numbers[numbers < len(counts)], minlength=len(counts))
-    return counts / counts.sum()
+    numbers = np.rint(found / signal[1]).astype(np.int64)
+    counts += np.bincount(numbers[numbers < FINE], minlength=FINE)
+    table, mean, *_ = moments()
+    off, expected = max(error, LEAST_OFF), np.interp(signal, table, mean)
+    seen = np.linspace(mean[0], expected[-1] - 5 * off, FINE)  # what is below the floor is as at the floor
+    likely = np.exp(-0.5 * ((seen[:, None] - expected) / off) ** 2) / off * (counts / counts.sum())
+    none, some, moment = np.exp(-0.5 * ((seen - mean[0]) / error) ** 2) / error, likely.sum(1), likely @ signal
+    best = ((1 - p0) * moment / np.maximum(p0 * none + (1 - p0) * some, 1e-300) for p0 in (SUREST, 0.0))
+    return seen, *best
