@@ -36,9 +36,10 @@ class Crop(NamedTuple):
 def middle_of(seen: Tensor, own: list[bool], level: NoiseLevel, seed: int) -> Crop:
     """The middle of a slice (1, C, H, W) and of its neighbours, with noise like its own."""
     x_noisy, over = seen[:, :1], level.over(seen.shape)
-    variance = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy(), over)
+    around = brightness(x_noisy).numpy()
+    variance, dark = level.variance_of(x_noisy.numpy(), around, over), torch.from_numpy(level.dark_at(around))
     generator = torch.Generator().manual_seed(seed)
-    z = draw_like((alive(x_noisy) * torch.from_numpy(variance)).sqrt(), level.texture, generator)
+    z = draw_like((alive(x_noisy) * torch.from_numpy(variance)).sqrt(), level.texture, generator, dark)
     rows, columns = (slice(start, start + SIDE) for start in (max(0, (side - SIDE) // 2) for side in seen.shape[-2:]))
     there = over[..., rows, columns] if isinstance(over, np.ndarray) else over
     own_channels, image = torch.tensor(own)[:, None, None], objects(x_noisy)

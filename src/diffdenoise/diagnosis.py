@@ -11,7 +11,15 @@ import numpy as np
 from diffdenoise.config import BlindNetwork, Config, Loss
 from diffdenoise.noise.across import frames_help, neighbours_help
 from diffdenoise.noise.assumptions import Finding, check_noise
-from diffdenoise.noise.estimate import NoiseLevel, constant_level, even_level, level_of, with_texture, without_grain
+from diffdenoise.noise.estimate import (
+    NoiseLevel,
+    constant_level,
+    even_level,
+    level_of,
+    with_one_sigma,
+    with_texture,
+    without_grain,
+)
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.spatial import evened
@@ -146,7 +154,7 @@ def with_sigma(found: Diagnosis, sigma: float) -> Diagnosis:
     """Where it is known how strong the noise is (in each channel, if Rician), but not how far correlated."""
     if found.trend.kind == "rician":
         return replace(found, level=rician_level(sigma, found.level), alone=constant_level(sigma), given=True)
-    level = replace(found.level, knots=(0.0,), sigma=(sigma,), skewness=(), excess=())
+    level = with_one_sigma(found.level, sigma)
     return replace(found, level=level, alone=constant_level(sigma), given=True)
 
 

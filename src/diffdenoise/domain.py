@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from diffdenoise.far_out import Limits
-from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.estimate import NoiseLevel, with_one_sigma
 from diffdenoise.noise.stabilise import Stabilisation, stabilise
 from diffdenoise.normalisation import normalise, restore
 
@@ -30,8 +30,7 @@ class Domain:
         if not even or max(level.sigma) <= 0:
             return cls(offset, scale, normalised, limits=limits)
         table = stabilise(normalised)
-        even_level = replace(normalised, knots=(0.0,), sigma=(table.sigma,), skewness=(), excess=())
-        return cls(offset, scale, even_level, table, limits)
+        return cls(offset, scale, with_one_sigma(normalised, table.sigma), table, limits)
 
     def into(self, pixels: np.ndarray) -> np.ndarray:
         """Noisy pixels (..., rows, columns) as the networks see them, float32."""

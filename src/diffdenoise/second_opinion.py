@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ from torch.nn.functional import avg_pool2d, pad
 
 from diffdenoise.collaborative import collaborative
 from diffdenoise.crops import ALPHA, Crop, objects, try_on
-from diffdenoise.noise.estimate import NoiseLevel, scaled
+from diffdenoise.noise.estimate import MORE, NoiseLevel, scaled
 from diffdenoise.noise.texture import Texture, power
 from diffdenoise.taken_away import OF_BOTH, deviation_about, strength, strength_where_flat
 
@@ -78,8 +79,9 @@ class SecondOpinion:
         shares, level = [float(share) for share in stored["shares"]], NoiseLevel.of_dict(stored["level"])
         sound = len(shares) == len(Shares._fields) and all(0 <= share <= 1 for share in shares)
         told = len(level.knots) == len(level.sigma) > 0
-        told &= all(len(table) in (0, len(level.knots)) for table in (level.skewness, level.excess))
-        told &= bool(np.isfinite([*level.knots, *level.sigma, *level.skewness, *level.excess]).all())
+        more = [getattr(level, name) for name in MORE]
+        told &= all(len(table) in (0, len(level.knots)) for table in more)
+        told &= bool(np.isfinite([*level.knots, *level.sigma, *chain(*more)]).all())
         if not (sound and told):
             raise ValueError(f"a second opinion of shares {shares}, or of noise that makes no sense")
         return cls(Shares(*shares), level)

@@ -5,9 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d
 
+from diffdenoise.noise.estimate import constant_level
 from diffdenoise.noise.looked import CONSTANT
 from diffdenoise.noise.recorruption import BRIGHTNESS, alive, brightness, draw_like, let_through, recorrupt
-from diffdenoise.noise.texture import smoothed
+from diffdenoise.noise.rician import moments
+from diffdenoise.noise.texture import draw, smoothed
+from diffdenoise.noise.trend import rician_level
 from diffdenoise.phantom import mni_slices
 
 CLEAN = torch.from_numpy(mni_slices(60, 2, 10))[:, None]
@@ -97,3 +100,21 @@ def test_brightness_is_a_local_mean() -> None:
     assert found[1, 0, 10, 10] == pytest.approx(float(around.mean()), rel=1e-5)
     assert brightness(torch.ones(1, 1, 16, 16)) == pytest.approx(torch.ones(1, 1, 16, 16))
     assert BRIGHTNESS % 2 == 1
+
+
+@pytest.mark.parametrize("signal", [0.0, 1.0, 5.0])
+def test_noise_drawn_like_magnitudes_correlates_as_they_do(signal: float) -> None:
+    """Squares of correlated fields correlate over shorter ways: what is drawn by their texture alone is too smooth."""
+    generator, texture = torch.Generator().manual_seed(0), smoothed(1.2)
+    real, imaginary = (draw((8, 1, 256, 256), texture, generator) for _ in range(2))
+    magnitudes = torch.hypot(signal + real, imaginary) - torch.hypot(signal + real, imaginary).mean()
+    level = rician_level(1.0, constant_level(1.0))
+    dark = torch.from_numpy(level.dark_at(np.full(magnitudes.shape, np.interp(signal, *moments()[:2]))))
+    drawn, smooth = (draw_like(torch.ones_like(dark), texture, generator, of) for of in (dark, None))
+
+    def beside(x: torch.Tensor, by: int) -> float:
+        return float((x[..., by:] * x[..., :-by]).mean() / x.square().mean())
+
+    for by in (1, 2, 3):
+        assert beside(drawn, by) == pytest.approx(beside(magnitudes, by), abs=0.03)
+    assert (beside(smooth, 2) > beside(magnitudes, 2) + 0.05) == (signal < 5)

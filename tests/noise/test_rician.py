@@ -4,7 +4,7 @@ import torch
 
 from diffdenoise.noise import models
 from diffdenoise.noise.looked import look
-from diffdenoise.noise.rician import deviation_at, moments, rician_sigma, skewness_at
+from diffdenoise.noise.rician import deviation_at, magnitude_correlation, moments, rician_sigma, skewness_at
 from diffdenoise.phantom import mni_slices
 
 
@@ -19,6 +19,17 @@ def test_the_moments_are_those_of_simulated_noise(signal: float) -> None:
     assert noisy.std() == pytest.approx(float(deviation_at(at, sigma)), rel=5e-3)
     skewness = ((noisy - noisy.mean()) ** 3).mean() / noisy.std() ** 3
     assert skewness == pytest.approx(float(skewness_at(at, sigma)), abs=0.01)
+
+
+@pytest.mark.parametrize("signal", [0.0, 0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("rho", [0.3, 0.8, -0.5])
+def test_in_the_dark_magnitudes_correlate_by_the_square_of_what_their_channels_do(signal: float, rho: float) -> None:
+    random = np.random.default_rng(0)
+    first, own = random.standard_normal((2, 2, 1_000_000))
+    pair = [np.hypot(signal + real, imaginary) for real, imaginary in (first, rho * first + (1 - rho**2) ** 0.5 * own)]
+    dark = float(np.interp(signal, moments().signal, moments().dark))
+    expected = (1 - dark) * rho + dark * float(magnitude_correlation(np.array(rho)))
+    assert np.corrcoef(*pair)[0, 1] == pytest.approx(expected, abs=0.02)  # odd powers of rho are left out
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6])

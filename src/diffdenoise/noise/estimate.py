@@ -23,6 +23,7 @@ from diffdenoise.noise.spatial import EVEN, Variation, evened, variation_of
 from diffdenoise.noise.texture import WHITE, Texture, texture_of
 
 BINS = 12  # of brightness
+MORE = ("skewness", "excess", "dark")  # that a level may have at each knot, beside sigma
 PASSES = 2  # of the level by brightness and its variation over the image, each given the other
 STANDS_OUT = 1.03  # over the rising or falling curve; more, beyond chance, is anatomy
 
@@ -33,7 +34,8 @@ class NoiseLevel:
 
     reach: the noise is correlated over so many pixels, 0 for white noise; texture: how. skewness, excess (of kurtosis
     over that of Gauss): at each knot; no skewness given is none at all, no excess 1.5 times the square of the skewness,
-    as that of Gamma noise. variation: over the image, beyond that with brightness.
+    as that of Gamma noise. dark: at each knot, the share of the variance that correlates not as the texture says but as
+    magnitudes do where there is no signal; none given is none. variation: over the image, beyond that with brightness.
     """
 
     knots: tuple[float, ...]
@@ -42,12 +44,13 @@ class NoiseLevel:
     texture: Texture = WHITE
     skewness: tuple[float, ...] = ()
     excess: tuple[float, ...] = ()
+    dark: tuple[float, ...] = ()
     variation: Variation = EVEN
 
     @classmethod
     def of_dict(cls, stored: dict[str, Any]) -> NoiseLevel:
         """What `dataclasses.asdict` made of one, also by way of JSON."""
-        curve = {name: tuple(stored.get(name, ())) for name in ("knots", "sigma", "skewness", "excess")}
+        curve = {name: tuple(stored.get(name, ())) for name in ("knots", "sigma", *MORE)}
         parts = {"texture": Texture.of_dict(stored["texture"]), "variation": Variation.of_dict(stored["variation"])}
         return cls(**{**stored, **curve, **parts})
 
@@ -82,6 +85,10 @@ class NoiseLevel:
         kernel = (12 + 4 * e - 3 * s**2 + (6 + e) * s * u + (2 * e - 3 * s**2) * u**2) / (12 + 6 * e - 6 * s**2)
         return (variance * np.maximum(kernel, 0)).astype(np.float32)
 
+    def dark_at(self, brightness: np.ndarray) -> np.ndarray:
+        """The share of the variance at these brightnesses that `dark` tells; same shape, float32."""
+        return np.interp(brightness, self.knots, self.dark or np.zeros(len(self.knots))).astype(np.float32)
+
     @property
     def typical(self) -> float:
         """One figure: the median over the brightness bins."""
@@ -107,6 +114,11 @@ def without_grain(level: NoiseLevel) -> NoiseLevel:
 def constant_level(sigma: float) -> NoiseLevel:
     """A level that does not depend on brightness, of white noise."""
     return NoiseLevel((0.0,), (float(sigma),))
+
+
+def with_one_sigma(level: NoiseLevel, sigma: float) -> NoiseLevel:
+    """The same where noise is known to be as strong, and symmetric, at every brightness."""
+    return replace(level, knots=(0.0,), sigma=(float(sigma),), skewness=(), excess=(), dark=())
 
 
 def with_texture(level: NoiseLevel, texture: Texture) -> NoiseLevel:

@@ -27,9 +27,16 @@ def recorrupt(x_noisy: Tensor, z: Tensor, alpha: float) -> tuple[Tensor, Tensor]
     return x_noisy + alpha * z, x_noisy - z / alpha
 
 
-def draw_like(deviation: Tensor, texture: Texture, generator: Generator) -> Tensor:
-    """Noise of this standard deviation at each pixel of (N, 1, H, W), and of this texture."""
-    return deviation * draw(tuple(deviation.shape), texture, generator)
+def draw_like(deviation: Tensor, texture: Texture, generator: Generator, dark: Tensor | None = None) -> Tensor:
+    """Noise of this standard deviation at each pixel of (N, 1, H, W), and of this texture.
+
+    dark: the share of its variance there that correlates as magnitudes do where there is no signal (`NoiseLevel.dark`).
+    """
+    shape = tuple(deviation.shape)
+    noise = draw(shape, texture, generator)
+    if texture.is_white or dark is None or not dark.any():
+        return deviation * noise
+    return deviation * ((1 - dark).sqrt() * noise + dark.sqrt() * draw(shape, texture, generator, magnitudes=True))
 
 
 def let_through(plus: Tensor, minus: Tensor, z: Tensor, alpha: float, window: int) -> Tensor:

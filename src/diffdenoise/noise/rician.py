@@ -27,13 +27,19 @@ POINTS = 401
 
 
 class Moments(NamedTuple):
-    """Of magnitudes, for rising signals of 0 to 20, all in units of sigma; excess: kurtosis over that of Gauss."""
+    """Of magnitudes, for rising signals of 0 to 20, all in units of sigma; excess: kurtosis over that of Gauss.
+
+    dark: the share of the variance that is not in proportion to the noise of the channels. Noises that correlate by rho
+    make a part of the magnitudes' variance that does, too, by Hermite's expansion of M the square of the derivative of
+    the mean; the rest correlates by rho^2 and higher powers, and is all where there is no signal.
+    """
 
     signal: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
     skewness: np.ndarray
     excess: np.ndarray
+    dark: np.ndarray
 
 
 @cache
@@ -47,7 +53,9 @@ def moments() -> Moments:
     variance = square - mean**2
     third = cube - 3 * mean * square + 2 * mean**3
     fourth = fourth - 4 * mean * cube + 6 * mean**2 * square - 3 * mean**4
-    return Moments(signal, mean, np.sqrt(variance), third / variance**1.5, fourth / variance**2 - 3)
+    dark = 1 - np.square(np.gradient(mean, signal, edge_order=2)) / variance
+    skewness, excess = third / variance**1.5, fourth / variance**2 - 3
+    return Moments(signal, mean, np.sqrt(variance), skewness, excess, dark.clip(0, 1))
 
 
 def deviation_at(brightness: np.ndarray, sigma: float) -> np.ndarray:

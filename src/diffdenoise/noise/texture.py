@@ -132,14 +132,17 @@ def smoothed(down: float, across: float | None = None) -> Texture:
     return Texture(("smoothed", float(down)), ("smoothed", float(down if across is None else across)))
 
 
-def draw(shape: tuple[int, ...], texture: Texture, generator: Generator) -> Tensor:
-    """Noise of mean 0 and variance 1, (..., rows, columns), float32 on the CPU."""
+def draw(shape: tuple[int, ...], texture: Texture, generator: Generator, magnitudes: bool = False) -> Tensor:
+    """Noise of mean 0 and variance 1, (..., rows, columns), float32 on the CPU.
+
+    magnitudes: that correlates as magnitudes do in an empty background, where noise of this texture is in each channel.
+    """
     if texture.is_white:
         return torch.randn(shape, generator=generator)
     *leading, rows, columns = shape
     whole = [next_fast_len(side + MARGIN, real=True) for side in (rows, columns)]
     white = torch.randn((*leading, *whole), generator=generator)
-    noise = torch.fft.irfft2(torch.fft.rfft2(white) * _amplitude(texture, *whole), s=tuple(whole))
+    noise = torch.fft.irfft2(torch.fft.rfft2(white) * _amplitude(texture, *whole, magnitudes), s=tuple(whole))
     return noise[..., :rows, :columns].contiguous()
 
 
@@ -294,9 +297,13 @@ def _extra(texture: Texture) -> float:
 
 
 @lru_cache(maxsize=16)  # crops of one size, turned or not; whole slices are large
-def _amplitude(texture: Texture, rows: int, columns: int) -> Tensor:
+def _amplitude(texture: Texture, rows: int, columns: int, magnitudes: bool) -> Tensor:
     """Square root of the spectrum on the frequencies of `rfft2`."""
-    return torch.from_numpy(np.sqrt(power(texture, rows, columns))[:, : columns // 2 + 1].astype(np.float32))
+    spectrum = power(texture, rows, columns)
+    if magnitudes:
+        rho = np.fft.ifft2(spectrum).real.clip(-1, 1)
+        spectrum = np.fft.fft2(magnitude_correlation(rho)).real.clip(0)
+    return torch.from_numpy(np.sqrt(spectrum)[:, : columns // 2 + 1].astype(np.float32))
 
 
 def power(texture: Texture, rows: int, columns: int) -> np.ndarray:

@@ -160,9 +160,9 @@ def _continued(level: NoiseLevel, trend: Trend) -> NoiseLevel:
 
 def rician_level(sigma: float, level: NoiseLevel) -> NoiseLevel:
     """That of Rician noise with `sigma` in each channel, correlated as `level` says."""
-    _, mean, deviation, skewness, excess = (tuple(map(float, table[::SPACING])) for table in moments())
-    scaled = [tuple(sigma * value for value in table) for table in (mean, deviation)]
-    return replace(level, knots=scaled[0], sigma=scaled[1], skewness=skewness, excess=excess)
+    _, mean, deviation, skewness, excess, dark = (tuple(map(float, table[::SPACING])) for table in moments())
+    knots, of_each = (tuple(sigma * value for value in table) for table in (mean, deviation))
+    return replace(level, knots=knots, sigma=of_each, skewness=skewness, excess=excess, dark=dark)
 
 
 def counting_level(counts: float, brightest: float) -> NoiseLevel:

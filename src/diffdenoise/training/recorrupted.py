@@ -18,6 +18,7 @@ learns that there is nothing brighter, and pulls what is, in the scan of someone
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -102,9 +103,12 @@ def draw_noise(noisy: SliceStore, level: NoiseLevel, box: Box, generator: torch.
     shares = weights[heaviest] ** 2 * (np.sum(weights**2) / np.sum(weights[heaviest] ** 2))
     x_noisy = torch.from_numpy(images[heaviest])[:, None]
     over = strength_over(level.variation, noisy.shapes[box.scan], box)
-    variances = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy(), over)
-    variance = torch.tensordot(torch.from_numpy(shares), alive(x_noisy) * torch.from_numpy(variances), 1)
-    return draw_like(variance.sqrt()[None], level.texture.turned if box.turn % 2 else level.texture, generator)
+    around = brightness(x_noisy).numpy()
+    variances = alive(x_noisy) * torch.from_numpy(level.variance_of(x_noisy.numpy(), around, over))
+    summed = partial(torch.tensordot, torch.from_numpy(shares), dims=1)
+    variance, dark = summed(variances), summed(variances * torch.from_numpy(level.dark_at(around)))
+    texture = level.texture.turned if box.turn % 2 else level.texture
+    return draw_like(variance.sqrt()[None], texture, generator, (dark / variance.clamp(min=1e-30))[None])
 
 
 def strength_over(variation: Variation, shape: tuple[int, ...], box: Box) -> np.ndarray | float:
