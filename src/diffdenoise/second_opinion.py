@@ -47,6 +47,7 @@ BLOCK = 16  # pixels
 LEAST, CLEAR = 0.15, 2.0  # a smaller share gains next to nothing; standard errors that it is to be above 0
 FAINT = 0.1  # of the noise's mean power over the frequencies: those with less count less and less
 WEAKER = 0.8  # times as strong; of a single slice noise is known no better
+MOST_DARK = 0.2  # share of the variance of magnitudes that may correlate in another way than the texture says
 KNOWN = 0.25  # standard error; what is known of the object, or the background, alone no better is taken from both
 
 
@@ -110,7 +111,7 @@ class SecondOpinion:
 
     def mixed_into(self, first: Tensor, x_noisy: Tensor) -> Tensor:
         """The first opinion about an image (1, 1, H, W) with this one's shares of the second."""
-        share = torch.where(objects(x_noisy).to(first.device), *self.shares)
+        share = torch.where(objects(x_noisy).to(first.device), *self.shares) * self._has_one(first)
         return first + share * (self.about(x_noisy, first) - first)
 
     def borne_out(self, student: Callable[[Tensor], Tensor], crops: Iterable[Crop], device: str) -> Shares:
@@ -119,7 +120,8 @@ class SecondOpinion:
         times = min(1.0, float(np.median([strength_where_flat(each) for each in tried])))
         sums = np.zeros((2, 3))
         for crop, given, first in tried:
-            voters = crop.z != 0  # not a mask, about which the second opinion is what is wanted itself
+            # Not a mask, about which the second opinion is what is wanted itself.
+            voters = (crop.z != 0) & self._has_one(first[:1]).cpu()
             here = replace(self, level=crop.level)  # z is like that, and scans of a fixed unit are not equally noisy
             pair = zip((crop.z, -crop.z), given.split(1), first.split(1), strict=True)
             both = [here._of_recorrupted(crop, *each, times) for each in pair]
@@ -128,6 +130,12 @@ class SecondOpinion:
             gain, square = (products.sum(0, keepdim=True) for products in (change * missing, change.square()))
             sums += [_summed(where & voters, gain, square) for where in (crop.object, ~crop.object)]
         return _shares(sums)
+
+    def _has_one(self, first: Tensor) -> Tensor:
+        """Where the noise is of the texture that collaborative filtering goes by; same shape, boolean."""
+        if self.level.texture.is_white:
+            return torch.ones_like(first, dtype=torch.bool)
+        return torch.from_numpy(self.level.dark_at(first.cpu().numpy()) <= MOST_DARK).to(first.device)
 
     def _of_recorrupted(
         self, crop: Crop, z: Tensor, given: Tensor, first: Tensor, times: float

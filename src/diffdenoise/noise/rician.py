@@ -93,7 +93,9 @@ def empty_places(looked: Looked) -> np.ndarray | None:
         around = _as_strong(looked, brightness)
         middle = np.quantile(around[looked.alive], DARK / 2)
         dark = looked.alive & (np.abs(around / max(middle, 1e-30) - 1) < 0.3)
-        dark = _alike(dark, around)
+        # Of dark places alone: what is bright would be seen from afar, and air near the head left out.
+        total, share = (gaussian_filter(part, (0, WIDE, WIDE)) for part in (np.where(dark, x, 0), dark.astype(x.dtype)))
+        dark = _alike(dark, np.divide(total, share, out=np.zeros_like(x), where=dark))
         if _is_rayleigh(x[dark]):
             return dark
     return None

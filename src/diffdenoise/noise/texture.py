@@ -55,6 +55,7 @@ EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "soft disc": 0.15, "ramp"
 GRAINS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2)
 OF_GRAIN = 0.35  # errors in the mean that it must gain
 NEVER = {"MR": (3,), "CT": (1, 2)}  # numbers in `radial` of the shapes that such a machine makes no noise of
+OF_ANATOMY = 0.2  # weight of its differences beside a background: they tell signs, and hold fine structure
 OF_BACKGROUND = 0.06  # the largest share that is looked for in a dark background, of MR
 SHARED = 0.35  # errors in the mean by which a texture may fit an image less well than its own, to pass for it
 ALL_ALIKE = 0.35  # share of what a less simple shape must gain, however many images there are
@@ -165,7 +166,7 @@ def texture_of_background(correlated: np.ndarray, measured: np.ndarray | None) -
     off = np.abs(_of_magnitudes() - correlated).reshape(len(textures), -1).mean(1) / ERROR
     if measured is not None:
         last = len(measured)
-        off = off + _misfit(measured.ravel(), shown[:, :last, :last].reshape(len(shown), -1), last)
+        off = off + OF_ANATOMY * _misfit(measured.ravel(), shown[:, :last, :last].reshape(len(shown), -1), last)
     grainy = np.array([texture.grain > OF_BACKGROUND for texture in textures])  # of a detector, not of a coil
     return textures[int(np.where(grainy, np.inf, off + extra).argmin())]
 
