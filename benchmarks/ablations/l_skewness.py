@@ -29,12 +29,14 @@ another than that of Gamma noise (`NoiseLevel.variance_of`). *Floor off*: and ta
 result, as `denoise` does (`noise/floor.py`). Kind and level are as a fit finds them in the noisy slices. PSNR in the
 head and in the whole image; *background* is the standard deviation, in units of 1/255, of the result where there is
 nothing."""
-FINDING = """Skewness matters as much as theory says. Multiplicative noise of 30 looks costs 2.1 dB if z is Gaussian
-noise of its level, and counting noise of 100 counts 0.3 dB; in the Rayleigh noise of a dark background 7.1/255 is
-left, as predicted (0.42 of 16.4), and 2.6 with z of its kind. What is then left to the supervised student is 0.4 dB
-for Poisson and multiplicative noise, as for Gaussian (study k), and 0.06 dB for Rician noise, whose floor is the
-largest error in the whole image: taken off, 19.6 dB become 29.3. The inverse is steep at the floor, so that it makes
-more of what is left in the background (2.6 becomes 6.6), but about zero instead of 31/255."""
+FINDING = """Skewness matters as much as theory says. Multiplicative noise of 30 looks costs 1.6 dB if z is Gaussian
+noise of its level, and counting noise of 100 counts 0.1 dB; in the Rayleigh noise of a dark background 6.4/255 is
+left, about as predicted (0.42 of 16.4), and 2.7 with z of its skewness. Its fourth moment adds nothing here; in
+stronger noise it does (docs/method.md, section 9). What is then left to the supervised student is 0.2 dB for counting
+noise and 0.4 dB for multiplicative noise, as for Gaussian (study k), and 0.1 dB for Rician noise, whose floor is the
+largest error in the whole image: taken off, 19.5 dB become 31.6, of the 32.3 of the student that learned it. The
+inverse is steep at the floor, so that it makes more of what is left in the background (2.8 becomes 4.5; 6.6 before
+empty places were told by the dark around them), but about zero instead of 31/255."""
 KINDS = ("poisson, 100 counts", "gamma, 30 looks", "rician 25/255")
 WAYS = ("noisy", "supervised", "level alone", "its skewness", "its kind", "floor off")
 OF_RICIAN = ("its skewness", "floor off")  # of the others the fourth moment follows from the third
