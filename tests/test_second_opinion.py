@@ -23,7 +23,7 @@ from diffdenoise.model_file import load_model, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.spatial import Variation
 from diffdenoise.noise.texture import draw, smoothed
-from diffdenoise.noise.trend import counting_level
+from diffdenoise.noise.trend import counting_level, rician_level
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
@@ -354,3 +354,14 @@ def test_one_that_makes_no_sense_is_not_read(wrong: dict) -> None:
 def test_shares_are_told_in_words() -> None:
     assert str(Shares(0.4, 0.2)).startswith("40% (in the background 20%) of what")
     assert str(Shares(0.0, 0.0)).startswith("nothing of what")
+
+
+@pytest.mark.parametrize("width", [0.0, 1.2])
+def test_none_is_asked_where_magnitudes_have_another_texture_than_the_one_it_goes_by(width: float) -> None:
+    image = torch.full((1, 1, 96, 96), 1.3)  # a background, of sigma 1
+    image[..., 48:] = 9.0
+    x_noisy = image + torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    level = rician_level(1.0, replace(constant_level(1.0), texture=smoothed(width)))
+    changed = SecondOpinion(Shares(1.0, 1.0), level).mixed_into(image, x_noisy) != image
+    assert changed[..., 48:].any()
+    assert bool(changed[..., :48].any()) == (width == 0)
