@@ -9,7 +9,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from diffdenoise.diagnosis import diagnose
 from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.domain import Domain
 from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model
 from diffdenoise.noise.floor import inverse_of
@@ -17,7 +19,7 @@ from diffdenoise.noise.models import correlated
 from diffdenoise.noise.rician import moments
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.presets import make_config
-from diffdenoise.uncertainty import _of_signal, uncertainty_of
+from diffdenoise.uncertainty import Noise, _of_signal, noise_in, uncertainty_of, variances
 from tests.conftest import noisy_disks
 
 SIGMA = 0.1
@@ -96,6 +98,30 @@ def test_correlated_noise_passes_a_filter_as_it_does_whether_its_strength_was_to
     noisy = correlated(clean, SIGMA, 1.2, generator)
     error = (Mean()(noisy) - clean).std().item()
     assert uncertainty_of(model_of(Mean(), **told), noisy[:, 0].numpy()).mean() == pytest.approx(error, rel=0.15)
+
+
+def test_in_the_dark_correlated_noise_passes_a_filter_as_magnitudes_do() -> None:
+    """There magnitudes correlate by about the square of what the channels do: more of it is averaged away."""
+
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.avg_pool2d(x[:, :1], 5, 1, 2, count_include_pad=False)
+
+    row, column = np.mgrid[:192, :192]
+    signal = np.where(np.hypot(row - 96, column - 96) < 40, 10 * SIGMA, 0.0)
+    generator = torch.Generator().manual_seed(0)
+    zeros = torch.zeros((2, 1, *signal.shape))
+    channels = [correlated(zeros, SIGMA, 1.2, generator).numpy()[:, 0] for _ in range(2)]
+    noisy = np.hypot(signal + channels[0], channels[1]).astype(np.float32)
+    model = model_of(Mean())
+    level = diagnose(noisy).level
+    domain = Domain.of(0.0, 1.0, level, even=False)
+    noise, x_noisy = noise_in(domain, noisy), torch.from_numpy(noisy[:1])[None]
+    found = variances(model, x_noisy, [True], Noise(noise.variance[0], noise.dark[0], noise.texture), 0)
+    empty = np.hypot(row - 96, column - 96) > 60
+    error = Mean()(torch.from_numpy(noisy)[:, None])[:, 0].numpy()[:, empty].std()
+    # By the texture alone it is 1.4 times the error; brightness, measured over 3 x 3 pixels, has noise here, too.
+    assert np.sqrt(found.again[empty].mean()) == pytest.approx(error, rel=0.2)
 
 
 def test_what_repetitions_share_is_no_noise() -> None:

@@ -17,7 +17,7 @@ from diffdenoise.inference import denoise_slices, domain_of, seen_by_student
 from diffdenoise.model import Model
 from diffdenoise.phantom import add_details
 from diffdenoise.rounds import image_seed
-from diffdenoise.uncertainty import uncertainty_of, variances, variances_of_noise
+from diffdenoise.uncertainty import Noise, noise_in, uncertainty_of, variances
 
 TITLE = "How true the map of uncertainty is"
 QUESTION = """`--uncertainty` against the error itself, which only a clean reference shows. The default preset is
@@ -110,11 +110,11 @@ def _figures(square: np.ndarray, variance: np.ndarray) -> dict[str, float]:
 def _alone(lab: Lab, model: Model, noisy: np.ndarray) -> dict[str, np.ndarray]:
     """The two estimates of the variance, in the scan's units."""
     domain, parts = domain_of(model, noisy), []
-    of_noise = variances_of_noise(domain, noisy)
+    noise = noise_in(domain, noisy)
     for index, image in enumerate(noisy):
         seen, own = seen_by_student(model, domain, noisy, index)
-        noise = of_noise[index], domain.level.texture
-        parts.append(variances(model, seen.to(lab.device), own, *noise, image_seed(0, image)))
+        of_one = Noise(noise.variance[index], noise.dark[index], noise.texture)
+        parts.append(variances(model, seen.to(lab.device), own, of_one, image_seed(0, image)))
     square = domain.scale**2
     return {name: square * np.stack([getattr(part, name) for part in parts]) for name in ("tweedie", "again")}
 

@@ -24,7 +24,17 @@ from diffdenoise.noise.looked import look
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.spatial import evened
 from diffdenoise.noise.texture import Machine, differences_of, may_come_from, shared_textures
-from diffdenoise.noise.trend import GROWING, Kind, Trend, as_its_kind, counting_level, rician_level, trend_of
+from diffdenoise.noise.trend import (
+    GROWING,
+    Kind,
+    Trend,
+    as_its_kind,
+    counting_level,
+    level_of_air,
+    rician_level,
+    trend_of,
+)
+from diffdenoise.normalisation import Normalisation
 from diffdenoise.series import noise_of_series
 
 # For a larger patch than one pixel, the paper changes PUCA for LG-BPN.
@@ -46,16 +56,17 @@ class Diagnosis:
 
     repeated: the same object was imaged again, and the level measured on the differences, unless it was on_components:
     on those components of a series that hold noise alone. alone: as the scan alone shows it, before it was made that of
-    its kind: so it can be measured of any scan, also of one that comes without its repetitions. neighbours: whether
-    neighbouring slices help; series: so many frames of a series do, 0 if they do not. correlated: what its texture was
-    found from, None for white noise. given: whether the level is the user's. kept: grain that is not taken for noise,
-    as a share of the variance of both.
+    its kind: so it can be measured of any scan, also of one that comes without its repetitions. air: that of its empty
+    background, if it has one (see `level_of_air`). neighbours: whether neighbouring slices help; series: so many frames
+    of a series do, 0 if they do not. correlated: what its texture was found from, None for white noise. given: whether
+    the level is the user's. kept: grain that is not taken for noise, as a share of the variance of both.
     """
 
     level: NoiseLevel
     trend: Trend
     faults: tuple[Finding, ...]
     alone: NoiseLevel
+    air: NoiseLevel | None = None
     repeated: bool = False
     neighbours: bool = False
     series: int = 0
@@ -105,8 +116,9 @@ def diagnose(
     of_its_kind = even_level(looked, level) if hidden else as_its_kind(level, trend)
     correlated = differences_of(evened(looked, level.variation)) if level.reach else None
     on_components = of_series is not None
+    air = level_of_air(one, alone)
     return Diagnosis(
-        of_its_kind, trend, faults, alone, again is not None, neighbours, series, on_components, correlated
+        of_its_kind, trend, faults, alone, air, again is not None, neighbours, series, on_components, correlated
     )
 
 
@@ -148,6 +160,17 @@ def as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diag
     if config.sigma is not None:
         return with_sigma(found, config.sigma)
     return found if config.counts is None else with_counts(found, config.counts, sum(own))
+
+
+def believed(found: Diagnosis, rule: Normalisation) -> Diagnosis:
+    """With the noise of its empty background in place of what it shows, where that alone is like the other scans'."""
+    alone = rule.believed(found.alone, found.air)
+    if alone is found.alone or found.given:
+        return found
+    found = replace(found, alone=alone)
+    if found.repeated or found.on_components:  # measured without the anatomy
+        return found
+    return replace(found, level=alone, trend=Trend("rician", sigma=alone.loudest))
 
 
 def with_sigma(found: Diagnosis, sigma: float) -> Diagnosis:

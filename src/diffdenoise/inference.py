@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffdenoise.crops import Crop, middle_of, spread_over
-from diffdenoise.diagnosis import as_given, diagnose
+from diffdenoise.diagnosis import as_given, believed, diagnose
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ConfigError
 from diffdenoise.far_out import limits_of
@@ -22,7 +22,7 @@ from diffdenoise.noise.estimate import NoiseLevel, constant_level, level_of
 from diffdenoise.noise.floor import inverse_of
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.rician import rician_sigma
-from diffdenoise.noise.trend import counting_level
+from diffdenoise.noise.trend import counting_level, level_of_air
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
 from diffdenoise.second_opinion import SecondOpinion, Shares
@@ -237,13 +237,16 @@ def _levels_of(
     config = model.config
     if config.has_teacher or config.evens_out:
         found = as_given(config, diagnose(pixels, np.split(pixels, frames), frames), own)
+        found = believed(found, model.normalisation)
         return found.level, found.alone
     if config.sigma is not None:
         level = constant_level(config.sigma)
     elif config.counts is not None:
         level = counting_level(config.counts, sum(own))
     else:
-        level = level_of(look(pixels))
+        looked = look(pixels)
+        level = level_of(looked)
+        level = model.normalisation.believed(level, level_of_air(looked, level))
     return level, level
 
 

@@ -80,6 +80,13 @@ class Normalisation:
         most = ALIKE if noise.reach else ALIKE_WHITE
         return 1 / most < times < most
 
+    def believed(self, noise: NoiseLevel, air: NoiseLevel | None) -> NoiseLevel:
+        """The noise of a scan: as measured, or as its empty background has it if only that is like the training scans'.
+
+        Of few slices, those of fine and strong structure, much of that passes for noise. air: see `level_of_air`.
+        """
+        return noise if air is None or self.is_alike(noise) or not self.is_alike(air) else air
+
     def _is_near(self, value: float) -> bool:
         return LOWEST <= (value - self.offset) / self.unit <= HIGHEST
 

@@ -14,7 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from diffdenoise.config import Config
-from diffdenoise.diagnosis import Choice, Diagnosis, as_given, choose, diagnose, settle, told, with_shared_textures
+from diffdenoise.diagnosis import (
+    Choice,
+    Diagnosis,
+    as_given,
+    believed,
+    choose,
+    diagnose,
+    settle,
+    told,
+    with_shared_textures,
+)
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
 from diffdenoise.far_out import limits_of
@@ -31,7 +41,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 18  # of what is kept in a run folder
+REVISION = 19  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 APART = "Fit each kind apart, into a folder of its own."
@@ -169,6 +179,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
     if mode == "auto":
         mode = "fixed" if len(set(units)) == 1 and units[0] != "arbitrary" else "noise"
     rule = fit_normalisation(ranges, [found.alone for found in diagnoses], mode)
+    diagnoses = [believed(found, rule) for found in diagnoses]
     choice = choose(diagnoses)
     levels, scales = [], []
     for path, own, found in zip(scans_of(folder), ranges, diagnoses, strict=True):

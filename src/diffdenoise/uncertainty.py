@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from diffdenoise.diagnosis import as_given, diagnose
+from diffdenoise.diagnosis import as_given, believed, diagnose
 from diffdenoise.domain import Domain
 from diffdenoise.inference import domain_of, floor_of, seen_by_student, series_of_scan
 from diffdenoise.model import Model
@@ -32,6 +33,7 @@ from diffdenoise.noise.recorruption import alive, brightness, draw_like
 from diffdenoise.noise.texture import Texture
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed
+from diffdenoise.series import Components
 from diffdenoise.tiling import tiled
 
 DRAWS = 8
@@ -68,36 +70,51 @@ def uncertainty_of(
     for place in range(places):
         images = pixels[place::places]
         seen, own = seen_by_student(model, domain, pixels, place, frames, series)
-        noise = variances_of_noise(domain, images)
-        of_seen = noise if series is None else series.spread(noise)
+        noise = noise_in(domain, images)
+        of_seen = noise if series is None else _of_components(series, noise)
         found = []
-        for x, of_one, image in zip(seen, of_seen, images, strict=True):
-            drawn = of_one, domain.level.texture, image_seed(seed, image)
+        for x, image, of_one, dark in zip(seen, images, of_seen.variance, of_seen.dark, strict=True):
+            drawn = Noise(of_one, dark, noise.texture), image_seed(seed, image)
             found.append(variances(model, x[None].to(device), own, *drawn))
             progress(place * frames + len(found), len(pixels))
         variance = np.stack([np.clip(np.maximum(one.tweedie, one.again), 0, one.noise) for one in found])
         x_hat = np.stack([one.x_hat for one in found])
         if series is not None:
             variance, x_hat = series.spread_back(variance), series.back(x_hat)
-        variance = variance + left**2 * np.maximum(noise - variance, 0)
-        deviation = np.sqrt(np.where(domain.far_out(images), noise, variance))  # those come back as they are
+        variance = variance + left**2 * np.maximum(noise.variance - variance, 0)
+        deviation = np.sqrt(np.where(domain.far_out(images), noise.variance, variance))  # those come back as they are
         result[place::places] = domain.spread_back(deviation, x_hat)
         if floor:
             means[place::places] = domain.back(x_hat)
     return _of_signal(means, result, floor) if floor else result
 
 
-def variances_of_noise(domain: Domain, images: np.ndarray) -> np.ndarray:
-    """Of each pixel of images (N, rows, columns), as the student sees them."""
-    x_noisy = torch.from_numpy(domain.into(images))[:, None]
-    variance = domain.level.variance(brightness(x_noisy).numpy(), domain.level.over(x_noisy.shape))
-    return (alive(x_noisy).numpy() * variance)[:, 0]
+class Noise(NamedTuple):
+    """Of images (..., rows, columns): its variance, the share of that which `NoiseLevel.dark` tells, its texture."""
+
+    variance: np.ndarray
+    dark: np.ndarray
+    texture: Texture
+
+
+def noise_in(domain: Domain, images: np.ndarray) -> Noise:
+    """That of images (N, rows, columns), as the student sees them."""
+    x_noisy, level = torch.from_numpy(domain.into(images))[:, None], domain.level
+    around = brightness(x_noisy).numpy()
+    variance = alive(x_noisy).numpy() * level.variance(around, level.over(x_noisy.shape))
+    return Noise(variance[:, 0], level.dark_at(around)[:, 0], level.texture)
+
+
+def _of_components(series: Components, noise: Noise) -> Noise:
+    """Of the components of frames with this noise."""
+    variance, dark = series.spread(noise.variance), series.spread(noise.variance * noise.dark)
+    return Noise(variance, dark / np.maximum(variance, 1e-30), noise.texture)
 
 
 def _noise_of(model: Model, pixels: np.ndarray, frames: int) -> NoiseLevel:
     """As a fit knows it: told, or where volumes repeat one another measured on their differences; of its kind."""
     found = diagnose(pixels, np.split(pixels, frames), frames)
-    return as_given(model.config, found, measure_range(pixels)).level
+    return believed(as_given(model.config, found, measure_range(pixels)), model.normalisation).level
 
 
 @dataclass(frozen=True)
@@ -110,24 +127,21 @@ class Variances:
     noise: np.ndarray
 
 
-def variances(
-    model: Model, x_noisy: Tensor, own: list[bool], variance: np.ndarray, texture: Texture, seed: int
-) -> Variances:
-    """For an image (1, C, H, W) that `seen_by_student` gives, and noise of this variance (H, W) and texture in it."""
+def variances(model: Model, x_noisy: Tensor, own: list[bool], noise: Noise, seed: int) -> Variances:
+    """For an image (1, C, H, W) that `seen_by_student` gives, and the noise (H, W) in it."""
     generator = torch.Generator().manual_seed(seed)
-    image, noise = x_noisy[:, :1].cpu(), torch.from_numpy(variance)[None, None]
+    image, (of_noise, dark) = x_noisy[:, :1].cpu(), (torch.from_numpy(of)[None, None] for of in noise[:2])
     channels = torch.tensor(own, device=x_noisy.device)[:, None, None]  # neighbours keep the noise that they have
     x_hat = _student(model, x_noisy)
     passed, drawn, again = (torch.zeros_like(image) for _ in range(3))
     for _ in range(DRAWS):
-        n = draw_like(noise.sqrt(), texture, generator)
+        n = draw_like(of_noise.sqrt(), noise.texture, generator, dark)
         shift = channels * n.to(x_noisy)
         change = _student(model, x_noisy + SMALL * shift) - x_hat
         error = _student(model, torch.where(channels, x_hat.to(x_noisy), x_noisy) + shift) - x_hat
         passed, drawn, again = passed + n * change / SMALL, drawn + n**2, again + error**2
-    of_noise = noise[0, 0].numpy()
-    tweedie = of_noise * _blurred(passed) / np.maximum(_blurred(drawn), 1e-12)
-    return Variances(x_hat[0, 0].numpy(), tweedie, _blurred(again) / DRAWS, of_noise)
+    tweedie = noise.variance * _blurred(passed) / np.maximum(_blurred(drawn), 1e-12)
+    return Variances(x_hat[0, 0].numpy(), tweedie, _blurred(again) / DRAWS, noise.variance)
 
 
 def _student(model: Model, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ another way, filters and masks make a background that is another, or none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -21,7 +21,8 @@ from diffdenoise.noise.rician import deviation_at, empty_places, rician_sigma
 from diffdenoise.noise.texture import DARK, LONGEST, WHITE, Texture, differences_of, texture_of_background
 
 BINS = 8  # of brightness
-LEAST, MOST = 0.8, 1.2  # of what is expected, shown at any brightness, and by half of the bright ones
+LEAST, MOST = 0.8, 1.2  # of what is expected, shown at any brightness but for chance, and by half of the bright ones
+CHANCE = 2.4  # two standard errors of a level, times the root of the number of places
 FINEST = 1.15  # what the finest differences show of that, over what wider ones do, at most
 MOST_ASKED = 400_000  # pixels, of which the correlation is taken
 FEWEST = 2000  # pairs of pixels
@@ -31,15 +32,25 @@ ALONE = 0.03  # correlation of neighbours' magnitudes; less is none
 
 @dataclass(frozen=True)
 class Background:
-    """sigma of each channel; texture of its noise, and over how many pixels that reaches."""
+    """sigma of each channel; texture of its noise, and over how many pixels that reaches.
+
+    borne_out: whether what the anatomy shows is about as strong, and of that texture.
+    """
 
     sigma: float
     texture: Texture
     reach: int
+    borne_out: bool = False
 
 
 def background_of(looked: Looked) -> Background | None:
-    """What the background of a single image tells; None where there is none, or the anatomy has other noise."""
+    """What the background of a single image tells; None where there is none, or the anatomy may have other noise."""
+    found = air_of(looked)
+    return found if found and found.borne_out else None
+
+
+def air_of(looked: Looked) -> Background | None:
+    """The same, whatever the anatomy shows: its own structure may be far stronger than noise."""
     if looked.pure:
         return None
     if "background" not in looked.kept:
@@ -55,8 +66,8 @@ def _found(looked: Looked) -> Background | None:
     sigma, textures = rician_sigma(looked), [WHITE]
     if max(correlation[0, 1], correlation[1, 0]) > ALONE:  # where fine anatomy misleads, without its differences
         textures = [texture_of_background(correlation, measured) for measured in (differences_of(looked), None)]
-    all_found = (Background(sigma, texture, _reach(texture)) for texture in textures)
-    return next((found for found in all_found if _is_borne_out(looked, found)), None)
+    all_found = [Background(sigma, texture, _reach(texture)) for texture in textures]
+    return next((replace(found, borne_out=True) for found in all_found if _is_borne_out(looked, found)), all_found[0])
 
 
 def _correlation(x: np.ndarray, empty: np.ndarray) -> np.ndarray | None:
@@ -95,11 +106,12 @@ def _is_borne_out(looked: Looked, found: Background) -> bool:
     In the anatomy, that is: in the dark noise is not Gaussian.
     """
     shown = [_over_expected(looked, found, spacing) for spacing in range(1, found.reach + 2)]
-    alike = [each for each in shown if len(each) == len(shown[0])]  # at the same brightnesses
-    least = np.min(alike, axis=0)
-    if not least.size or least.min() < LEAST or _of_bright(least) > MOST:
+    alike = [each for each in shown if each.shape == shown[0].shape]  # at the same brightnesses
+    least, at_most = np.min(alike, axis=0)
+    if not least.size or at_most.min() < LEAST or _of_bright(least) > MOST:
         return False
-    near, *further = map(_of_bright, alike)  # anatomy adds least to the finest differences, a wrong texture most
+    # Anatomy adds least to the finest differences, a wrong texture most.
+    near, *further = (_of_bright(over) for over, _ in alike)
     return near <= min(further, default=near) * FINEST
 
 
@@ -108,7 +120,10 @@ def _of_bright(shown: np.ndarray) -> float:
 
 
 def _over_expected(looked: Looked, found: Background, spacing: int) -> np.ndarray:
-    """What the flattest places show, dark to bright, over what noise of this background would."""
+    """What the flattest places show, dark to bright, over what noise of this background would; and that at most, but
+    for chance: (2, brightnesses).
+    """
     flat = [one for one in evenly_spaced_sigmas(looked, spacing, BINS) if one.brightness > DARK * found.sigma]
-    brightness, sigmas = (np.array([getattr(one, name) for one in flat]) for name in ("brightness", "sigma"))
-    return sigmas / (deviation_at(brightness, found.sigma) * found.texture.shown(spacing, spacing))
+    brightness, sigmas, numbers = np.array(flat).reshape(-1, 3).T
+    over = sigmas / (deviation_at(brightness, found.sigma) * found.texture.shown(spacing, spacing))
+    return np.stack([over, over * (1 + CHANCE / np.sqrt(numbers))])

@@ -168,7 +168,7 @@ def texture_of_background(correlated: np.ndarray, measured: np.ndarray | None) -
         last = len(measured)
         off = off + OF_ANATOMY * _misfit(measured.ravel(), shown[:, :last, :last].reshape(len(shown), -1), last)
     grainy = np.array([texture.grain > OF_BACKGROUND for texture in textures])  # of a detector, not of a coil
-    return textures[int(np.where(grainy, np.inf, off + extra).argmin())]
+    return textures[int(np.where(grainy | _never("MR"), np.inf, off + extra).argmin())]
 
 
 @cache

@@ -20,13 +20,13 @@ from typing import Literal
 
 import numpy as np
 
-from diffdenoise.noise.background import background_of
+from diffdenoise.noise.background import air_of, background_of
 from diffdenoise.noise.counts import counts_to_a_unit
 from diffdenoise.noise.differences import evenly_spaced_sigmas
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.looked import Looked, look
 from diffdenoise.noise.rician import deviation_at, moments, rician_sigma, skewness_at
-from diffdenoise.noise.spatial import evened
+from diffdenoise.noise.spatial import EVEN, evened
 from diffdenoise.noise.texture import Machine
 
 Kind = Literal["gaussian", "poisson", "gamma", "rician", "signal-dependent", "unknown"]
@@ -163,6 +163,16 @@ def rician_level(sigma: float, level: NoiseLevel) -> NoiseLevel:
     _, mean, deviation, skewness, excess, dark = (tuple(map(float, table[::SPACING])) for table in moments())
     knots, of_each = (tuple(sigma * value for value in table) for table in (mean, deviation))
     return replace(level, knots=knots, sigma=of_each, skewness=skewness, excess=excess, dark=dark)
+
+
+def level_of_air(looked: Looked, level: NoiseLevel) -> NoiseLevel | None:
+    """That of the noise of an empty background, whatever the anatomy shows; None without one. level: what that shows.
+
+    There is nothing else in the air; but not always is noise in the anatomy the same.
+    """
+    air = air_of(looked)
+    like = air and replace(level, reach=air.reach, texture=air.texture, variation=EVEN)
+    return rician_level(air.sigma, like) if air and like else None
 
 
 def counting_level(counts: float, brightest: float) -> NoiseLevel:
