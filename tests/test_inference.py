@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from diffdenoise.diagnosis import diagnose
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.errors import ConfigError
 from diffdenoise.inference import Denoised, Sampler, denoise_slices, domain_of, weakened
@@ -16,6 +18,7 @@ from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model
 from diffdenoise.noise.floor import inverse_of
 from diffdenoise.noise.models import rician
+from diffdenoise.noise.texture import Texture, draw, smoothed
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.phantom import mni_slices
 from diffdenoise.preparation import Source, prepare
@@ -23,6 +26,8 @@ from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
 from diffdenoise.tiling import tiled
 from tests.conftest import noisy_disks
+
+SIGMA = 6 / 255
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +101,25 @@ def test_a_scan_comes_to_the_model_as_it_came_to_its_training(tmp_path: Path, ov
         assert (domain.offset, domain.scale) == pytest.approx(scale)
         if slices.config.counts:
             assert domain.level.sigma == pytest.approx(level.sigma)
+
+
+def test_a_slice_whose_structure_passes_for_noise_is_believed_its_air(tmp_path: Path) -> None:
+    """In the fit, by the noise of the other scans, and afterwards, by that of the fit."""
+    clean = torch.from_numpy(mni_slices(40, 6, 6))
+    generator = torch.Generator().manual_seed(0)
+    of_channel = partial(draw, tuple(clean[:1].shape), Texture(("band", 0.5), ("band", 0.5)), generator)
+    fine = clean[2:3] * (1 + 0.3 * draw(tuple(clean[:1].shape), smoothed(0.5), generator))
+    images = [torch.hypot(one + SIGMA * of_channel(), SIGMA * of_channel()).numpy() for one in (*clean.split(1), fine)]
+    assert diagnose(images[-1]).level.loudest > 1.5 * SIGMA
+    scans = [Scan(image, str(number), "npy") for number, image in enumerate(images)]
+    sources = [Source(scan.name, lambda scan=scan: scan) for scan in scans]
+    slices = prepare(sources, make_config("fast"), tmp_path, lambda *_: None)
+    model = Model(slices.config, slices.normalisation, ChainTarget("image"), None, (Round(None, nn.Identity()),))
+    for scan, scale, level in zip(scans, slices.scales, slices.levels, strict=True):
+        assert level.loudest * scale[1] == pytest.approx(SIGMA, rel=0.1)
+        domain = domain_of(model, scan.pixels)
+        assert (domain.offset, domain.scale) == pytest.approx(scale)
+        assert domain.level.loudest * scale[1] == pytest.approx(SIGMA, rel=0.1)
 
 
 class KeepsWhatIsStrong(nn.Module):

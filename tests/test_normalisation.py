@@ -98,6 +98,16 @@ def test_correlated_noise_is_believed_to_be_alike_where_white_noise_is_not(times
     assert rule.is_alike(replace(constant_level(times), reach=2)) == (times > 0.8)
 
 
+def test_an_empty_background_is_believed_where_it_alone_shows_noise_like_that_of_the_training_scans() -> None:
+    rule = rule_for([(0, 10)], [1], "noise")
+    like, strong, stronger = (constant_level(sigma) for sigma in (1.02, 2.0, 3.0))
+    assert rule.believed(strong, like) is like
+    assert rule.believed(like, strong) is like
+    assert rule.believed(strong, stronger) is strong
+    assert rule.believed(strong, None) is strong
+    assert rule_for([(0, 10)], [1], "fixed").believed(strong, like) is strong
+
+
 @pytest.mark.parametrize(
     ("own", "common"), [((0, 10), True), ((-3, 20), True), ((-1024, 10), False), ((5000, 10), False), ((0, 100), False)]
 )

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.noise.recorruption import alive, brightness, draw_like, recorrupt
+from diffdenoise.noise.phases import noise_like
+from diffdenoise.noise.recorruption import recorrupt
 from diffdenoise.quality.reference import foreground
 
 CROPS, SIDE = 8, 160  # at most; pixels
@@ -36,10 +37,7 @@ class Crop(NamedTuple):
 def middle_of(seen: Tensor, own: list[bool], level: NoiseLevel, seed: int) -> Crop:
     """The middle of a slice (1, C, H, W) and of its neighbours, with noise like its own."""
     x_noisy, over = seen[:, :1], level.over(seen.shape)
-    around = brightness(x_noisy).numpy()
-    variance, dark = level.variance_of(x_noisy.numpy(), around, over), torch.from_numpy(level.dark_at(around))
-    generator = torch.Generator().manual_seed(seed)
-    z = draw_like((alive(x_noisy) * torch.from_numpy(variance)).sqrt(), level.texture, generator, dark)
+    z = noise_like(x_noisy, level, level.texture, torch.Generator().manual_seed(seed), over)
     rows, columns = (slice(start, start + SIDE) for start in (max(0, (side - SIDE) // 2) for side in seen.shape[-2:]))
     there = over[..., rows, columns] if isinstance(over, np.ndarray) else over
     own_channels, image = torch.tensor(own)[:, None, None], objects(x_noisy)

@@ -18,7 +18,6 @@ learns that there is nothing brighter, and pulls what is, in the scan of someone
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -27,7 +26,8 @@ from torch import Tensor
 from diffdenoise.config import StudentSettings
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.looked import centres
-from diffdenoise.noise.recorruption import alive, brightness, draw_like, let_through, recorrupt
+from diffdenoise.noise.phases import noise_like
+from diffdenoise.noise.recorruption import let_through, recorrupt
 from diffdenoise.noise.spatial import Variation
 from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes
 from diffdenoise.training.stage import Batch, Stage
@@ -97,18 +97,15 @@ class RecorruptedStage(Stage):
 
 
 def draw_noise(noisy: SliceStore, level: NoiseLevel, box: Box, generator: torch.Generator) -> Tensor:
-    """Noise like a crop's own, (1, 1, side, side): its variance is the sum of those of the images it is made of."""
+    """Noise like a crop's own, (1, 1, side, side): the sum of those of the images it is made of."""
     weights, images = noisy.parts(box)
     heaviest = np.argsort(-np.abs(weights), kind="stable")[:MOST_FRAMES]
     shares = weights[heaviest] ** 2 * (np.sum(weights**2) / np.sum(weights[heaviest] ** 2))
     x_noisy = torch.from_numpy(images[heaviest])[:, None]
     over = strength_over(level.variation, noisy.shapes[box.scan], box)
-    around = brightness(x_noisy).numpy()
-    variances = alive(x_noisy) * torch.from_numpy(level.variance_of(x_noisy.numpy(), around, over))
-    summed = partial(torch.tensordot, torch.from_numpy(shares), dims=1)
-    variance, dark = summed(variances), summed(variances * torch.from_numpy(level.dark_at(around)))
     texture = level.texture.turned if box.turn % 2 else level.texture
-    return draw_like(variance.sqrt()[None], texture, generator, (dark / variance.clamp(min=1e-30))[None])
+    each = noise_like(x_noisy, level, texture, generator, over)
+    return torch.tensordot(torch.from_numpy(np.sqrt(shares)), each, dims=1)[None]
 
 
 def strength_over(variation: Variation, shape: tuple[int, ...], box: Box) -> np.ndarray | float:
