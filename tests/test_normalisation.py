@@ -103,6 +103,8 @@ def test_an_empty_background_is_believed_where_it_alone_shows_noise_like_that_of
     like, strong, stronger = (constant_level(sigma) for sigma in (1.02, 2.0, 3.0))
     assert rule.believed(strong, like) is like
     assert rule.believed(like, strong) is like
+    strong_where_bright = NoiseLevel((0, 5, 10), (1.0, 1.0, 3.0))
+    assert rule.believed(strong_where_bright, like) is like
     assert rule.believed(strong, stronger) is strong
     assert rule.believed(strong, None) is strong
     assert rule_for([(0, 10)], [1], "fixed").believed(strong, like) is strong

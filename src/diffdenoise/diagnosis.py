@@ -163,14 +163,14 @@ def as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diag
 
 
 def believed(found: Diagnosis, rule: Normalisation) -> Diagnosis:
-    """With the noise of its empty background in place of what it shows, where that alone is like the other scans'."""
-    alone = rule.believed(found.alone, found.air)
-    if alone is found.alone or found.given:
+    """With the noise of its empty background in place of what it shows, where only that is like the other scans'."""
+    if found.given:
         return found
-    found = replace(found, alone=alone)
-    if found.repeated or found.on_components:  # measured without the anatomy
+    found = replace(found, alone=rule.believed(found.alone, found.air))
+    level = rule.believed(found.level, found.air)
+    if level is found.level or found.repeated or found.on_components:  # those were measured without the anatomy
         return found
-    return replace(found, level=alone, trend=Trend("rician", sigma=alone.loudest))
+    return replace(found, level=level, trend=Trend("rician", sigma=level.loudest))
 
 
 def with_sigma(found: Diagnosis, sigma: float) -> Diagnosis:

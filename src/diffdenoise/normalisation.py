@@ -74,24 +74,33 @@ class Normalisation:
 
     def is_alike(self, noise: NoiseLevel) -> bool:
         """Whether noise is as strong as that of the training scans, in the unit that these have in common."""
-        if not self.knots:
-            return False
-        times = float(np.median(np.array(noise.sigma) / np.interp(noise.knots, self.knots, self.sigma)))
-        most = ALIKE if noise.reach else ALIKE_WHITE
-        return 1 / most < times < most
+        return bool(self.knots) and _is_about_one(float(np.median(self._over(noise))), noise)
 
     def believed(self, noise: NoiseLevel, air: NoiseLevel | None) -> NoiseLevel:
         """The noise of a scan: as measured, or as its empty background has it if only that is like the training scans'.
 
         Of few slices, those of fine and strong structure, much of that passes for noise. air: see `level_of_air`.
         """
-        return noise if air is None or self.is_alike(noise) or not self.is_alike(air) else air
+        if air is None or not self.is_alike(air):
+            return noise
+        over = self._over(noise)
+        return noise if all(_is_about_one(float(times), noise) for times in (over.min(), over.max())) else air
+
+    def _over(self, noise: NoiseLevel) -> np.ndarray:
+        """How many times as strong as that of the training scans it is, at each of its brightnesses."""
+        return np.array(noise.sigma) / np.interp(noise.knots, self.knots, self.sigma)
 
     def _is_near(self, value: float) -> bool:
         return LOWEST <= (value - self.offset) / self.unit <= HIGHEST
 
     def _share(self, noise: float) -> float:
         return min(max(self.scale * noise, self.least), self.most)
+
+
+def _is_about_one(times: float, noise: NoiseLevel) -> bool:
+    """As far as noise like that can be measured."""
+    most = ALIKE if noise.reach else ALIKE_WHITE
+    return 1 / most < times < most
 
 
 def measure_range(pixels: np.ndarray) -> tuple[float, float]:
