@@ -16,7 +16,8 @@ knowing where these are, be it by the exact covariance of magnitudes, leaves the
 
 The scan has lost its phases. But n holds no other frequencies than its texture's: alternately |A + n| is made M, and n
 filtered (Gerchberg & Saxton 1972), beginning with noise of its own kind. What comes out need not be the phase that
-there was, and differs from time to time; it goes with the places where M vanishes. (docs/method.md, section 9, has what it gains.)
+there was, and differs from time to time; it goes with the places where M vanishes. docs/method.md, section 9, has what
+it gains.
 """
 
 from __future__ import annotations
