@@ -15,8 +15,8 @@ WHY = {
     **dict.fromkeys(("xray gaussian-6", "xray gaussian-15", "xray poisson-700", "xray uneven-15"), OWN_NOISE),
     GRAINY: "the grain of radiographs is taken out, too, and is in the reference",
     **dict.fromkeys(
-        (f"colin27 zero-filled-rician-{level}" for level in (6, 15)),
-        "no second opinion is borne out; in the dark, magnitudes are far from Gaussian",
+        (f"{data} zero-filled-rician-15" for data in ("colin27", "mr3t")),
+        "in part weak signals, where what is learned from is only about like magnitudes",
     ),
     **dict.fromkeys(GROWING, "what it learns from is noisiest where the image is bright"),
 }

@@ -73,9 +73,10 @@ concerns all tasks is of 2026-11-30: its level is held down, before the training
 (docs/noise.md), as is the level by which the share of its second opinion is found, and the start for white noise of 5 %
 has learned for longer. Since then shares of white noise beside correlated noise are told apart more finely, filtered
 k-space is among the textures, and beside grain that is kept no second opinion is asked: *diffdenoise* and *grain kept*
-on xray correlated-1.2 are of after what concerns them. What tells Rician noise, how z is
-drawn like it, and how its floor is taken off, changed later that day: colin27 rician-15 was measured anew after it (but
-for what concerns correlated noise alone), mr3t rician-15 and the volumes were not. In the other tasks what is found of
+on xray correlated-1.2 are of after what concerns them. What tells Rician noise, how z is drawn like it, and how its
+floor is taken off, changed later that day: colin27 rician-15 was measured anew after it (but for what concerns
+correlated noise alone), mr3t rician-15 was not. All tasks of zero-filled Rician noise, and colin27 volume rician-15,
+are of after that, and of after z is drawn by phases (docs/method.md, section 9). In the other tasks what is found of
 the noise is as before. While the bound on xray gaussian-15 was trained, other work took 8 % of the machine.
 
 Older rows of other methods that begin at a start of ours (*supervised, from our start*, *noise told*) began at starts
