@@ -75,7 +75,7 @@ has learned for longer. Since then shares of white noise beside correlated noise
 k-space is among the textures, and beside grain that is kept no second opinion is asked: *diffdenoise* and *grain kept*
 on xray correlated-1.2 are of after what concerns them. What tells Rician noise, how z is drawn like it, and how its
 floor is taken off, changed later that day: colin27 rician-15 was measured anew after it (but for what concerns
-correlated noise alone), mr3t rician-15 was not. All tasks of zero-filled Rician noise, and colin27 volume rician-15,
+correlated noise alone), and so was mr3t rician-15. All tasks of zero-filled Rician noise, and colin27 volume rician-15,
 are of after that, and of after z is drawn by phases (docs/method.md, section 9). In the other tasks what is found of
 the noise is as before. While the bound on xray gaussian-15 was trained, other work took 8 % of the machine.
 
