@@ -54,6 +54,20 @@ def test_noise_that_is_stronger_in_the_anatomy_than_in_the_air_is_not_that_of_th
     assert background_of(look(magnitudes(15 / 255, BAND, uneven))) is None
 
 
+def test_chance_at_few_places_seldom_speaks_against_a_phantom() -> None:
+    """Of a flat disc there are few places of the brightnesses at its rim, and what they show scatters."""
+    row, column = np.mgrid[:192, :192]
+    disc = torch.from_numpy(np.where(np.hypot(row - 96, column - 96) < 60, 1.0, 0.0)).float()[None]
+    found = []
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        real, imaginary = (0.1 * draw((2, 192, 192), smoothed(1.2), generator) for _ in range(2))
+        found.append(background_of(look(torch.hypot(disc + real, imaginary).numpy())))
+    borne_out = [one for one in found if one]
+    assert len(borne_out) >= 5
+    assert all(one.sigma == pytest.approx(0.1, rel=0.03) for one in borne_out)
+
+
 def test_a_background_that_was_filtered_on_its_own_is_not_believed() -> None:
     """Its texture is not that of the anatomy."""
     noisy, air = magnitudes(15 / 255, smoothed(0.4)), magnitudes(15 / 255, smoothed(1.2))
