@@ -17,7 +17,7 @@ from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.recorruption import recorrupt
 from diffdenoise.noise.texture import smoothed
 from diffdenoise.run_folder import key_of
-from diffdenoise.training.recorrupted import RecorruptedStage, draw_noise
+from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import SliceStore, cut, draw_boxes
 from diffdenoise.training.stage import Batch, Stage, train
 from diffdenoise.training.student import make_student
@@ -111,7 +111,7 @@ class Single(RecorruptedStage):
     def batch_at(self, step: int, generator: torch.Generator) -> Batch:
         """Crops and their noises, as many as batch."""
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, self.settings.batch, self.settings.crop)
-        z = [draw_noise(self.noisy, self.levels[box.scan], box, generator) for box in boxes]
+        z = [self.drawer.draw(box, generator) for box in boxes]
         return self.noisy.crops(boxes), torch.cat(z)
 
     def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:

@@ -19,7 +19,7 @@ from diffdenoise.preparation import Slices
 from diffdenoise.rounds import image_seed
 from diffdenoise.second_opinion import SecondOpinion, Shares
 from diffdenoise.symmetry import over_symmetries, takes_little, turns_that_take_little
-from diffdenoise.training.recorrupted import draw_noise, strength_over
+from diffdenoise.training.drawn import draw_noise, strength_over
 from diffdenoise.training.slices import Box, cut, is_usable
 from diffdenoise.training.student import offsets
 

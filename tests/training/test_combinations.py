@@ -6,7 +6,7 @@ import torch
 
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.training.combinations import CombinationStore
-from diffdenoise.training.recorrupted import draw_noise
+from diffdenoise.training.drawn import draw_noise
 from diffdenoise.training.slices import Box, SliceStore, draw_boxes, write_scan_slices
 
 FRAMES, PLACES = 3, 2

@@ -5,12 +5,9 @@ import pytest
 import torch
 
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
-from diffdenoise.noise.spatial import Variation
-from diffdenoise.noise.texture import smoothed
 from diffdenoise.presets import make_config
-from diffdenoise.training.combinations import CombinationStore
-from diffdenoise.training.recorrupted import BRIGHTEST, LEAST, MOST_FRAMES, RecorruptedStage, draw_noise
-from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes, write_scan_slices
+from diffdenoise.training.recorrupted import BRIGHTEST, LEAST, RecorruptedStage
+from diffdenoise.training.slices import SliceStore, draw_boxes, write_scan_slices
 
 
 class Passing(torch.nn.Module):
@@ -76,17 +73,6 @@ def test_a_crop_of_nothing_but_mask_does_not_outweigh_the_others(tmp_path: Path)
     assert loss(made, 0) == pytest.approx(alpha2 * 0.1**2 / LEAST)
 
 
-def test_each_scan_has_its_own_noise(tmp_path: Path) -> None:
-    made = stage(tmp_path, [NoiseLevel((0.0,), (0.0,)), NoiseLevel((0.0,), (2.0,), 2, smoothed(1.0, 0.0))])
-    assert not draw_noise(made.noisy, made.levels[0], Box(0, 0, 0, 0, 48, 0), torch.Generator()).any()
-    for turn in range(8):
-        z = draw_noise(made.noisy, made.levels[1], Box(1, 0, 0, 0, 48, turn), torch.Generator())
-        assert z.std() == pytest.approx(2, rel=0.2)
-        along, other = (z[..., 1:, :] * z[..., :-1, :]).mean(), (z[..., 1:] * z[..., :-1]).mean()
-        assert max(along, other) > 0.5 * z.var()  # correlated one way, and that way turns with the crop
-        assert (along > other) == (turn % 2 == 0)
-
-
 @pytest.mark.parametrize("shifted", [0.0, 0.5, 1.0])
 def test_some_crops_are_shown_darker_or_brighter_their_neighbours_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shifted: float
@@ -146,28 +132,3 @@ def test_neighbours_are_seen_as_they_are_and_what_is_missing_never_tells_z(
                     assert torch.equal(shown[number], expected)
                     kinds.add(missing)
     assert kinds == {True, False}
-
-
-@pytest.mark.parametrize("turn", range(8))
-def test_noise_is_drawn_as_strong_as_its_place_in_the_image_says(tmp_path: Path, turn: int) -> None:
-    variation = Variation(((0.0, 0.4), (-0.3, 0.0)), 0.1, 9.0)
-    level = NoiseLevel((0.0,), (1.0,), variation=variation)
-    made = stage(tmp_path, [level])
-    box = Box(scan=0, slice=1, row=7, column=20, side=24, turn=turn)
-    drawn = [draw_noise(made.noisy, level, box, torch.Generator().manual_seed(seed)) for seed in range(400)]
-    expected = cut(variation.over((48, 48))[None], box)[0]
-    assert torch.cat(drawn).std((0, 1)).numpy() == pytest.approx(expected, rel=0.2)
-    assert np.corrcoef(torch.cat(drawn).std((0, 1)).numpy().ravel(), expected.ravel())[0, 1] > 0.9
-
-
-def test_a_component_of_many_frames_has_the_noise_of_them_all(tmp_path: Path) -> None:
-    """Though it is drawn from those of the largest weights."""
-    frames = 20
-    assert frames > MOST_FRAMES
-    images = 1 + 1e-3 * np.random.default_rng(0).standard_normal((frames, 1, 48, 48))
-    write_scan_slices(tmp_path, 0, images.astype(np.float32))
-    component = np.full((1, frames), frames**-0.5, np.float32)
-    noisy = CombinationStore(SliceStore(tmp_path, [frames]), [component])
-    draw = torch.Generator().manual_seed(0)
-    drawn = [draw_noise(noisy, constant_level(0.1), Box(0, 0, 0, 0, 48, 0), draw) for _ in range(40)]
-    assert torch.cat(drawn).std() == pytest.approx(0.1, rel=0.05)

@@ -13,7 +13,7 @@ from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot, mea
 from diffdenoise.training.diffusion import DiffusionStage, make_diffusion
 from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import SliceStore, write_scan_slices
-from diffdenoise.training.stage import Batch, Stage, pixel_loss, step_generator, train
+from diffdenoise.training.stage import Batch, Stage, generator_of, pixel_loss, train
 from diffdenoise.training.student import StudentStage, make_student
 from tests.conftest import noisy_disks
 
@@ -101,8 +101,8 @@ def test_the_closed_condition_does_not_know_the_pixels_it_is_scored_on(noisy: Sl
     stage = DiffusionStage(settings, conditioner, 1, ChainTarget("residual", 0.1), noisy, noisy, noisy, 0)
     x = torch.rand(1, 1, 32, 32)
     blind = torch.cat([torch.full_like(x, 0.5), torch.full_like(x, 0.01)], dim=1)
-    condition, scored = stage.cured(x, blind, blind[:, :1], step_generator(0, 0))
-    changed, again = stage.cured(x + 5 * scored, blind, blind[:, :1], step_generator(0, 0))
+    condition, scored = stage.cured(x, blind, blind[:, :1], generator_of(0, 0))
+    changed, again = stage.cured(x + 5 * scored, blind, blind[:, :1], generator_of(0, 0))
     assert torch.equal(scored, again)
     assert 0 < scored.mean() < 0.3
     assert torch.equal(condition, changed)
@@ -125,7 +125,7 @@ def test_how_much_the_closed_condition_follows_the_noise_it_is_scored_on(
 
     def shown(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x_c = conditioner(image)
-        return stage.cured(image, torch.cat([x_c, torch.full_like(x, 0.01)], dim=1), x_c, step_generator(0, 0))
+        return stage.cured(image, torch.cat([x_c, torch.full_like(x, 0.01)], dim=1), x_c, generator_of(0, 0))
 
     (before, scored), noise = shown(x), torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     changed = x + noise * scored
@@ -142,7 +142,7 @@ def test_an_open_leak_shows_the_condition_as_it_is_and_damping_adds_noise_of_the
     for leak, added in (("open", 0.0), ("damped", 0.5 * 0.2)):
         settings = SMOKE.diffusion.model_copy(update={"leak": leak, "damping": 0.5})
         stage = DiffusionStage(settings, lambda x: x, 1, ChainTarget("image"), noisy, noisy, noisy, 0)
-        shown, scored = stage.cured(x, blind, condition, step_generator(0, 0))
+        shown, scored = stage.cured(x, blind, condition, generator_of(0, 0))
         assert scored.all()
         assert (shown - condition).std().item() == pytest.approx(added, rel=0.02)
 

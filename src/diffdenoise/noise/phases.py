@@ -45,23 +45,28 @@ def noise_like(
 
     texture: of the noise here, where the images are turned; over: as for `NoiseLevel.variance`.
     """
-    if level.dark and not texture.is_white:
-        return alive(x_noisy) * _like_magnitudes(x_noisy, level, texture, generator, over)
+    if goes_by_phases(level):
+        return draw_by(turned_by(x_noisy, level, texture, generator, over), texture, generator)
     variance = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy(), over)
     return draw_like((alive(x_noisy) * torch.from_numpy(variance)).sqrt(), texture, generator)
 
 
-def _like_magnitudes(
-    x_noisy: Tensor, level: NoiseLevel, texture: Texture, generator: Generator, over: np.ndarray | float
+def goes_by_phases(level: NoiseLevel) -> bool:
+    """Whether this is correlated Rician noise (see `trend.rician_level`)."""
+    return bool(level.dark) and not level.texture.is_white
+
+
+def turned_by(
+    x_noisy: Tensor, level: NoiseLevel, texture: Texture, generator: Generator, over: np.ndarray | float = 1.0
 ) -> Tensor:
-    """The same of Rician noise (see `trend.rician_level`) with this texture in each channel."""
+    """sigma k^1/2 e of images (N, 1, H, W) with such noise, as they show it; same shape, complex. See `draw_by`."""
     of, sigma = moments(), level.loudest / moments().deviation[-1]
     zero = level.knots[0] - of.mean[0] * sigma  # the value of no magnitude at all
     of_channel = torch.as_tensor(sigma * over).to(x_noisy)
     magnitude, around = ((x - zero).clamp(min=0) / of_channel for x in (x_noisy, brightness(x_noisy)))
     signal = torch.from_numpy(np.interp(around.numpy(), of.mean, of.signal)).to(x_noisy)
     phases = phases_of(magnitude, signal, texture, generator)
-    return of_channel * kernel(signal, magnitude * phases - signal).sqrt() * draw_by(phases, texture, generator)
+    return alive(x_noisy) * of_channel * kernel(signal, magnitude * phases - signal).sqrt() * phases
 
 
 def phases_of(magnitude: Tensor, signal: Tensor, texture: Texture, generator: Generator, times: int = TIMES) -> Tensor:
@@ -91,10 +96,10 @@ def kernel(signal: Tensor, noise: Tensor) -> Tensor:
     return total.clamp(min=0)
 
 
-def draw_by(phases: Tensor, texture: Texture, generator: Generator) -> Tensor:
-    """Noise of mean 0 and variance 1 whose sign turns with the phases (N, 1, H, W); same shape, real."""
-    shape = tuple(phases.shape)
-    return phases.real * draw(shape, texture, generator) + phases.imag * draw(shape, texture, generator)
+def draw_by(turned: Tensor, texture: Texture, generator: Generator) -> Tensor:
+    """Noise whose sign turns with these complex numbers (N, 1, H, W), and as strong as they are; same shape, real."""
+    shape = tuple(turned.shape)
+    return turned.real * draw(shape, texture, generator) + turned.imag * draw(shape, texture, generator)
 
 
 def _unit(numbers: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ class CombinationStore(SliceStore):
     weights: (volumes, frames) for each scan, how much of each frame there is in a volume; None leaves the frames alone.
     """
 
+    sums = True
+
     def __init__(self, noisy: SliceStore, weights: Sequence[np.ndarray | None]) -> None:
         super().__init__(noisy.folder)
         self.weights = [

@@ -17,25 +17,20 @@ learns that there is nothing brighter, and pulls what is, in the scan of someone
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffdenoise.config import StudentSettings
 from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.noise.looked import centres
-from diffdenoise.noise.phases import noise_like
 from diffdenoise.noise.recorruption import let_through, recorrupt
-from diffdenoise.noise.spatial import Variation
-from diffdenoise.training.slices import Box, SliceStore, cut, draw_boxes
+from diffdenoise.training.drawn import Drawer
+from diffdenoise.training.slices import Box, SliceStore, draw_boxes
 from diffdenoise.training.stage import Batch, Stage
 from diffdenoise.training.student import first_student, offsets
 
 LEAST = 0.01  # of the typical noise variance: crops with less, of a mask, weigh no more than with this
 ALONE, ONE_SIDED = 0.25, 0.1  # share of the crops without any neighbours; of the others' neighbours, left out
-MOST_FRAMES = 8  # of a component, those of the largest weights; more cost time, and are about as bright
 BRIGHTEST = 1.4  # mean of a crop that is shifted, at most; at least 0; most pixels of most scans lie from 0 to 1
 WINDOW = 32  # pixels; smaller squares show more of chance, larger ones less of where the level is wrong
 
@@ -49,7 +44,7 @@ class RecorruptedStage(Stage):
 
     def __init__(self, settings: StudentSettings, noisy: SliceStore, levels: list[NoiseLevel], seed: int) -> None:
         super().__init__(first_student(settings, levels), settings, seed)
-        self.noisy, self.levels = noisy, levels
+        self.noisy, self.levels, self.drawer = noisy, levels, Drawer(noisy, levels, seed)
         if settings.series:  # its components are as bright as they are, the first far brighter than a frame
             self.shifted = 0.0
         self.least = max(1e-12, LEAST * float(np.median([level.typical for level in levels])) ** 2)
@@ -60,7 +55,7 @@ class RecorruptedStage(Stage):
         """
         settings = self.settings
         boxes = draw_boxes(self.noisy.shapes, self.seed, step, max(1, settings.batch // 2), settings.crop)
-        z = [draw_noise(self.noisy, self.levels[box.scan], box, generator) for box in boxes]
+        z = [self.drawer.draw(box, generator) for box in boxes]
         crops, beside = self.noisy.crops(boxes), self._neighbours(boxes, generator)
         shift = self._shift(crops, generator)
         return crops + shift, torch.cat(z), *(x if x.dtype == torch.bool else x + shift for x in beside)
@@ -94,24 +89,3 @@ class RecorruptedStage(Stage):
             crops = self.noisy.crops([other or box for other, box in zip(there, boxes, strict=True)])
             found += [crops, missing[:, None, None, None]]
         return found
-
-
-def draw_noise(noisy: SliceStore, level: NoiseLevel, box: Box, generator: torch.Generator) -> Tensor:
-    """Noise like a crop's own, (1, 1, side, side): the sum of those of the images it is made of."""
-    weights, images = noisy.parts(box)
-    heaviest = np.argsort(-np.abs(weights), kind="stable")[:MOST_FRAMES]
-    shares = weights[heaviest] ** 2 * (np.sum(weights**2) / np.sum(weights[heaviest] ** 2))
-    x_noisy = torch.from_numpy(images[heaviest])[:, None]
-    over = strength_over(level.variation, noisy.shapes[box.scan], box)
-    texture = level.texture.turned if box.turn % 2 else level.texture
-    each = noise_like(x_noisy, level, texture, generator, over)
-    return torch.tensordot(torch.from_numpy(np.sqrt(shares)), each, dims=1)[None]
-
-
-def strength_over(variation: Variation, shape: tuple[int, ...], box: Box) -> np.ndarray | float:
-    """How many times as strong as elsewhere the noise is at each pixel of a crop of such images, turned as that is."""
-    if variation.is_even:
-        return 1.0
-    starts = (box.row, box.column)
-    rows, columns = (centres(side)[at : at + box.side] for side, at in zip(shape[-2:], starts, strict=True))
-    return cut(variation.at(rows, columns)[None], replace(box, row=0, column=0))

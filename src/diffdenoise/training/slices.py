@@ -56,6 +56,8 @@ class SliceStore:
     frames: of each scan, so many volumes lie one after the other; one each if not given.
     """
 
+    sums = False  # of several images with noise of their own is each slice
+
     def __init__(self, folder: Path, frames: list[int] | None = None) -> None:
         self.folder = folder
         self.arrays = Mapped(scans_of(folder))

@@ -99,7 +99,7 @@ class Stage(lightning.LightningModule):
 
     def made(self, step: int) -> tuple[Batch, torch.Generator]:
         """The batch of a step, and the generator that made it."""
-        generator = step_generator(self.seed, step)
+        generator = generator_of(self.seed, step)
         return self.batch_at(step, generator), generator
 
     def configure_optimizers(self) -> Any:
@@ -124,9 +124,9 @@ class Stage(lightning.LightningModule):
         return x.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The random numbers of one step, drawn on the CPU so that every device sees the same."""
-    state = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
+def generator_of(seed: int, *numbers: int) -> torch.Generator:
+    """The random numbers of a step, or of what else has numbers; on the CPU, so that every device sees the same."""
+    state = np.random.SeedSequence([seed, *numbers]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 

@@ -1,0 +1,75 @@
+"""z for crops: noise like that which is in them already, as strong at each place, and turned as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.looked import centres
+from diffdenoise.noise.phases import draw_by, goes_by_phases, noise_like, turned_by
+from diffdenoise.noise.spatial import Variation
+from diffdenoise.noise.texture import Texture
+from diffdenoise.training.slices import Box, SliceStore, cut
+from diffdenoise.training.stage import generator_of
+
+MOST_FRAMES = 8  # of a component, those of the largest weights; more cost time, and are about as bright
+KEPT = 2**23  # pixels, 64 MiB; of more slices phases are found crop by crop, which then takes less time
+
+
+class Drawer:
+    """Draws z for the crops of a training. levels: the noise of each scan, normalised as they are.
+
+    To find phases takes longer than all else that a crop asks for, and one crop overlaps others. So each slice's are
+    found once, when they are first asked for. They do not depend on which crop that was: a training that is resumed
+    goes on as if it had not been stopped.
+    """
+
+    def __init__(self, noisy: SliceStore, levels: Sequence[NoiseLevel], seed: int) -> None:
+        self.noisy, self.levels, self.seed = noisy, levels, seed
+        pixels = sum(slices * rows * columns for slices, _, rows, columns in noisy.shapes)
+        self.keeps = pixels <= KEPT and not noisy.sums
+        self.found: dict[tuple[int, int], np.ndarray] = {}
+
+    def draw(self, box: Box, generator: Generator) -> Tensor:
+        """(1, 1, side, side)."""
+        level = self.levels[box.scan]
+        if not (self.keeps and goes_by_phases(level)):
+            return draw_noise(self.noisy, level, box, generator)
+        if (place := (box.scan, box.slice)) not in self.found:
+            self.found[place] = self._of_slice(*place)
+        turned = torch.from_numpy(np.ascontiguousarray(cut(self.found[place], box)))
+        return draw_by(turned[None], _texture_of(level, box), generator)
+
+    def _of_slice(self, scan: int, index: int) -> np.ndarray:
+        level, image = self.levels[scan], self.noisy.slice(scan, index)[None]
+        over = level.over(image.shape)
+        return turned_by(image, level, level.texture, generator_of(self.seed, scan, index), over)[0].numpy()
+
+
+def draw_noise(noisy: SliceStore, level: NoiseLevel, box: Box, generator: Generator) -> Tensor:
+    """Noise like a crop's own, (1, 1, side, side): the sum of those of the images it is made of."""
+    weights, images = noisy.parts(box)
+    heaviest = np.argsort(-np.abs(weights), kind="stable")[:MOST_FRAMES]
+    shares = weights[heaviest] ** 2 * (np.sum(weights**2) / np.sum(weights[heaviest] ** 2))
+    x_noisy = torch.from_numpy(images[heaviest])[:, None]
+    over = strength_over(level.variation, noisy.shapes[box.scan], box)
+    each = noise_like(x_noisy, level, _texture_of(level, box), generator, over)
+    return torch.tensordot(torch.from_numpy(np.sqrt(shares)), each, dims=1)[None]
+
+
+def strength_over(variation: Variation, shape: tuple[int, ...], box: Box) -> np.ndarray | float:
+    """How many times as strong as elsewhere the noise is at each pixel of a crop of such images, turned as that is."""
+    if variation.is_even:
+        return 1.0
+    starts = (box.row, box.column)
+    rows, columns = (centres(side)[at : at + box.side] for side, at in zip(shape[-2:], starts, strict=True))
+    return cut(variation.at(rows, columns)[None], replace(box, row=0, column=0))
+
+
+def _texture_of(level: NoiseLevel, box: Box) -> Texture:
+    return level.texture.turned if box.turn % 2 else level.texture
