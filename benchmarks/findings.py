@@ -225,14 +225,12 @@ def _residual(table: Table, name: str, what: str) -> float:
 
 
 def _volumes(table: Table) -> str:
-    supervised = [ahead(table, task, "ours", "supervised") for task in VOLUMES]
+    bound = [ahead(table, task, "ours", BOUND) for task in VOLUMES]
     bm3d = [ahead(table, task, "ours", "bm3d-true") for task in VOLUMES]
     each = lambda values: ", ".join(f"{value:+.2f}" for value in values)  # noqa: E731
     return (
         "*colin27 volume* has the same slices as colin27, and those between them, as a volume: there the default "
-        "sees the "
-        f"slices above and below. It is {each(supervised)} dB from the supervised network, which sees one slice, "
-        "on white, "
+        f"sees the slices above and below. It is {each(bound)} dB from the bound, which sees one slice, on white, "
         f"correlated and Rician noise, and {each(bm3d)} dB from a BM3D that is told the noise."
     )
 
@@ -240,13 +238,11 @@ def _volumes(table: Table) -> str:
 def _thin(table: Table) -> str:
     kept = {
         name: float(np.mean([one["kept"] for one in record_of(table, VOLUMES[0], name)["lesions"]]))
-        for name in ("ours", "supervised", "bm3d-true")
+        for name in ("ours", BOUND, "bm3d-true")
     }
     return (
-        f"The lesions inserted here lie in a single slice each; of those {kept['ours']:.2f} is kept at 25/255, "
-        "for the neighbours "
-        f"do not have them ({kept['supervised']:.2f} by the supervised network, {kept['bm3d-true']:.2f} by BM3D). "
-        "See "
+        f"The lesions inserted here lie in a single slice each; of those {kept['ours']:.2f} is kept at 25/255, for the "
+        f"neighbours do not have them ({kept[BOUND]:.2f} by the bound, {kept['bm3d-true']:.2f} by BM3D). See "
         "docs/method.md, section 12, for lesions that go on for three."
     )
 

@@ -162,7 +162,7 @@ def denoised(lab: Lab, kind: type[Stage], task: Task, settings: StudentSettings,
     """The test slices, (N, 1, H, W), by a student trained now; level: of the noise, as it is told."""
     noisy = lab.noisy(task)
     torch.manual_seed(task.seed + 2)
-    known = (task,) if kind is Supervised else ([level], task.seed)
+    known = (task,) if issubclass(kind, Supervised) else ([level], task.seed)
     stage: Any = kind(settings, noisy, *known)  # type: ignore[arg-type]
     name = f"{kind.__name__}, alpha {settings.recorruption:g}, level {255 * level.typical:.3g}/255"
     train(stage, name, lab.folder / f"alone-{key}", lab.device, say)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Generator, Tensor
 
 from benchmarks.ablations.i_kinds import KindTask
 from benchmarks.ablations.k_recorruption import Supervised, denoised
-from benchmarks.ablations.lab import Lab, as_array
+from benchmarks.ablations.lab import Lab, Task, as_array
+from benchmarks.noises import NOISES
 from benchmarks.writing import markdown, panels
 from diffdenoise.config import StudentSettings
 from diffdenoise.diagnosis import diagnose
+from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.floor import inverse_of
+from diffdenoise.noise.recorruption import brightness, draw_like
 from diffdenoise.quality.reference import psnr
 from diffdenoise.run_folder import key_of
+from diffdenoise.training.drawn import Drawer
 from diffdenoise.training.recorrupted import RecorruptedStage
+from diffdenoise.training.slices import Box
+from diffdenoise.training.stage import Batch
 
 TITLE = "A student without a teacher, where the noise is skewed"
 QUESTION = """Recorruption is exact for Gaussian noise. Rician, multiplicative and counting noise are skewed: a student
@@ -28,7 +36,12 @@ variance that each noisy pixel shows for itself by three moments of the noise, *
 another than that of Gamma noise (`NoiseLevel.variance_of`). *Floor off*: and takes the bias of Rician noise off the
 result, as `denoise` does (`noise/floor.py`). Kind and level are as a fit finds them in the noisy slices. PSNR in the
 head and in the whole image; *background* is the standard deviation, in units of 1/255, of the result where there is
-nothing."""
+nothing.
+
+Below, Rician noise that is correlated, for k-space was filled with zeros (15/255, Colin27), with longer training. z of
+the channels' *texture* and of the magnitudes' variance; z of the *covariance* that magnitudes have, whose share that
+correlates as in an empty place grows in the dark; and z by *phases* that go with the magnitudes (`noise/phases.py`), as
+a fit draws it. PSNR there is against the mean magnitude, for the floor is another matter."""
 FINDING = """Skewness matters as much as theory says. Multiplicative noise of 30 looks costs 1.6 dB if z is Gaussian
 noise of its level, and counting noise of 100 counts 0.1 dB; in the Rayleigh noise of a dark background 6.4/255 is
 left, about as predicted (0.42 of 16.4), and 2.7 with z of its skewness. Its fourth moment adds nothing here; in
@@ -40,7 +53,60 @@ empty places were told by the dark around them), but about zero instead of 31/25
 KINDS = ("poisson, 100 counts", "gamma, 30 looks", "rician 25/255")
 WAYS = ("noisy", "supervised", "level alone", "its skewness", "its kind", "floor off")
 OF_RICIAN = ("its skewness", "floor off")  # of the others the fourth moment follows from the third
+FIGURES = ("psnr", "whole", "background")
 NOTHING = 0.02  # brightness
+CORRELATED = NOISES["zero-filled-rician-15"]
+DRAWN = ("noisy", "supervised", "texture", "covariance", "phases")
+LONGER = {"cpu": {"steps": 2000}}
+
+
+@dataclass(frozen=True)
+class ZeroFilled(Task):
+    """Magnitudes of complex images whose k-space was filled with zeros."""
+
+    @property
+    def name(self) -> str:
+        """For file names."""
+        return f"{super().name}-zero-filled-rician"
+
+    @property
+    def wanted(self) -> np.ndarray:
+        """The mean of the noisy test slices."""
+        return CORRELATED.mean(self.clean)
+
+    def _add(self, clean: np.ndarray, generator: Generator) -> np.ndarray:
+        return CORRELATED.add(clean, int(torch.randint(2**31, (1,), generator=generator)))
+
+
+class OfMean(Supervised):
+    """Mean square error against mean magnitudes."""
+
+    def __init__(self, *known: Any) -> None:
+        super().__init__(*known)
+        self.clean = CORRELATED.mean(self.clean)
+
+    def loss_of(self, batch: Batch, generator: Generator) -> Tensor:
+        """As the others' is."""
+        x_noisy, mean = batch
+        return (self(x_noisy).float() - mean).square().mean()
+
+
+class _ByCovariance(Drawer):
+    """Without knowing where the magnitudes vanish."""
+
+    def draw(self, box: Box, generator: Generator) -> Tensor:
+        """(1, 1, side, side); the texture is alike both ways."""
+        level, around = self.levels[box.scan], brightness(self.noisy.crops([box])).numpy()
+        deviation, dark = (torch.from_numpy(f(around)) for f in (lambda b: level.variance(b) ** 0.5, level.dark_at))
+        return draw_like(deviation, level.texture, generator, dark)
+
+
+class ByCovariance(RecorruptedStage):
+    """z has the covariance of magnitudes."""
+
+    def __init__(self, settings: StudentSettings, noisy: Any, levels: list[NoiseLevel], seed: int) -> None:
+        super().__init__(settings, noisy, levels, seed)
+        self.drawer = _ByCovariance(noisy, levels, seed)
 
 
 def run(lab: Lab) -> dict[str, Any]:
@@ -50,7 +116,11 @@ def run(lab: Lab) -> dict[str, Any]:
         for way in (way for way in WAYS if kind.startswith("rician") or way not in OF_RICIAN):
             row = lab.cell(f"skewed-{kind}-{way}", partial(measure, lab, kind, way), kind, way)
             rows.append({"kind": kind, "way": way} | row)
-    return {"rows": rows}
+    drawn = [
+        {"way": way} | lab.cell(f"magnitudes-{way}", partial(of_magnitudes, lab, way), way, asdict(CORRELATED))
+        for way in DRAWN
+    ]
+    return {"rows": rows, "magnitudes": drawn}
 
 
 def measure(lab: Lab, kind: str, way: str) -> dict[str, Any]:
@@ -74,13 +144,30 @@ def _student(lab: Lab, task: KindTask, way: str) -> np.ndarray:
     return as_array(denoised(lab, stage, task, settings, level, key))
 
 
+def of_magnitudes(lab: Lab, way: str) -> dict[str, Any]:
+    """PSNR of the mean magnitude in the head and of the whole image, and what is left in the background."""
+    task = ZeroFilled("colin27", sigma=255 * CORRELATED.strength)
+    image = task.noisy[1] if way == "noisy" else _student_of_magnitudes(lab, task, way)
+    left = image[(task.clean < NOTHING) & ~task.mask]
+    head, whole = psnr(image, task.wanted, 1.0, task.mask), psnr(image, task.wanted, 1.0)
+    return {"psnr": head, "whole": whole, "background": 255 * float(left.std())}
+
+
+def _student_of_magnitudes(lab: Lab, task: ZeroFilled, way: str) -> np.ndarray:
+    settings: StudentSettings = lab.settings("student", recorruption=0.2, **LONGER.get(lab.size.name, {}))
+    found = diagnose(task.noisy[0]).level
+    level = replace(found, dark=()) if way == "texture" else found
+    stage = {"supervised": OfMean, "covariance": ByCovariance}.get(way, RecorruptedStage)
+    key = key_of(stage.__name__, task.name, settings.model_dump(), asdict(level))
+    return as_array(denoised(lab, stage, task, settings, level, key))
+
+
 def tables(result: dict[str, Any]) -> str:
-    """One table."""
-    body = [
-        [row["kind"], row["way"], *(f"{row[name]:.2f}" for name in ("psnr", "whole", "background"))]
-        for row in result["rows"]
-    ]
-    return markdown(["noise", "student", "PSNR", "PSNR, whole image", "background"], body)
+    """By kind; by how z is drawn like magnitudes."""
+    body = [[row["kind"], row["way"], *(f"{row[name]:.2f}" for name in FIGURES)] for row in result["rows"]]
+    drawn = [[row["way"], *(f"{row[name]:.2f}" for name in FIGURES)] for row in result["magnitudes"]]
+    names = ["PSNR", "PSNR, whole image", "background"]
+    return f"{markdown(['noise', 'student', *names], body)}\n\n{markdown(['student, z by', *names], drawn)}"
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
