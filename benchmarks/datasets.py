@@ -15,6 +15,10 @@ import numpy as np
 
 Array = np.ndarray  # (slices, rows, columns), float32
 
+SEEN, SIGMA = 1.5, 25 / 255  # signal-to-noise ratio of faint blobs, in this noise
+WIDTHS = (1.0, 2.0, 4.0)  # pixels, of blobs like exp(-r^2 / 2 w^2)
+APART = 36  # pixels; of blobs
+
 
 @dataclass(frozen=True)
 class Images:
@@ -35,13 +39,13 @@ class Split:
     """train and test come from different patients; with one subject alone from blocks of slices.
 
     clean: pixels are references, noise is to be added. Without a `train` part the test images are trained on.
-    inserts: of a phantom, present in the first half of the test images and absent in the second: name -> (row, column).
+    inserts: present in the first half of the test images and absent in the second: name -> (row, column), or several.
     """
 
     train: list[Images]
     test: list[Images]
     clean: bool
-    inserts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    inserts: dict[str, tuple[int, int] | list[tuple[int, int]]] = field(default_factory=dict)
 
 
 def chest_xrays(folder: Path, tested: int = 12) -> Split:
@@ -73,6 +77,20 @@ def colin27_volume(folder: Path) -> Split:
     """The same, with all 40 slices from 10 mm above for testing, as one volume."""
     volume = _colin(folder)
     return Split([Images("Colin", volume[40:100].copy())], [Images("Colin, above", volume[110:150].copy())], True)
+
+
+def colin27_faint(folder: Path) -> Split:
+    """The same training slices; one slice from above them, 60 times with faint blobs in it and 60 times without."""
+    split = colin27(folder)
+    return faint(split.train, split.test[4].pixels, 60)
+
+
+def chest_xray_faint(folder: Path) -> Split:
+    """The same radiographs for training; the middle of another patient's, 40 times with faint blobs and 40 without."""
+    split = chest_xrays(folder)
+    whole = split.test[0].pixels
+    rows, columns = (slice((side - 256) // 2, (side + 256) // 2) for side in whole.shape[1:])
+    return faint(split.train, whole[:, rows, columns], 40)
 
 
 def philips_b0(folder: Path) -> Split:
@@ -122,7 +140,9 @@ def low_field(folder: Path) -> Split:
 DATASETS: dict[str, Callable[[Path], Split]] = {
     "colin27": colin27,
     "colin27 volume": colin27_volume,
+    "colin27 faint": colin27_faint,
     "xray": chest_xrays,
+    "xray faint": chest_xray_faint,
     "mr3t": mr_3t,
     "b0": philips_b0,
     "bold": bold,
@@ -147,6 +167,29 @@ def own_folder(folder: Path) -> Split:
     held = patients[-max(1, len(patients) // 3) :]
     test = [scan for scan in scans if scan.patient in held]
     return Split([scan for scan in scans if scan.patient not in held], test, True)
+
+
+def faint(train: list[Images], clean: Array, times: int) -> Split:
+    """Blobs of three widths on a grid, so faint that an ideal observer of white noise has an AUC of 0.86.
+
+    Width w and height A make sqrt(pi) w A / sigma the signal-to-noise ratio of such an observer.
+    """
+    rows, columns = np.indices(clean.shape[1:])
+    blobs, inserts = np.zeros_like(clean), {f"{width:g} px": [] for width in WIDTHS}
+    for i, j in np.ndindex(4, 3):
+        width = WIDTHS[(i + j) % len(WIDTHS)]
+        row, column = (
+            side // 2 + APART * at // 2 for side, at in zip(clean.shape[1:], (2 * i - 3, 2 * j - 2), strict=True)
+        )
+        distance = np.hypot(rows - row, columns - column)
+        blobs += SEEN * SIGMA / (np.sqrt(np.pi) * width) * np.exp(-((distance / width) ** 2) / 2)
+        inserts[f"{width:g} px"].append((row, column))
+    there = [
+        Images(f"{name} {n}", image)
+        for name, image in (("present", clean + blobs), ("absent", clean))
+        for n in range(times)
+    ]
+    return Split(train, there, True, inserts)
 
 
 def _colin(folder: Path) -> Array:

@@ -1,5 +1,6 @@
 """Can a small, faint insert be seen? A channelised Hotelling observer on images with the insert and without.
 
+Inserts of one kind may lie in several places; each place has an observer of its own, and their figures are averaged.
 With channel outputs c = U^T g of a region g around the insert, the observer's template and its figure of merit are
 
     w = S^-1 (mean c_present - mean c_absent),    AUC = P(w c_present > w c_absent),
@@ -21,16 +22,22 @@ SHRINKAGE = 0.1  # of the covariance towards its diagonal: there are few images
 RESAMPLINGS = 1000
 
 
-def observe(present: np.ndarray, absent: np.ndarray, row: int, column: int) -> dict[str, Any]:
-    """AUC of the observer with its 95 % interval over images; both (images, rows, columns), paired by number."""
-    scores = _scores(_channels(present, row, column), _channels(absent, row, column))
-    random = np.random.default_rng(0)
-    drawn = [
-        _auc(scores[0][random.integers(len(present), size=len(present))],
-             scores[1][random.integers(len(absent), size=len(absent))])
-        for _ in range(RESAMPLINGS)
-    ]  # fmt: skip
-    return {"auc": _auc(*scores), "interval": [float(np.quantile(drawn, q)) for q in (0.025, 0.975)]}
+def observe(present: np.ndarray, absent: np.ndarray, places: np.ndarray) -> dict[str, Any]:
+    """AUC of the observer with its 95 % interval over images; both (images, rows, columns), paired by number.
+
+    places: (row, column) of the insert, (2,) or (places, 2).
+    """
+    told = np.mean([_told(present, absent, int(row), int(column)) for row, column in np.atleast_2d(places)], axis=0)
+    random, count = np.random.default_rng(0), len(told)
+    drawn = [told[np.ix_(*random.integers(count, size=(2, count)))].mean() for _ in range(RESAMPLINGS)]
+    return {"auc": float(told.mean()), "interval": [float(np.quantile(drawn, q)) for q in (0.025, 0.975)]}
+
+
+def _told(present: np.ndarray, absent: np.ndarray, row: int, column: int) -> np.ndarray:
+    """(present, absent): 1 where the observer tells the two images apart, 1/2 where they are the same to it."""
+    on, off = _scores(_channels(present, row, column), _channels(absent, row, column))
+    difference = on[:, None] - off
+    return (difference > 0) + (difference == 0) / 2
 
 
 def contrast(present: np.ndarray, absent: np.ndarray, truth: np.ndarray) -> float:
@@ -59,9 +66,3 @@ def _scores(present: np.ndarray, absent: np.ndarray) -> tuple[np.ndarray, np.nda
         pairs.append((present[number] @ template, absent[number] @ template, np.linalg.norm(template)))
     on, off, size = map(np.array, zip(*pairs, strict=True))
     return on / np.maximum(size, 1e-30), off / np.maximum(size, 1e-30)
-
-
-def _auc(present: np.ndarray, absent: np.ndarray) -> float:
-    """P(present > absent), ties counting half."""
-    difference = present[:, None] - absent[None]
-    return float((difference > 0).mean() + (difference == 0).mean() / 2)

@@ -28,7 +28,7 @@ def score(task: Path, results: Path) -> dict[str, Any]:
         record["lesions"] = [_lesions(truth, n, denoised[n], denoised[count + n]) for n in with_lesions]
     places = {name.removeprefix(INSERT): place for name, place in truth.items() if name.startswith(INSERT)}
     if places:
-        record["observer"] = _observer(np.concatenate(denoised), truth, places)
+        record["observer"] = _observer(np.concatenate(denoised[:count]), truth, places)
     return record
 
 
@@ -74,15 +74,21 @@ def _observer(images: np.ndarray, truth: dict[str, np.ndarray], places: dict[str
     present, absent = images[:half], images[half:]
     insert = truth["reference0"][0] - truth[f"reference{half}"][0]
     found = {}
-    for name, (row, column) in places.items():
-        near = np.zeros_like(insert)
-        near[row - 15 : row + 16, column - 15 : column + 16] = 1
-        signal = insert * near
-        weight = signal / np.square(signal).sum()
-        false = ((absent - absent.mean(0)) * weight).sum((1, 2)).std(ddof=1)
+    for name, at in places.items():
+        kept, false = zip(*(_read(present, absent, insert, *place) for place in np.atleast_2d(at)), strict=True)
         found[name] = {
-            **observe(present, absent, int(row), int(column)),
-            "contrast": contrast(present, absent, signal),
-            "false": float(false),  # standard deviation of the contrast read where there is no insert; 1 is an insert's
+            **observe(present, absent, at),
+            "contrast": float(np.mean(kept)),
+            "false": float(np.mean(false)),  # 1 is an insert's
         }
     return found
+
+
+def _read(present: np.ndarray, absent: np.ndarray, insert: np.ndarray, row: int, column: int) -> tuple[float, float]:
+    """The contrast kept of the insert at a place, and the standard deviation of what is read there where it is not."""
+    near = np.zeros_like(insert)
+    near[row - 15 : row + 16, column - 15 : column + 16] = 1
+    signal = insert * near
+    weight = signal / np.square(signal).sum()
+    false = ((absent - absent.mean(0)) * weight).sum((1, 2)).std(ddof=1)
+    return contrast(present, absent, signal), float(false)

@@ -83,12 +83,14 @@ CORE = (
     Task("b0", None, "transductive"),
 )
 MEASURED = tuple(Task(data, None, "transductive") for data in ("bold", "ct", "phantoms", "lowfield"))
+FAINT = tuple(Task(f"{data} faint", "gaussian-25") for data in ("colin27", "xray"))
 VOLUMES = tuple(Task("colin27 volume", noise) for noise in ("gaussian-25", "correlated-1.2", "rician-15"))
 FULL = tuple(
     dict.fromkeys(
         CORE
         + MEASURED
         + VOLUMES
+        + FAINT
         + tuple(
             Task(data, noise, protocol)
             for data in ("colin27", "xray", "mr3t")
@@ -118,7 +120,7 @@ def _write(task: Task, split: Split, folder: Path) -> None:
     truth |= {f"insert {name}": np.array(place) for name, place in split.inserts.items()}
     tested, model = list(scans), task.model
     if split.clean and model:
-        drawn = [add_details(scan, task.seed) for scan in scans[:WITH_LESIONS]]
+        drawn = [add_details(scan, task.seed) for scan in scans[: 0 if split.inserts else WITH_LESIONS]]
         # The same noise with and without lesions: what differs in the results is the lesions' own response.
         tested = [model.add(scan, _seed(task, "test", n)) for n, scan in enumerate(scans)]
         tested += [model.add(scan, _seed(task, "test", n)) for n, (scan, _) in enumerate(drawn)]

@@ -3,7 +3,7 @@ import pytest
 
 from benchmarks.detectability import contrast, observe
 
-ROW = COLUMN = 24
+PLACE = ROW, COLUMN = 24, 24
 
 
 def phantom(strength: float, seed: int = 0, count: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -16,13 +16,23 @@ def phantom(strength: float, seed: int = 0, count: int = 20) -> tuple[np.ndarray
 
 def test_a_strong_insert_is_seen() -> None:
     present, absent, _ = phantom(2.0)
-    assert observe(present, absent, ROW, COLUMN)["auc"] > 0.97
+    assert observe(present, absent, PLACE)["auc"] > 0.97
 
 
 def test_where_there_is_nothing_nothing_is_seen() -> None:
-    found = [observe(*phantom(0.0, seed)[:2], ROW, COLUMN) for seed in range(20)]
+    found = [observe(*phantom(0.0, seed)[:2], PLACE) for seed in range(20)]
     assert np.mean([one["auc"] for one in found]) == pytest.approx(0.5, abs=0.06)  # an observer tested on what it
     assert np.mean([one["interval"][0] < 0.5 for one in found]) > 0.8  # learned from would see something
+
+
+def test_several_places_are_the_mean_of_each() -> None:
+    present, absent, _ = phantom(0.6)
+    places = np.array([PLACE, (16, 31)])
+    alone = [observe(present, absent, place)["auc"] for place in places]
+    together = observe(present, absent, places)
+    assert together["auc"] == pytest.approx(np.mean(alone))
+    assert alone[0] > alone[1] + 0.2  # where there is nothing nothing is seen
+    assert together["interval"][0] < together["auc"] < together["interval"][1]
 
 
 def test_contrast_is_what_is_left_of_it() -> None:

@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.datasets import DATASETS
-from benchmarks.tasks import CORE, FULL, PAPER, Task, load, prepared
+from benchmarks.datasets import DATASETS, SEEN, SIGMA, Images, faint
+from benchmarks.scoring import score
+from benchmarks.tasks import CORE, FULL, KNOWN, PAPER, Task, load, prepared
 from diffdenoise.errors import ConfigError
 
 
@@ -49,6 +50,25 @@ def test_other_files_of_a_user_are_another_task(folder: Path) -> None:
     assert Task(str(folder), "gaussian-25").key == before
     np.save(folder / "patient0" / "b.npy", np.ones((1, 40, 48), dtype=np.float32))
     assert Task(str(folder), "gaussian-25").key != before
+
+
+def test_faint_blobs_are_as_faint_as_they_say_and_scored_by_an_observer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = np.zeros((1, 160, 128), np.float32)
+    clean[:, 20:140, 20:100] = 0.5
+    split = faint([Images("another", clean)], clean, 20)
+    blobs = split.test[0].pixels[0] - split.test[20].pixels[0]
+    for row, column in (place for places in split.inserts.values() for place in places):
+        near = blobs[row - 15 : row + 16, column - 15 : column + 16]
+        assert np.sqrt(np.square(near).sum()) / SIGMA == pytest.approx(SEEN, rel=0.01)
+    monkeypatch.setitem(KNOWN, "colin27 faint", lambda _: split)
+    task = prepared(Task("colin27 faint", "gaussian-25"), tmp_path, tmp_path / "cache")
+    seen = score(task, task / "noisy" / "test")["observer"]
+    assert set(seen) == set(split.inserts)
+    for found in seen.values():  # as they are: nothing of their contrast is lost, and most can be told
+        assert found["contrast"] == pytest.approx(1, abs=4 * found["false"] / np.sqrt(20))
+        assert 0.6 < found["auc"] < 0.95
 
 
 def test_nothing_clean_lies_where_a_method_looks(folder: Path, tmp_path: Path) -> None:
