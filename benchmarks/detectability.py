@@ -12,7 +12,6 @@ images: trained and tested on the same it would be too good. Channels: differenc
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -22,15 +21,20 @@ SHRINKAGE = 0.1  # of the covariance towards its diagonal: there are few images
 RESAMPLINGS = 1000
 
 
-def observe(present: np.ndarray, absent: np.ndarray, places: np.ndarray) -> dict[str, Any]:
-    """AUC of the observer with its 95 % interval over images; both (images, rows, columns), paired by number.
-
-    places: (row, column) of the insert, (2,) or (places, 2).
+def observe(present: np.ndarray, absent: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(present, absent): how often the observer tells the two images apart. Both (images, rows, columns), paired by
+    number; places: (row, column) of the insert, (2,) or (places, 2).
     """
-    told = np.mean([_told(present, absent, int(row), int(column)) for row, column in np.atleast_2d(places)], axis=0)
+    return np.mean([_told(present, absent, int(row), int(column)) for row, column in np.atleast_2d(places)], axis=0)
+
+
+def auc(told: np.ndarray) -> tuple[float, list[float]]:
+    """The mean of what `observe` gives, which is the AUC, with its 95 % interval over images; or of a difference of two
+    such, of the same images.
+    """
     random, count = np.random.default_rng(0), len(told)
     drawn = [told[np.ix_(*random.integers(count, size=(2, count)))].mean() for _ in range(RESAMPLINGS)]
-    return {"auc": float(told.mean()), "interval": [float(np.quantile(drawn, q)) for q in (0.025, 0.975)]}
+    return float(told.mean()), [float(np.quantile(drawn, q)) for q in (0.025, 0.975)]
 
 
 def _told(present: np.ndarray, absent: np.ndarray, row: int, column: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.detectability import contrast, observe
+from benchmarks.detectability import auc, contrast, observe
 from benchmarks.measures import bias_by_brightness, gmsd, hfen, kept_by_band, residual_checks, unbiased_mse
 from benchmarks.tasks import load
 from diffdenoise.quality.reference import detail_kept, psnr, scores
@@ -28,7 +28,7 @@ def score(task: Path, results: Path) -> dict[str, Any]:
         record["lesions"] = [_lesions(truth, n, denoised[n], denoised[count + n]) for n in with_lesions]
     places = {name.removeprefix(INSERT): place for name, place in truth.items() if name.startswith(INSERT)}
     if places:
-        record["observer"] = _observer(np.concatenate(denoised[:count]), truth, places)
+        record["observer"] = _observer(*map(np.concatenate, (denoised[:count], noisy[:count])), truth, places)
     return record
 
 
@@ -68,16 +68,22 @@ def _lesions(truth: dict[str, np.ndarray], number: int, without: np.ndarray, ima
     }
 
 
-def _observer(images: np.ndarray, truth: dict[str, np.ndarray], places: dict[str, np.ndarray]) -> dict[str, Any]:
-    """For each insert: can it be seen, how much of its contrast is left; and what is seen where there is none."""
+def _observer(
+    images: np.ndarray, noisy: np.ndarray, truth: dict[str, np.ndarray], places: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """For each insert: can it be seen, and better than in the noisy images; how much of its contrast is left; and what
+    is seen where there is none.
+    """
     half = len(images) // 2
     present, absent = images[:half], images[half:]
     insert = truth["reference0"][0] - truth[f"reference{half}"][0]
     found = {}
     for name, at in places.items():
+        told, as_they_are = observe(present, absent, at), observe(noisy[:half], noisy[half:], at)
         kept, false = zip(*(_read(present, absent, insert, *place) for place in np.atleast_2d(at)), strict=True)
         found[name] = {
-            **observe(present, absent, at),
+            **dict(zip(("auc", "interval"), auc(told), strict=True)),
+            **dict(zip(("over_noisy", "over_noisy_interval"), auc(told - as_they_are), strict=True)),
             "contrast": float(np.mean(kept)),
             "false": float(np.mean(false)),  # 1 is an insert's
         }
