@@ -26,7 +26,7 @@ from diffdenoise.run_folder import key_of
 from diffdenoise.training.drawn import Drawer
 from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import Box
-from diffdenoise.training.stage import Batch
+from diffdenoise.training.stage import Batch, Stage
 
 TITLE = "A student without a teacher, where the noise is skewed"
 QUESTION = """Recorruption is exact for Gaussian noise. Rician, multiplicative and counting noise are skewed: a student
@@ -73,11 +73,6 @@ class ZeroFilled(Task):
     def name(self) -> str:
         """For file names."""
         return f"{super().name}-zero-filled-rician"
-
-    @property
-    def wanted(self) -> np.ndarray:
-        """The mean of the noisy test slices."""
-        return CORRELATED.mean(self.clean)
 
     def _add(self, clean: np.ndarray, generator: Generator) -> np.ndarray:
         return CORRELATED.add(clean, int(torch.randint(2**31, (1,), generator=generator)))
@@ -135,34 +130,38 @@ def measure(lab: Lab, kind: str, way: str) -> dict[str, Any]:
     if way == "floor off":
         inverse = inverse_of(image, diagnose(task.noisy[1]).trend.sigma)
         image = np.stack([inverse(one) for one in image])
-    left = image[(task.clean < NOTHING) & ~task.mask]
-    return {"psnr": task.psnr(image), "whole": psnr(image, task.clean, 1.0), "background": 255 * float(left.std())}
-
-
-def _student(lab: Lab, task: KindTask, way: str) -> np.ndarray:
-    settings: StudentSettings = lab.settings("student", recorruption=0.2)
-    found = diagnose(task.noisy[0]).level
-    left_out = {"level alone": ("skewness", "excess"), "its skewness": ("excess",)}.get(way, ())
-    level = replace(found, **dict.fromkeys(left_out, ()))
-    stage = Supervised if way == "supervised" else RecorruptedStage
-    key = key_of(stage.__name__, task.name, settings.model_dump(), asdict(level))
-    return as_array(denoised(lab, stage, task, settings, level, key))
+    return _figures(task, image, task.clean)
 
 
 def of_magnitudes(lab: Lab, way: str) -> dict[str, Any]:
-    """PSNR of the mean magnitude in the head and of the whole image, and what is left in the background."""
+    """The same, against the mean magnitude."""
     task = ZeroFilled("colin27", sigma=255 * CORRELATED.strength)
     image = task.noisy[1] if way == "noisy" else _student_of_magnitudes(lab, task, way)
+    return _figures(task, image, CORRELATED.mean(task.clean))
+
+
+def _figures(task: Task, image: np.ndarray, wanted: np.ndarray) -> dict[str, Any]:
     left = image[(task.clean < NOTHING) & ~task.mask]
-    head, whole = psnr(image, task.wanted, 1.0, task.mask), psnr(image, task.wanted, 1.0)
+    head, whole = psnr(image, wanted, 1.0, task.mask), psnr(image, wanted, 1.0)
     return {"psnr": head, "whole": whole, "background": 255 * float(left.std())}
 
 
-def _student_of_magnitudes(lab: Lab, task: ZeroFilled, way: str) -> np.ndarray:
-    settings: StudentSettings = lab.settings("student", recorruption=0.2, **LONGER.get(lab.size.name, {}))
+def _student(lab: Lab, task: Task, way: str) -> np.ndarray:
     found = diagnose(task.noisy[0]).level
-    level = replace(found, dark=()) if way == "texture" else found
+    left_out = {"level alone": ("skewness", "excess"), "its skewness": ("excess",)}.get(way, ())
+    stage = Supervised if way == "supervised" else RecorruptedStage
+    return _trained(lab, stage, task, replace(found, **dict.fromkeys(left_out, ())))
+
+
+def _student_of_magnitudes(lab: Lab, task: Task, way: str) -> np.ndarray:
+    found = diagnose(task.noisy[0]).level
     stage = {"supervised": OfMean, "covariance": ByCovariance}.get(way, RecorruptedStage)
+    level = replace(found, dark=()) if way == "texture" else found
+    return _trained(lab, stage, task, level, **LONGER.get(lab.size.name, {}))
+
+
+def _trained(lab: Lab, stage: type[Stage], task: Task, level: NoiseLevel, **changes: Any) -> np.ndarray:
+    settings: StudentSettings = lab.settings("student", recorruption=0.2, **changes)
     key = key_of(stage.__name__, task.name, settings.model_dump(), asdict(level))
     return as_array(denoised(lab, stage, task, settings, level, key))
 

@@ -7,13 +7,14 @@ import torch
 
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.phases import turned_by
-from diffdenoise.noise.spatial import Variation
+from diffdenoise.noise.spatial import EVEN, Variation
 from diffdenoise.noise.texture import Texture, draw, smoothed
 from diffdenoise.noise.trend import rician_level
 from diffdenoise.training import drawn as module
 from diffdenoise.training.combinations import CombinationStore
 from diffdenoise.training.drawn import MOST_FRAMES, Drawer, draw_noise
 from diffdenoise.training.slices import Box, SliceStore, cut, write_scan_slices
+from diffdenoise.training.stage import generator_of
 
 BAND = Texture(("band", 0.5), ("band", 0.5))
 MAGNITUDES = rician_level(1.0, replace(constant_level(1.0), texture=BAND, reach=2))
@@ -37,28 +38,39 @@ def magnitudes(folder: Path) -> SliceStore:
 def test_the_phases_of_a_slice_are_found_once_and_turn_with_its_crops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: int
 ) -> None:
-    found = []
-    monkeypatch.setattr(module, "turned_by", lambda *given: found.append(turned_by(*given)) or found[-1])
+    asked, found = [], []
+
+    def spied(*given: object) -> torch.Tensor:
+        asked.append(given)
+        found.append(turned_by(*given))  # type: ignore[arg-type]
+        return found[-1]
+
+    monkeypatch.setattr(module, "turned_by", spied)
     monkeypatch.setattr(module, "draw_by", lambda turned, *_: turned)
     drawer = Drawer(magnitudes(tmp_path), [MAGNITUDES], seed=0)
-    boxes = [Box(0, 1, row, column, 40, turn) for row, column in ((0, 0), (30, 50))]
+    boxes = [Box(0, 0, row, column, 40, turn) for row, column in ((0, 0), (30, 50))]
     crops = [drawer.draw(box, torch.Generator()) for box in boxes]
     assert len(found) == 1
+    assert all(given[3].initial_seed() != generator_of(0, step).initial_seed() for given in asked for step in range(3))
     for crop, box in zip(crops, boxes, strict=True):
         np.testing.assert_array_equal(crop[0], cut(found[0][0].numpy(), box))
 
 
-def test_z_by_a_slices_phases_is_like_z_by_those_of_the_crop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("variation", [EVEN, Variation(((0.0, 0.0), (0.3, 0.0)), 0.5, 2.0)])
+def test_z_by_a_slices_phases_is_like_z_by_those_of_the_crop(tmp_path: Path, variation: Variation) -> None:
+    level = replace(MAGNITUDES, variation=variation)
     noisy, box, generator = magnitudes(tmp_path), Box(0, 0, 20, 4, 64, 0), torch.Generator().manual_seed(2)
-    drawer = Drawer(noisy, [MAGNITUDES], seed=0)
+    drawer = Drawer(noisy, [level], seed=0)
     assert drawer.keeps
     by_slice = torch.cat([drawer.draw(box, generator) for _ in range(200)])
-    by_crop = torch.cat([draw_noise(noisy, MAGNITUDES, box, generator) for _ in range(200)])
+    by_crop = torch.cat([draw_noise(noisy, level, box, generator) for _ in range(200)])
     for z in (by_slice, by_crop):  # darker on the left, where the noise of magnitudes is weaker
         assert z[..., :16].std() < 0.8 * z[..., -16:].std()
     assert float(by_slice.std()) == pytest.approx(float(by_crop.std()), rel=0.03)
     beside = [float((z[..., 1:] * z[..., :-1]).mean() / z.square().mean()) for z in (by_slice, by_crop)]
     assert beside[0] == pytest.approx(beside[1], abs=0.03)
+    above, below = (float(by_slice[..., rows, :].std()) for rows in (slice(16), slice(-16, None)))
+    assert below / above == pytest.approx(1 if variation.is_even else 1.33, abs=0.15)
 
 
 def test_a_crop_has_the_same_noise_whichever_was_drawn_before(tmp_path: Path) -> None:

@@ -18,15 +18,15 @@ from diffdenoise.training.slices import Box, SliceStore, cut
 from diffdenoise.training.stage import generator_of
 
 MOST_FRAMES = 8  # of a component, those of the largest weights; more cost time, and are about as bright
-KEPT = 2**23  # pixels, 64 MiB; of more slices phases are found crop by crop, which then takes less time
+KEPT = 2**23  # pixels of slices, 64 MiB of phases; of more slices they are found crop by crop
 
 
 class Drawer:
     """Draws z for the crops of a training. levels: the noise of each scan, normalised as they are.
 
-    To find phases takes longer than all else that a crop asks for, and one crop overlaps others. So each slice's are
-    found once, when they are first asked for. They do not depend on which crop that was: a training that is resumed
-    goes on as if it had not been stopped.
+    To find the phases of each crop is a sixth of a training on a CPU, and crops overlap. So each slice's are found
+    once, when they are first asked for. They do not depend on which crop that was: a training that is resumed goes on
+    as if it had not been stopped.
     """
 
     def __init__(self, noisy: SliceStore, levels: Sequence[NoiseLevel], seed: int) -> None:
@@ -47,8 +47,8 @@ class Drawer:
 
     def _of_slice(self, scan: int, index: int) -> np.ndarray:
         level, image = self.levels[scan], self.noisy.slice(scan, index)[None]
-        over = level.over(image.shape)
-        return turned_by(image, level, level.texture, generator_of(self.seed, scan, index), over)[0].numpy()
+        generator = generator_of(self.seed, scan, 1 + index)  # a step's, were it 0: zeros at the end do not count
+        return turned_by(image, level, level.texture, generator, level.over(image.shape))[0].numpy()
 
 
 def draw_noise(noisy: SliceStore, level: NoiseLevel, box: Box, generator: Generator) -> Tensor:

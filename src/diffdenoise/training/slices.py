@@ -56,7 +56,7 @@ class SliceStore:
     frames: of each scan, so many volumes lie one after the other; one each if not given.
     """
 
-    sums = False  # of several images with noise of their own is each slice
+    sums = False  # whether a slice is a sum of images, each with noise of its own
 
     def __init__(self, folder: Path, frames: list[int] | None = None) -> None:
         self.folder = folder
