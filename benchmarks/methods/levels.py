@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from diffdenoise.noise.estimate import NoiseLevel, estimate_noise
-from diffdenoise.noise.repetition import repetitions
+from diffdenoise.noise.repetition import repeated_around, repetitions
 
 
 def estimated(scans: list[np.ndarray]) -> list[NoiseLevel]:
-    """Of each scan, from it alone or, where the one before or after shows the same object again, from both."""
+    """Of each scan, from it alone or, where those before or after show the same object again, from all of these."""
+
+    def one(number: int) -> list[np.ndarray]:
+        return [scans[number]] if 0 <= number < len(scans) else []
+
     found = []
     for number, scan in enumerate(scans):
-        first, again = repetitions(scans[max(0, number - 1) : number + 2]) or (scan, None)
+        first, again = repetitions(repeated_around(number, one)) or (scan, None)
         found.append(estimate_noise(first, again=again))
     return found

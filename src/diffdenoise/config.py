@@ -134,7 +134,8 @@ class StudentSettings(StageSettings):
 
     network: NAFNet, the paper's, or DRUNet, which a CPU computes faster. learns_from: the teacher's images, by `loss`;
     or the noisy images themselves, recorrupted, by L2, without any teacher: stages 1 and 2 are left out then, and there
-    is nothing to sample from. recorruption: its alpha. neighbours: so many slices on each side are seen, too, where
+    is nothing to sample from. recorruption: its alpha; None: larger where the scans are few (`recorrupted.ALPHAS`).
+    neighbours: so many slices on each side are seen, too, where
     there is no teacher; None: one, if the scans are volumes whose slices look alike and have noise of their own, and no
     series. series: where a scan is a series of frames that look alike and have noise of their own, its principal
     components are denoised, if there is no teacher; None: if a scan of the fit is one. together: of a series at most so
@@ -154,7 +155,7 @@ class StudentSettings(StageSettings):
     decoder: Sizes = (1, 1)
     loss: Loss = "l1"
     learns_from: Literal["teacher", "recorrupted"] = "teacher"
-    recorruption: float = Field(default=0.2, gt=0)
+    recorruption: float | None = Field(default=None, gt=0)
     neighbours: int | None = Field(default=0, ge=0)
     series: bool | None = False
     together: int | None = Field(default=None, ge=0)

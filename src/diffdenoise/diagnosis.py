@@ -129,13 +129,14 @@ def with_shared_textures(
 
     kinds: alike for scans of one matrix from machines of one sort; machines: that made each (see
     `noise.texture.may_come_from`). Each keeps the share of white noise that it shows. Each level is made what it is
-    with that texture. What was measured on a dark background stays: there noise is alone, and tells more than several
-    images do where there is anatomy.
+    with that texture. What was measured where noise is alone stays, on repetitions or a dark background: it tells more
+    than several images do where there is anatomy.
     """
     shared = list(found)
     groups: dict[tuple[Hashable, Machine], list[int]] = {}
     for number, (one, kind, machine) in enumerate(zip(found, kinds, machines, strict=True)):
-        stays = one.trend.is_rician and may_come_from(one.level.texture, machine)
+        alone = one.repeated or one.on_components
+        stays = alone or (one.trend.is_rician and may_come_from(one.level.texture, machine))
         if one.correlated is not None and not stays:
             groups.setdefault((kind, machine), []).append(number)
     for (_, machine), numbers in groups.items():

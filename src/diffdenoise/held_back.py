@@ -66,7 +66,7 @@ def _repeated(slices: Slices) -> Iterator[tuple[Volume, Volume]]:
     pairs = [pair for pair in pairwise(volumes) if all(repeated[scan] for scan, _ in pair)]
     for one, other in pairs[:: max(1, -(-len(pairs) // MOST_TRIED))]:
         a, b = _middle(slices, *one), _middle(slices, *other)
-        if a.shape == b.shape and is_repetition(a, b):
+        if is_repetition(a, b):
             yield one, other
 
 

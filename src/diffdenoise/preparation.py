@@ -30,6 +30,7 @@ from diffdenoise.errors import ScanError
 from diffdenoise.far_out import limits_of
 from diffdenoise.machine import machine_of, suffix_of
 from diffdenoise.noise.estimate import NoiseLevel
+from diffdenoise.noise.repetition import repeated_around
 from diffdenoise.noise.texture import Machine
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
 from diffdenoise.run_folder import cached, discard, is_whole, key_of, write_json
@@ -41,7 +42,7 @@ from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 19  # of what is kept in a run folder
+REVISION = 20  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 APART = "Fit each kind apart, into a folder of its own."
@@ -258,8 +259,8 @@ def _diagnoses(store: SliceStore, machines: Sequence[Machine], progress: Progres
         return np.split(store.arrays[number][:, 0], store.frames[number]) if 0 <= number < count else []
 
     def one(number: int) -> Diagnosis:
-        may_repeat = [*volumes(number - 1)[-1:], *volumes(number), *volumes(number + 1)[:1]]
-        return diagnose(store.arrays[number][:, 0], may_repeat, store.frames[number], machines[number])
+        stacks = repeated_around(number, volumes)
+        return diagnose(store.arrays[number][:, 0], stacks, store.frames[number], machines[number])
 
     found, count = [], len(store.arrays)
     with ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1)) as pool:  # NumPy's sorting lets others run

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.noise.models import correlated, poisson, rician
-from diffdenoise.noise.repetition import is_repetition, repetitions
+from diffdenoise.noise.repetition import AROUND, is_repetition, repeated_around, repetitions
 from diffdenoise.phantom import mni_slices
 
 HEAD = torch.from_numpy(mni_slices(40, 4, 15))
@@ -70,3 +70,28 @@ def test_of_many_frames_those_that_repeat_each_other_are_taken() -> None:
     assert found is not None
     assert np.array_equal(found[0], np.concatenate([frames[0], frames[2]]))
     assert np.array_equal(found[1], np.concatenate([frames[1], frames[3]]))
+
+
+@settings(max_examples=16, deadline=None)
+@given(st.text("ab", min_size=1, max_size=11), st.data())
+def test_of_the_scans_around_one_those_count_that_repeat_it_without_a_gap(objects: str, data: st.DataObject) -> None:
+    clean = {"a": HEAD[:1, 40:120, 40:120], "b": 1 - HEAD[:1, 40:120, 40:120]}
+    scans = [noisy(clean[name], shot) for shot, name in enumerate(objects)]
+    number = data.draw(st.integers(0, len(scans) - 1))
+    found = repeated_around(number, lambda other: [scans[other]] if 0 <= other < len(scans) else [])
+    first, last = number, number
+    while first > max(0, number - AROUND) and objects[first - 1] == objects[number]:
+        first -= 1
+    while last < min(len(objects) - 1, number + AROUND) and objects[last + 1] == objects[number]:
+        last += 1
+    assert len(found) == last - first + 1
+    assert all(one is two for one, two in zip(found, scans[first : last + 1], strict=True))
+
+
+def test_of_a_series_beside_a_scan_the_nearest_frame_counts() -> None:
+    frames = [noisy(HEAD[:1], shot) for shot in range(6)]
+    scans = [frames[:1], frames[1:2], frames[2:4], frames[4:5], frames[5:]]
+    found = repeated_around(1, lambda other: scans[other] if 0 <= other < len(scans) else [])
+    assert all(one is two for one, two in zip(found, frames[:3], strict=True))
+    of_series = repeated_around(2, lambda other: scans[other] if 0 <= other < len(scans) else [])
+    assert all(one is two for one, two in zip(of_series, frames, strict=True))

@@ -6,7 +6,7 @@ import torch
 
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.presets import make_config
-from diffdenoise.training.recorrupted import BRIGHTEST, LEAST, RecorruptedStage
+from diffdenoise.training.recorrupted import ALPHAS, BRIGHTEST, LEAST, USUAL, RecorruptedStage, alpha_for
 from diffdenoise.training.slices import SliceStore, draw_boxes, write_scan_slices
 
 
@@ -43,7 +43,7 @@ def test_a_step_is_a_function_of_its_number(tmp_path: Path) -> None:
 
 def test_the_loss_is_in_units_of_the_noise_that_is_drawn(tmp_path: Path) -> None:
     made = stage(tmp_path, [constant_level(1.0)], passing=0)
-    alpha2 = made.settings.recorruption**2
+    alpha2 = made.alpha**2
     losses = [loss(made, step) for step in range(20)]
     assert np.mean(losses) == pytest.approx(1 + alpha2, rel=0.05)  # the pixels' own noise is there, too
 
@@ -66,9 +66,26 @@ def test_the_push_begins_where_noise_is_turned_upside_down(tmp_path: Path, monke
     assert shares[np.argmin(losses())] < -0.4
 
 
+class Sizes:
+    """Of a store nothing but its sizes."""
+
+    def __init__(self, slices: int, sums: bool = False) -> None:
+        self.shapes, self.sums = [(slices, 1, 200, 180), (slices, 1, 200, 180)], sums
+
+
+def test_the_fewer_pixels_there_are_the_more_noise_hides_theirs(tmp_path: Path) -> None:
+    alphas = [alpha_for(Sizes(slices)) for slices in (1, 2, 13, 14, 500)]
+    assert alphas == [ALPHAS[0][1], ALPHAS[1][1], ALPHAS[1][1], USUAL, USUAL]
+    assert alphas == sorted(alphas, reverse=True)
+    assert alpha_for(Sizes(1, sums=True)) == USUAL  # of a series: combined anew at each step
+    assert stage(tmp_path, [constant_level(0.1)]).alpha == alpha_for(SliceStore(tmp_path)) == ALPHAS[0][1]
+    given = make_config("fast", {"student": {"recorruption": 0.3}}).student
+    assert RecorruptedStage(given, SliceStore(tmp_path), [constant_level(0.1)], seed=0).alpha == 0.3
+
+
 def test_a_crop_of_nothing_but_mask_does_not_outweigh_the_others(tmp_path: Path) -> None:
     made = stage(tmp_path, [constant_level(1.0)], passing=0)
-    crops, alpha2 = made.noisy.crops, made.settings.recorruption**2
+    crops, alpha2 = made.noisy.crops, made.alpha**2
     made.noisy.crops = lambda boxes: torch.full_like(crops(boxes), 0.1)  # type: ignore[method-assign]
     assert loss(made, 0) == pytest.approx(alpha2 * 0.1**2 / LEAST)
 

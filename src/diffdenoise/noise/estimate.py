@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from diffdenoise.noise.alone import texture_alone
 from diffdenoise.noise.background import background_of
 from diffdenoise.noise.differences import flat_sigmas
 from diffdenoise.noise.looked import Looked, look
@@ -176,7 +177,8 @@ def level_by_brightness(looked: Looked, reach: int | None = None) -> NoiseLevel:
         return constant_level(0.0)
     sigmas = np.array([flat.sigma for flat in bins_found])
     counts = np.array([flat.number for flat in bins_found])
-    texture = texture_of(looked, reach) if reach else WHITE
+    alone = texture_alone(looked) if reach and looked.pure else None
+    texture = alone or (texture_of(looked, reach) if reach else WHITE)
     sigmas = sigmas / texture.shown(reach + 1, reach + 1)
     if not looked.pure:
         sigmas = _without_anatomy(sigmas, 1.2 / np.sqrt(counts))

@@ -8,7 +8,7 @@ structure is the same and whose noise is not: one image that was processed in tw
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -22,6 +22,7 @@ UNLIKE = 0.14  # of their spread, in their differences: a correlation of 0.99, o
 OWN = 0.5  # noise in the difference over noise in the sum, at the brightness where it is most: 1 if each has its own
 BINS = 4  # of brightness
 MOST_TRIED = 16  # pairs, evenly spread
+AROUND = 4  # scans each way; what eight pairs show tells a smooth map of the noise, what two do not (docs/noise.md)
 
 
 def repetitions(stacks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -29,7 +30,7 @@ def repetitions(stacks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray] |
 
     stacks: (slices, rows, columns) each, in the order in which they were taken; neighbours are tried.
     """
-    pairs = [(a, b) for a, b in pairwise(stacks) if a.shape == b.shape]
+    pairs = list(pairwise(stacks))
     found: list[tuple[np.ndarray, np.ndarray]] = []
     for a, b in pairs[:: max(1, -(-len(pairs) // MOST_TRIED))]:
         if sum(first.size for first, _ in found) < MOST_PIXELS and is_repetition(a, b):
@@ -39,9 +40,36 @@ def repetitions(stacks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray] |
     return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
 
 
+def repeated_around(number: int, volumes: Callable[[int], Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """The volumes of a scan, and before and after them those of its neighbours as far as each repeats the one before.
+
+    volumes: those of the scan of a number, (slices, rows, columns) each, in order; none beyond the first and the last.
+    """
+    own = volumes(number)
+    before, after = (_onwards(own[end], number, step, volumes) for end, step in ((0, -1), (-1, 1)))
+    return [*before[::-1], *own, *after]
+
+
+def _onwards(
+    last: np.ndarray, number: int, step: int, volumes: Callable[[int], Sequence[np.ndarray]]
+) -> list[np.ndarray]:
+    """Of the scans on one side, step 1 or -1, the volumes nearest to `last`, as far as each repeats the one before."""
+    found: list[np.ndarray] = []
+    for other in range(number + step, number + step * (AROUND + 1), step):
+        there = volumes(other)
+        near = there[min(0, step)] if there else None
+        if near is None or not is_repetition(last, near):
+            break
+        found.append(near)
+        last = near
+        if len(there) > 1:  # a series has repetitions enough of its own
+            break
+    return found
+
+
 def is_repetition(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two stacks (slices, rows, columns) show the same object, each with noise of its own."""
-    if min(a.shape[1:]) < 2 * BLOCK or np.array_equal(a, b):
+    if a.shape != b.shape or min(a.shape[1:]) < 2 * BLOCK or np.array_equal(a, b):
         return False
     means = block_means(a), block_means(b)
     if (means[0] - means[1]).std() >= UNLIKE * min(of_one.std() for of_one in means):

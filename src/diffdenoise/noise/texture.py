@@ -265,31 +265,39 @@ def _misfit(measured: np.ndarray, shown: np.ndarray, last: int) -> np.ndarray:
 
 
 @cache
-def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray, np.ndarray]:
-    """Textures; of each the correlation at distances 0 to LONGEST, V at spacings 1 to LONGEST, what it must gain."""
-    profiles: list[Profile] = [("smoothed", float(width)) for width in (0.0, *np.geomspace(0.25, 3, 60))]
-    profiles += [("band", float(share)) for share in np.arange(0.2, 1, 0.02)]
-    textures = [Texture(down, across) for down, across in product(profiles, repeat=2)]
-    lines = np.stack([_along_axis(profile) for profile in profiles])
-    rho = np.einsum("ah,bg->abhg", lines, lines).reshape(-1, LONGEST + 1, LONGEST + 1)
-    extra = [_extra(texture) for texture in textures]
+def shapes() -> list[Texture]:
+    """All that are compared, without grain; those along the axes first."""
+    textures = [Texture(down, across) for down, across in product(_profiles(), repeat=2)]
     cuts = [(float(cut),) for cut in np.arange(0.1, 0.6, 0.01)]
     soft = [(float(cut), softness) for cut, softness in product(np.arange(0.2, 0.71, 0.025), (0.03, 0.05, 0.08))]
     ramps = [
         (float(cut), float(steepness), floor)
         for cut, steepness, floor in product(np.geomspace(0.15, 0.8, 50), (1.5, 2, 4), (0.0, 0.03, 0.1))
     ]
-    round_ = [Texture(radial=values) for values in (*cuts, *soft, *ramps)]
-    rho = np.concatenate([rho, [correlation(texture) for texture in round_]])
-    textures, extra = [*textures, *round_], [*extra, *map(_extra, round_)]
-    grainy = [replace(texture, grain=grain) for grain in GRAINS for texture in textures]
+    return [*textures, *(Texture(radial=values) for values in (*cuts, *soft, *ramps))]
+
+
+@cache
+def _profiles() -> list[Profile]:
+    smoothed: list[Profile] = [("smoothed", float(width)) for width in (0.0, *np.geomspace(0.25, 3, 60))]
+    return [*smoothed, *(("band", float(share)) for share in np.arange(0.2, 1, 0.02))]
+
+
+@cache
+def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray, np.ndarray]:
+    """Textures; of each the correlation at distances 0 to LONGEST, V at spacings 1 to LONGEST, what it must gain."""
+    lines = np.stack([_along_axis(profile) for profile in _profiles()])
+    rho = np.einsum("ah,bg->abhg", lines, lines).reshape(-1, LONGEST + 1, LONGEST + 1)
+    rho = np.concatenate([rho, [correlation(texture) for texture in shapes()[len(rho) :]]])
+    grainy = [replace(texture, grain=grain) for grain in GRAINS for texture in shapes()]
     mixed = np.concatenate([((1 - grain) * rho).astype(np.float32) for grain in GRAINS])
     mixed[:, 0, 0] = 1
-    gains = np.concatenate([np.array(extra) + OF_GRAIN * (grain > 0) for grain in GRAINS])
-    return grainy, mixed, _shown_by(mixed), gains
+    extra = np.array([must_gain(texture) for texture in shapes()])
+    return grainy, mixed, _shown_by(mixed), np.concatenate([extra + OF_GRAIN * (grain > 0) for grain in GRAINS])
 
 
-def _extra(texture: Texture) -> float:
+def must_gain(texture: Texture) -> float:
+    """Errors in the mean by which a shape that is less simple has to fit better."""
     if texture.radial:
         return EXTRA[("disc", "soft disc", "ramp")[len(texture.radial) - 1]]
     if "band" in (texture.down[0], texture.across[0]):

@@ -32,6 +32,9 @@ from diffdenoise.training.student import first_student, offsets
 LEAST = 0.01  # of the typical noise variance: crops with less, of a mask, weigh no more than with this
 ALONE, ONE_SIDED = 0.25, 0.1  # share of the crops without any neighbours; of the others' neighbours, left out
 BRIGHTEST = 1.4  # mean of a crop that is shifted, at most; at least 0; most pixels of most scans lie from 0 to 1
+# alpha, by how many pixels there are to learn from. Of few the noise would be learned by heart, which a larger alpha
+# hides; where they are many the network would see noise stronger than theirs for nothing (docs/method.md, 12).
+ALPHAS, USUAL = ((100_000, 0.8), (1_000_000, 0.5)), 0.2
 WINDOW = 32  # pixels; smaller squares show more of chance, larger ones less of where the level is wrong
 
 
@@ -45,6 +48,7 @@ class RecorruptedStage(Stage):
     def __init__(self, settings: StudentSettings, noisy: SliceStore, levels: list[NoiseLevel], seed: int) -> None:
         super().__init__(first_student(settings, levels), settings, seed)
         self.noisy, self.levels, self.drawer = noisy, levels, Drawer(noisy, levels, seed)
+        self.alpha = settings.recorruption or alpha_for(noisy)
         if settings.series:  # its components are as bright as they are, the first far brighter than a frame
             self.shifted = 0.0
         self.least = max(1e-12, LEAST * float(np.median([level.typical for level in levels])) ** 2)
@@ -68,7 +72,7 @@ class RecorruptedStage(Stage):
     def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Mean square error of what is wanted, and the push, over the noise; each crop with a pair of noises."""
         x_noisy, z, *beside = batch
-        alpha, both = self.settings.recorruption, lambda x: torch.cat([x, x])
+        alpha, both = self.alpha, lambda x: torch.cat([x, x])
         given, wanted = recorrupt(both(x_noisy), torch.cat([z, -z]), alpha)
         pairs = zip(beside[::2], beside[1::2], strict=True)
         shown = [torch.where(both(missing), given, both(crops)) for crops, missing in pairs]
@@ -89,3 +93,9 @@ class RecorruptedStage(Stage):
             crops = self.noisy.crops([other or box for other, box in zip(there, boxes, strict=True)])
             found += [crops, missing[:, None, None, None]]
         return found
+
+
+def alpha_for(noisy: SliceStore) -> float:
+    """What z is weighed with where the settings leave it open; of series, whose slices are sums, as for many slices."""
+    pixels = sum(slices * rows * columns for slices, _, rows, columns in noisy.shapes)
+    return USUAL if noisy.sums else next((alpha for fewer, alpha in ALPHAS if pixels < fewer), USUAL)
