@@ -134,7 +134,7 @@ class StudentSettings(StageSettings):
 
     network: NAFNet, the paper's, or DRUNet, which a CPU computes faster. learns_from: the teacher's images, by `loss`;
     or the noisy images themselves, recorrupted, by L2, without any teacher: stages 1 and 2 are left out then, and there
-    is nothing to sample from. recorruption: its alpha; None: larger where the scans are few (`recorrupted.ALPHAS`).
+    is nothing to sample from. recorruption: its alpha; None: larger where scans are few (`recorrupted.alpha_for`).
     neighbours: so many slices on each side are seen, too, where
     there is no teacher; None: one, if the scans are volumes whose slices look alike and have noise of their own, and no
     series. series: where a scan is a series of frames that look alike and have noise of their own, its principal

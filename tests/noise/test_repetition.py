@@ -95,3 +95,10 @@ def test_of_a_series_beside_a_scan_the_nearest_frame_counts() -> None:
     assert all(one is two for one, two in zip(found, frames[:3], strict=True))
     of_series = repeated_around(2, lambda other: scans[other] if 0 <= other < len(scans) else [])
     assert all(one is two for one, two in zip(of_series, frames, strict=True))
+
+
+def test_of_large_scans_those_next_to_one_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    scans = [noisy(HEAD[:1], shot) for shot in range(7)]
+    monkeypatch.setattr("diffdenoise.noise.repetition.MOST_PIXELS", scans[0].size)
+    found = repeated_around(3, lambda other: [scans[other]] if 0 <= other < len(scans) else [])
+    assert all(one is two for one, two in zip(found, scans[2:5], strict=True))

@@ -224,3 +224,9 @@ def test_rician_noise_that_is_white_has_no_reach() -> None:
 def off(found: Texture, true: Texture) -> float:
     """Mean distance of two spectra, whose mean is 1."""
     return float(np.abs(power(found, 64, 64) - power(true, 64, 64)).mean())
+
+
+def test_the_area_is_that_over_which_the_noise_correlates() -> None:
+    assert Texture().area == 1
+    assert smoothed(1.2).area == pytest.approx(2 * np.pi * 1.2**2, rel=0.02)  # of exp(-d^2 / (4 w^2)), squared
+    assert Texture(("band", 0.5), ("band", 0.5)).area == pytest.approx(4, rel=0.1)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +6,9 @@ import pytest
 import torch
 
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.noise.texture import WHITE, smoothed
 from diffdenoise.presets import make_config
-from diffdenoise.training.recorrupted import ALPHAS, BRIGHTEST, LEAST, USUAL, RecorruptedStage, alpha_for
+from diffdenoise.training.recorrupted import BRIGHTEST, LEAST, LEAST_ALPHA, MOST_ALPHA, RecorruptedStage, alpha_for
 from diffdenoise.training.slices import SliceStore, draw_boxes, write_scan_slices
 
 
@@ -73,14 +75,16 @@ class Sizes:
         self.shapes, self.sums = [(slices, 1, 200, 180), (slices, 1, 200, 180)], sums
 
 
-def test_the_fewer_pixels_there_are_the_more_noise_hides_theirs(tmp_path: Path) -> None:
-    alphas = [alpha_for(Sizes(slices)) for slices in (1, 2, 13, 14, 500)]
-    assert alphas == [ALPHAS[0][1], ALPHAS[1][1], ALPHAS[1][1], USUAL, USUAL]
-    assert alphas == sorted(alphas, reverse=True)
-    assert alpha_for(Sizes(1, sums=True)) == USUAL  # of a series: combined anew at each step
-    assert stage(tmp_path, [constant_level(0.1)]).alpha == alpha_for(SliceStore(tmp_path)) == ALPHAS[0][1]
+def test_the_fewer_values_of_noise_there_are_the_more_of_it_is_hidden(tmp_path: Path) -> None:
+    white, coarse = ([replace(constant_level(0.1), texture=texture)] for texture in (WHITE, smoothed(1.2)))
+    alphas = [alpha_for(Sizes(slices), white) for slices in (1, 2, 3, 13, 500)]
+    assert alphas[0] == pytest.approx(50_000 / 72_000)
+    assert alphas[2:] == [pytest.approx(50_000 / 216_000), LEAST_ALPHA, LEAST_ALPHA]
+    assert alpha_for(Sizes(5), coarse) == MOST_ALPHA > alpha_for(Sizes(13), coarse) > LEAST_ALPHA
+    assert alpha_for(Sizes(1, sums=True), white) == LEAST_ALPHA  # of a series: combined anew at each step
+    assert stage(tmp_path, [constant_level(0.1)]).alpha == MOST_ALPHA
     given = make_config("fast", {"student": {"recorruption": 0.3}}).student
-    assert RecorruptedStage(given, SliceStore(tmp_path), [constant_level(0.1)], seed=0).alpha == 0.3
+    assert RecorruptedStage(given, SliceStore(tmp_path), white, seed=0).alpha == 0.3
 
 
 def test_a_crop_of_nothing_but_mask_does_not_outweigh_the_others(tmp_path: Path) -> None:

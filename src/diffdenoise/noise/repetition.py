@@ -62,7 +62,8 @@ def _onwards(
             break
         found.append(near)
         last = near
-        if len(there) > 1:  # a series has repetitions enough of its own
+        enough = sum(one.size for one in found) >= MOST_PIXELS / 2
+        if enough or len(there) > 1:  # a series has repetitions of its own
             break
     return found
 

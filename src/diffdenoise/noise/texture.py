@@ -90,6 +90,11 @@ class Texture:
         """That of an image turned by a quarter."""
         return replace(self, down=self.across, across=self.down)
 
+    @property
+    def area(self) -> float:
+        """So many pixels tell as much as one would if it were white: the sum of the squares of all correlations."""
+        return float(np.square(power(self, GRID, GRID)).mean())
+
     def shown(self, down: int, across: int) -> float:
         """Deviation of the mixed difference at this spacing (at most LONGEST is looked at), of noise of deviation 1."""
         down, across = (min(spacing, LONGEST) - 1 for spacing in (down, across))

@@ -32,9 +32,10 @@ from diffdenoise.training.student import first_student, offsets
 LEAST = 0.01  # of the typical noise variance: crops with less, of a mask, weigh no more than with this
 ALONE, ONE_SIDED = 0.25, 0.1  # share of the crops without any neighbours; of the others' neighbours, left out
 BRIGHTEST = 1.4  # mean of a crop that is shifted, at most; at least 0; most pixels of most scans lie from 0 to 1
-# alpha, by how many pixels there are to learn from. Of few the noise would be learned by heart, which a larger alpha
-# hides; where they are many the network would see noise stronger than theirs for nothing (docs/method.md, 12).
-ALPHAS, USUAL = ((100_000, 0.8), (1_000_000, 0.5)), 0.2
+# alpha, where the settings leave it open: so much over the independent values of noise that there are to learn from. Of
+# few the network would learn the noise by heart, which a larger alpha hides; where they are many it would see stronger
+# noise than theirs for nothing (docs/method.md, 12).
+VALUES, LEAST_ALPHA, MOST_ALPHA = 50_000, 0.2, 0.8
 WINDOW = 32  # pixels; smaller squares show more of chance, larger ones less of where the level is wrong
 
 
@@ -48,7 +49,7 @@ class RecorruptedStage(Stage):
     def __init__(self, settings: StudentSettings, noisy: SliceStore, levels: list[NoiseLevel], seed: int) -> None:
         super().__init__(first_student(settings, levels), settings, seed)
         self.noisy, self.levels, self.drawer = noisy, levels, Drawer(noisy, levels, seed)
-        self.alpha = settings.recorruption or alpha_for(noisy)
+        self.alpha = settings.recorruption or alpha_for(noisy, levels)
         if settings.series:  # its components are as bright as they are, the first far brighter than a frame
             self.shifted = 0.0
         self.least = max(1e-12, LEAST * float(np.median([level.typical for level in levels])) ** 2)
@@ -95,7 +96,8 @@ class RecorruptedStage(Stage):
         return found
 
 
-def alpha_for(noisy: SliceStore) -> float:
-    """What z is weighed with where the settings leave it open; of series, whose slices are sums, as for many slices."""
+def alpha_for(noisy: SliceStore, levels: list[NoiseLevel]) -> float:
+    """What z is weighed with in the slices of a store; levels: their noise. Of series the least: they are sums."""
     pixels = sum(slices * rows * columns for slices, _, rows, columns in noisy.shapes)
-    return USUAL if noisy.sums else next((alpha for fewer, alpha in ALPHAS if pixels < fewer), USUAL)
+    values = pixels / float(np.median([level.texture.area for level in levels]))
+    return LEAST_ALPHA if noisy.sums else min(MOST_ALPHA, max(LEAST_ALPHA, VALUES / values))
