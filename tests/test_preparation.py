@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.models import correlated, gaussian
-from diffdenoise.noise.texture import correlation, smoothed
+from diffdenoise.noise.texture import Texture, correlation, draw, smoothed
 from diffdenoise.phantom import mni_slices
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
@@ -43,6 +44,23 @@ def test_noise_is_measured_on_what_was_imaged_twice(tmp_path: Path, caplog: pyte
         assert found[-2:] == pytest.approx([1] * min(2, len(scans)), rel=0.3)
         assert "imaged again" in caplog.text
         caplog.clear()
+
+
+def test_scans_that_repeat_one_another_show_together_where_their_noise_is_stronger(tmp_path: Path) -> None:
+    clean = torch.from_numpy(mni_slices(40, 1, 10))
+    down, across = (torch.linspace(-1, 1, side) ** 2 for side in clean.shape[1:])
+    strength = 0.03 * 1.4 ** (1 - (down[:, None] + across) / 2)  # 1.4 times as strong in the middle as in the corners
+    seeds, ramp = torch.Generator().manual_seed(0), Texture(radial=(0.36, 2.0, 0.0))
+    shots = [(clean + strength * draw(tuple(clean.shape), ramp, seeds)).numpy() for _ in range(6)]
+    scans = [Scan(shot, str(number), "npy") for number, shot in enumerate(shots)]
+
+    def off(level: NoiseLevel) -> float:
+        found = np.log(level.variation.over(clean.shape) / strength.numpy())
+        return float((found - found.mean()).std())
+
+    two, six = (prepared(tmp_path / str(count), *scans[:count]).levels for count in (2, 6))
+    assert max(map(off, six)) < 0.02
+    assert min(map(off, two)) > 0.05  # what chance shows in so few places is as much
 
 
 def test_a_level_that_is_given_leaves_the_correlation_to_be_found(tmp_path: Path) -> None:
