@@ -22,7 +22,7 @@ UNLIKE = 0.14  # of their spread, in their differences: a correlation of 0.99, o
 OWN = 0.5  # noise in the difference over noise in the sum, at the brightness where it is most: 1 if each has its own
 BINS = 4  # of brightness
 MOST_TRIED = 16  # pairs, evenly spread
-AROUND = 4  # scans each way; what eight pairs show tells a smooth map of the noise, what two do not (docs/noise.md)
+AROUND = 4  # scans each way; eight pairs show a smooth map of the noise where one does not (docs/noise.md)
 
 
 def repetitions(stacks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
