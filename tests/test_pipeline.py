@@ -342,7 +342,8 @@ def test_slices_with_noise_of_their_own_help_each_other(tmp_path: Path) -> None:
     noisy = clean + 0.2 * np.random.default_rng(0).standard_normal(clean.shape).astype(np.float32)
     errors = []
     for neighbours in (None, 0):
-        alone = {"learns_from": "recorrupted", "steps": 300, "learning_rate": 3e-3, "neighbours": neighbours}
+        alone = {"learns_from": "recorrupted", "steps": 300, "learning_rate": 3e-3, "recorruption": 0.2}
+        alone |= {"neighbours": neighbours}
         scan = Source("volume", lambda: Scan(noisy, "volume", "npy"))
         folder = tmp_path / str(neighbours)
         model = fit([scan], make_config("smoke", {"student": alone}), folder, "cpu").model

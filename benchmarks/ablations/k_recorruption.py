@@ -161,6 +161,7 @@ def _figures(
 def denoised(lab: Lab, kind: type[Stage], task: Task, settings: StudentSettings, level: NoiseLevel, key: str) -> Tensor:
     """The test slices, (N, 1, H, W), by a student trained now; level: of the noise, as it is told."""
     noisy = lab.noisy(task)
+    settings = settings.model_copy(update={"recorruption": settings.recorruption or ALPHAS[0]})
     torch.manual_seed(task.seed + 2)
     known = (task,) if issubclass(kind, Supervised) else ([level], task.seed)
     stage: Any = kind(settings, noisy, *known)  # type: ignore[arg-type]
