@@ -24,7 +24,7 @@ HOW = """\
 it runs alone, in a process of its own. Train and test come from different patients (*inductive*); where one subject is
 all there is, from blocks of slices 10 mm apart, and no claim about patients is made. In tasks marked *seen* the noisy
 test scans themselves are trained on (*transductive*), as `diffdenoise run` does. A level that a method needs is
-estimated by this project's estimator from the noisy scan (from two, where they show the same object, as in b0);
+estimated by this project's estimator from the noisy scan (from several that show the same object, as in b0);
 *noise told* marks the rows that are given the truth. *diffdenoise* is the default preset, `fast`; *three stages* the
 preset `cpu` (on a GPU `gpu`): blind-spot network, diffusion and student.
 

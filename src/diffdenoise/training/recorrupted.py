@@ -32,9 +32,9 @@ from diffdenoise.training.student import first_student, offsets
 LEAST = 0.01  # of the typical noise variance: crops with less, of a mask, weigh no more than with this
 ALONE, ONE_SIDED = 0.25, 0.1  # share of the crops without any neighbours; of the others' neighbours, left out
 BRIGHTEST = 1.4  # mean of a crop that is shifted, at most; at least 0; most pixels of most scans lie from 0 to 1
-# alpha, where the settings leave it open: so much over the independent values of noise that there are to learn from. Of
-# few the network would learn the noise by heart, which a larger alpha hides; where they are many it would see stronger
-# noise than theirs for nothing (docs/method.md, 12).
+# alpha, where the settings leave it open: so much over the independent values of noise that there are to learn from. To
+# few the network would overfit, and a larger alpha hides them; where they are many it would see stronger noise than
+# theirs for nothing (docs/method.md, 12).
 VALUES, LEAST_ALPHA, MOST_ALPHA = 50_000, 0.2, 0.8
 WINDOW = 32  # pixels; smaller squares show more of chance, larger ones less of where the level is wrong
 
