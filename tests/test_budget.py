@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from diffdenoise import budget as budgets
 from diffdenoise.budget import SHARES, Planner, parse_budget, share, tell_of_steps
 from diffdenoise.errors import ConfigError
-from diffdenoise.presets import PRESETS, make_config
+from diffdenoise.presets import FAST, PRESETS, make_config
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,27 @@ def test_a_resumed_fit_takes_the_recorded_steps(tmp_path: Path, monkeypatch: pyt
     first = clock.fit(clock.planner(tmp_path / "plan.json", 300))
     clock.per_step = 0.2
     assert clock.fit(clock.planner(tmp_path / "plan.json", 300)) == first
+
+
+@pytest.mark.parametrize("slower", [0.05, 1.0, 5.0])
+def test_no_more_steps_are_taken_than_there_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slower: float
+) -> None:
+    def taken(most: int) -> int:
+        clock = Clock(monkeypatch, 0.1, slower)
+        planner = clock.planner(tmp_path / f"{most}.json", 100)
+        done, (pace, pacer) = 0, planner.pace("student", 1, planner.decide("student", 1, FAST, most).student.steps)
+        while done < pace.steps:
+            done, clock.now = done + 1, clock.now + 0.1 * slower
+            pace = pacer(done, pace)
+        return done
+
+    free = taken(10**9)
+    assert free == pytest.approx(980 / slower, rel=0.05)
+    assert [taken(most) for most in (7, free // 2, 2 * free)] == [7, free // 2, free]
+    unlimited = Planner(tmp_path / "plan.json", "key", None, {}, 10, 0.0)
+    assert unlimited.decide("student", 1, FAST, 7) == make_config("fast", {"student": {"steps": 7}})
+    assert unlimited.decide("student", 1, FAST, 10**9) == FAST
 
 
 def test_an_interruption_costs_the_stage_its_planned_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ def test_overrides_replace_single_settings() -> None:
         ({"blind_spot": {"pooling": "global"}}, "blind_spot.pooling"),
         ({"blind_spot": {"network": "puca", "pooling": "max"}}, "blind_spot.pooling"),
         ({"student": {"recorruption": 0.5}}, "student.recorruption: does nothing"),
+        ({"student": {"visits": 9}}, "student.visits: does nothing"),
         ({"student": {"together": 4}}, "student.together: does nothing"),
         ({"student": {"loss": "l1", "learns_from": "recorrupted"}}, "student.loss: does nothing"),
     ],

@@ -352,6 +352,20 @@ def test_slices_with_noise_of_their_own_help_each_other(tmp_path: Path) -> None:
     assert errors[0] < 0.8 * errors[1]
 
 
+def test_a_training_on_few_pixels_ends_early_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    steps = []
+    for visits, budget in ((3, None), (3, 5), (10_000, None)):
+        alone = {"learns_from": "recorrupted", "steps": 40, "visits": visits}
+        with caplog.at_level("INFO", logger="diffdenoise"):
+            model = fit([source()], make_config("smoke", {"student": alone}), tmp_path, "cpu", budget).model
+        steps.append((model.config.student.steps, "on so few pixels" in caplog.text))
+        caplog.clear()
+    assert steps[0] == steps[1]
+    assert steps[0][0] < 40
+    assert [told for _, told in steps] == [True, True, False]
+    assert steps[2][0] == 40
+
+
 def test_a_masked_background_teaches_it_nothing_wrong(tmp_path: Path) -> None:
     alone = {"learns_from": "recorrupted", "steps": 300, "learning_rate": 3e-3}
     noisy, clean = noisy_disks(slices=6), noisy_disks(slices=6, sigma=0)

@@ -11,7 +11,7 @@ from diffdenoise.presets import PRESETS, as_asked, make_config
 UNUSED = {
     "diffusion": {"hidden_share", "damping"},
     "teacher": {"slices"},
-    "student": {"recorruption"},
+    "student": {"recorruption", "visits"},
     "": {"seed", "sigma", "counts", "grain", "preset"},
 }
 

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -96,22 +97,21 @@ class Planner:
         self.spent, self.clock = 0.0, started
         self.warned = False
 
-    def decide(self, stage: str, number: int, config: Config) -> Config:
-        """The config with the steps of this stage; number: of the round."""
+    def decide(self, stage: str, number: int, config: Config, most: int = sys.maxsize) -> Config:
+        """The config with the steps of this stage, but no more than `most`; number: of the round."""
         if self.budget is None:
-            return config
+            return config if stage == "teacher" else _with(config, stage, steps=min(most, _steps(config, stage)))
         name = f"{stage} {number}"
         if name in self.decisions:
             decision = self.decisions[name]  # how long it took before an interruption is not known: as long as planned
             self.spent, self.clock = decision["spent"] + decision["planned"], time.monotonic()
         else:
-            decision = self._decision(stage, number, config)
+            decision = self._decision(stage, number, config, most)
             self._record(name, decision)
             if stage != "teacher":
-                self._warn_of_few(name, decision, getattr(config, stage).steps)
+                self._warn_of_few(name, decision, _steps(config, stage))
         field = "slices" if stage == "teacher" else "steps"
-        settings = getattr(config, stage).model_copy(update={field: decision[field]})
-        return config.model_copy(update={stage: settings})
+        return _with(config, stage, **{field: decision[field]})
 
     def pace(self, stage: str, number: int, steps: int) -> tuple[Pace, Pacer]:
         """How a stage of so many steps is to be run: as it was before an interruption, else to be corrected."""
@@ -135,7 +135,8 @@ class Planner:
             return pace
         while moments and reached >= moments[0]:
             moments.pop(0)
-        pace = pace.ending_at(max(FEWEST_STEPS, int(done * planned / passed)), done)
+        steps = max(FEWEST_STEPS, int(done * planned / passed))
+        pace = pace.ending_at(min(self.decisions[name]["most"], steps), done)
         self._record(name, {**self.decisions[name], "pace": pace.knots})
         return pace
 
@@ -159,7 +160,7 @@ class Planner:
         self.decisions[name] = decision
         write_json(self.path, {"key": self.key, "budget_seconds": self.budget, "decisions": self.decisions})
 
-    def _decision(self, stage: str, number: int, config: Config) -> dict[str, Any]:
+    def _decision(self, stage: str, number: int, config: Config, most: int) -> dict[str, Any]:
         assert self.budget is not None
         each = self.seconds[stage]()  # measured first, for it takes time itself
         self.spent += time.monotonic() - self.clock
@@ -167,6 +168,15 @@ class Planner:
         planned = share(stage, number, config.rounds) * max(0.0, (1 - RESERVE) * self.budget - self.spent)
         decision = {"spent": self.spent, "planned": planned, "seconds_each": each}
         if stage != "teacher":
-            return {**decision, "steps": max(FEWEST_STEPS, int(planned / each))}
+            return {**decision, "most": most, "steps": min(most, max(FEWEST_STEPS, int(planned / each)))}
         chosen = min(self.slices, max(FEWEST_SLICES, int(planned / each)), config.teacher.slices or self.slices)
         return {**decision, "planned": 0.0, "slices": chosen if chosen < self.slices else None}
+
+
+def _steps(config: Config, stage: str) -> int:
+    steps: int = getattr(config, stage).steps
+    return steps
+
+
+def _with(config: Config, stage: str, **changes: Any) -> Config:
+    return config.model_copy(update={stage: getattr(config, stage).model_copy(update=changes)})

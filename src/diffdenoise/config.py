@@ -135,6 +135,7 @@ class StudentSettings(StageSettings):
     network: NAFNet, the paper's, or DRUNet, which a CPU computes faster. learns_from: the teacher's images, by `loss`;
     or the noisy images themselves, recorrupted, by L2, without any teacher: stages 1 and 2 are left out then, and there
     is nothing to sample from. recorruption: its alpha; None: larger where scans are few (`recorrupted.alpha_for`).
+    visits: of a pixel by crops, at most so many on the mean: fewer steps are taken then; None: all.
     neighbours: so many slices on each side are seen, too, where there is no teacher; None: one, if the scans are
     volumes whose slices look alike and have noise of their own, and no series. series: where a scan is a series of
     frames that look alike and have noise of their own, its principal components are denoised, if there is no teacher;
@@ -155,6 +156,7 @@ class StudentSettings(StageSettings):
     loss: Loss = "l1"
     learns_from: Literal["teacher", "recorrupted"] = "teacher"
     recorruption: float | None = Field(default=None, gt=0)
+    visits: float | None = Field(default=None, gt=0)
     neighbours: int | None = Field(default=0, ge=0)
     series: bool | None = False
     together: int | None = Field(default=None, ge=0)

@@ -56,7 +56,7 @@ from diffdenoise.teacher import Teacher, choose_slices
 from diffdenoise.training.blind_spot import BlindSpotStage, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
 from diffdenoise.training.pace import Pacer, steadily
-from diffdenoise.training.recorrupted import RecorruptedStage
+from diffdenoise.training.recorrupted import RecorruptedStage, most_steps
 from diffdenoise.training.slices import SliceStore, fill_store, is_usable
 from diffdenoise.training.stage import CHECKPOINT, PART, Progress, Stage, train
 from diffdenoise.training.start import start_key
@@ -214,7 +214,10 @@ class _Run:
 def _train_alone(run: _Run, config: Config) -> Model:
     """The student without a teacher, from the noisy slices themselves."""
     slices = run.slices
-    config = run.planner.decide("student", 1, config)
+    most = most_steps(config.student, slices.seen)
+    config = run.planner.decide("student", 1, config, most)
+    if config.student.steps == most:
+        log.info("The training ends after %d steps: on so few pixels more would make it worse (student.visits).", most)
     key = key_of(slices.key, _trains(config), config.seed, precision(run.device))
     with _seeded(config.seed):
         stage = RecorruptedStage(config.student, slices.seen, slices.levels, config.seed)

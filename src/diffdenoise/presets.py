@@ -35,6 +35,7 @@ FAST = Config(
         crop=64,
         learning_rate=1e-3,  # 2e-3 from random weights
         learns_from="recorrupted",
+        visits=500,
         neighbours=None,
         series=None,
         turns=None,
@@ -193,7 +194,7 @@ def _require_used(config: Config, student: Any) -> None:
             'blind_spot.pooling: "global" is of network = "puca" alone. Take that network, or leave it out.'
         )
     given = student if isinstance(student, dict) else {}
-    if config.has_teacher and (unused := sorted({"recorruption", "together"}.intersection(given))):
+    if config.has_teacher and (unused := sorted({"recorruption", "together", "visits"}.intersection(given))):
         raise ConfigError(
             f"student.{unused[0]}: does nothing where the student learns from a teacher. "
             'Leave it out, or set learns_from = "recorrupted".'

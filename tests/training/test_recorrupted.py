@@ -1,14 +1,25 @@
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.texture import WHITE, smoothed
 from diffdenoise.presets import make_config
-from diffdenoise.training.recorrupted import BRIGHTEST, LEAST, LEAST_ALPHA, MOST_ALPHA, RecorruptedStage, alpha_for
+from diffdenoise.training.recorrupted import (
+    BRIGHTEST,
+    LEAST,
+    LEAST_ALPHA,
+    MOST_ALPHA,
+    RecorruptedStage,
+    alpha_for,
+    most_steps,
+)
 from diffdenoise.training.slices import SliceStore, draw_boxes, write_scan_slices
 
 
@@ -85,6 +96,25 @@ def test_the_fewer_values_of_noise_there_are_the_more_of_it_is_hidden(tmp_path: 
     assert stage(tmp_path, [constant_level(0.1)]).alpha == MOST_ALPHA
     given = make_config("fast", {"student": {"recorruption": 0.3}}).student
     assert RecorruptedStage(given, SliceStore(tmp_path), white, seed=0).alpha == 0.3
+
+
+@given(
+    slices=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    sides=st.tuples(st.integers(16, 90), st.integers(16, 90)),
+    batch=st.integers(1, 9),
+    crop=st.integers(16, 64),
+)
+def test_a_training_ends_when_each_pixel_was_in_so_many_crops(
+    slices: list[int], sides: tuple[int, int], batch: int, crop: int
+) -> None:
+    store = Sizes(0)
+    store.shapes = [*((count, 1, *sides) for count in slices), (7, 1, 12, 300)]  # the last is too small to be drawn
+    settings = make_config("fast", {"student": {"batch": batch, "crop": crop, "visits": 20}}).student
+    count = max(1, batch // 2)
+    steps = most_steps(settings, store)
+    shown = sum(box.side**2 for step in range(steps) for box in draw_boxes(store.shapes, 0, step, count, crop))
+    assert shown == pytest.approx(20 * sum(slices) * sides[0] * sides[1], abs=count * min(crop, *sides) ** 2)
+    assert most_steps(settings.model_copy(update={"visits": None}), store) == sys.maxsize
 
 
 def test_a_crop_of_nothing_but_mask_does_not_outweigh_the_others(tmp_path: Path) -> None:

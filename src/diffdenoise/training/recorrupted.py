@@ -17,6 +17,8 @@ learns that there is nothing brighter, and pulls what is, in the scan of someone
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,7 +27,7 @@ from diffdenoise.config import StudentSettings
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.recorruption import let_through, recorrupt
 from diffdenoise.training.drawn import Drawer
-from diffdenoise.training.slices import Box, SliceStore, draw_boxes
+from diffdenoise.training.slices import Box, SliceStore, draw_boxes, is_usable
 from diffdenoise.training.stage import Batch, Stage
 from diffdenoise.training.student import first_student, offsets
 
@@ -59,7 +61,7 @@ class RecorruptedStage(Stage):
         and where it is to be missing, (N, 1, 1, 1).
         """
         settings = self.settings
-        boxes = draw_boxes(self.noisy.shapes, self.seed, step, max(1, settings.batch // 2), settings.crop)
+        boxes = draw_boxes(self.noisy.shapes, self.seed, step, _crops(settings), settings.crop)
         z = [self.drawer.draw(box, generator) for box in boxes]
         crops, beside = self.noisy.crops(boxes), self._neighbours(boxes, generator)
         shift = self._shift(crops, generator)
@@ -98,6 +100,27 @@ class RecorruptedStage(Stage):
 
 def alpha_for(noisy: SliceStore, levels: list[NoiseLevel]) -> float:
     """What z is weighed with in the slices of a store; levels: their noise. Of series the least: they are sums."""
-    pixels = sum(slices * rows * columns for slices, _, rows, columns in noisy.shapes)
-    values = pixels / float(np.median([level.texture.area for level in levels]))
+    values = _pixels(noisy.shapes) / float(np.median([level.texture.area for level in levels]))
     return LEAST_ALPHA if noisy.sums else min(MOST_ALPHA, max(LEAST_ALPHA, VALUES / values))
+
+
+def most_steps(settings: StudentSettings, noisy: SliceStore) -> int:
+    """After so many a pixel was in as many crops, on the mean, as `settings.visits` allows.
+
+    To few slices the student overfits, the longer it is trained the more.
+    """
+    if settings.visits is None:
+        return sys.maxsize
+    shapes = [shape for shape in noisy.shapes if is_usable(shape)]
+    sides = [min(settings.crop, *shape[-2:]) for shape in shapes]
+    shown = np.average(np.square(sides), weights=[shape[0] for shape in shapes])  # pixels of a crop
+    return max(1, round(settings.visits * _pixels(shapes) / (_crops(settings) * float(shown))))
+
+
+def _pixels(shapes: list[tuple[int, ...]]) -> int:
+    return sum(slices * rows * columns for slices, _, rows, columns in shapes)
+
+
+def _crops(settings: StudentSettings) -> int:
+    """Of a step, each shown with a pair of noises."""
+    return max(1, settings.batch // 2)
