@@ -109,7 +109,7 @@ class Planner:
             decision = self._decision(stage, number, config, most)
             self._record(name, decision)
             if stage != "teacher":
-                self._warn_of_few(name, decision, _steps(config, stage))
+                self._warn_of_few(name, decision, min(most, _steps(config, stage)))
         field = "slices" if stage == "teacher" else "steps"
         return _with(config, stage, **{field: decision[field]})
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.phases import noise_like
+from diffdenoise.noise.rays import amplitudes_over, draw_along
 from diffdenoise.noise.recorruption import recorrupt
 from diffdenoise.quality.reference import foreground
 
@@ -37,7 +38,10 @@ class Crop(NamedTuple):
 def middle_of(seen: Tensor, own: list[bool], level: NoiseLevel, seed: int) -> Crop:
     """The middle of a slice (1, C, H, W) and of its neighbours, with noise like its own."""
     x_noisy, over = seen[:, :1], level.over(seen.shape)
-    z = noise_like(x_noisy, level, level.texture, torch.Generator().manual_seed(seed), over)
+    generator = torch.Generator().manual_seed(seed)
+    along = amplitudes_over(x_noisy[0, 0].numpy(), level.rays) if level.rays else None
+    unit = None if along is None else draw_along(along, level.texture, generator)
+    z = noise_like(x_noisy, level, level.texture, generator, over, unit)
     rows, columns = (slice(start, start + SIDE) for start in (max(0, (side - SIDE) // 2) for side in seen.shape[-2:]))
     there = over[..., rows, columns] if isinstance(over, np.ndarray) else over
     own_channels, image = torch.tensor(own)[:, None, None], objects(x_noisy)

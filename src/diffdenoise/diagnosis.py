@@ -21,6 +21,7 @@ from diffdenoise.noise.estimate import (
     without_grain,
 )
 from diffdenoise.noise.looked import look
+from diffdenoise.noise.rays import rays_of
 from diffdenoise.noise.repetition import repetitions
 from diffdenoise.noise.spatial import evened
 from diffdenoise.noise.texture import Machine, differences_of, may_come_from, shared_textures
@@ -59,7 +60,8 @@ class Diagnosis:
     its kind: so it can be measured of any scan, also of one that comes without its repetitions. air: that of its empty
     background, if it has one (see `level_of_air`). neighbours: whether neighbouring slices help; series: so many frames
     of a series do, 0 if they do not. correlated: what its texture was found from, None for white noise. given: whether
-    the level is the user's. kept: grain that is not taken for noise, as a share of the variance of both.
+    the level is the user's. kept: grain that is not taken for noise, as a share of the variance of both. rays: k of
+    `noise.rays`, if the noise is that of projections.
     """
 
     level: NoiseLevel
@@ -72,6 +74,7 @@ class Diagnosis:
     series: int = 0
     on_components: bool = False
     correlated: np.ndarray | None = field(default=None, repr=False)
+    rays: float = 0.0
     given: bool = False
     kept: float = 0.0
 
@@ -117,9 +120,11 @@ def diagnose(
     correlated = differences_of(evened(looked, level.variation)) if level.reach else None
     on_components = of_series is not None
     air = level_of_air(one, alone)
-    return Diagnosis(
-        of_its_kind, trend, faults, alone, air, again is not None, neighbours, series, on_components, correlated
+    rays = rays_of(first, again) if level.reach and machine != "MR" and not on_components else 0.0
+    found = Diagnosis(
+        of_its_kind, trend, faults, alone, air, again is not None, neighbours, series, on_components, correlated, rays
     )
+    return _with_rays(found, machine)
 
 
 def with_shared_textures(
@@ -147,8 +152,14 @@ def with_shared_textures(
         for number, level, texture in zip(numbers, levels, textures, strict=True):
             dark = found[number].trend.is_rician
             with_it = replace(level, texture=texture) if dark else with_texture(level, texture)
-            shared[number] = replace(found[number], level=with_it)
+            shared[number] = _with_rays(replace(found[number], level=with_it), machine)
     return shared
+
+
+def _with_rays(found: Diagnosis, machine: Machine) -> Diagnosis:
+    """With noise that goes by the rays where it comes from them: on a CT, or by its texture."""
+    projected = machine == "CT" or found.level.texture.is_projected
+    return replace(found, level=replace(found.level, rays=found.rays if projected else 0.0))
 
 
 def as_given(config: Config, found: Diagnosis, own: tuple[float, float]) -> Diagnosis:
@@ -233,6 +244,8 @@ def _how_measured(found: Sequence[Diagnosis]) -> str:
     if len(uneven) > len(found) / 2:
         low, high = (float(np.median(end)) for end in zip(*((one.low, one.high) for one in uneven), strict=True))
         said += f" It varies over the image: {low:.2g} to {high:.2g} times as strong."
+    if sum(one.level.rays > 0 for one in found) > len(found) / 2:
+        said += " It is stronger along directions whose rays lost more on their way, as that of projections is."
     if sum(one.trend.counted for one in found) > len(found) / 2:
         said += " The values are whole counts, so that its level is known exactly."
     if any(one.on_components for one in found):

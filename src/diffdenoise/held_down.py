@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from diffdenoise.crops import try_on
-from diffdenoise.noise.estimate import scaled
+from diffdenoise.noise.estimate import NoiseLevel, scaled
 from diffdenoise.preparation import Slices
 from diffdenoise.settled import crops_of
 from diffdenoise.taken_away import strength_where_flat
@@ -25,20 +25,25 @@ log = logging.getLogger("diffdenoise")
 
 
 def held_down(slices: Slices) -> Slices:
-    """The slices with levels of noise that their student bears out before it is trained; as they are where it has no
-    start, where the noise was told, is known exactly, was measured on repetitions, or is correlated.
+    """The slices with levels of white noise that their student bears out before it is trained; as they are where it
+    has no start, where the noise was told, is known exactly, or was measured on repetitions.
     """
     config = slices.config
     starts = config.student.start == "synthetic" and not config.has_teacher
     known = config.level_given or any(slices.repeated) or any(slices.counted)
-    white = any(level.texture.is_white and level.typical for level in slices.levels)
+    white = any(_may_be_held(level) for level in slices.levels)
     if not starts or known or not white or config.student.series:
         return slices
     student = first_student(config.student, slices.levels).eval()
-    shown = [strength_where_flat(try_on(student, crop, "cpu")) for crop in crops_of(slices)]
+    crops = (crop for crop in crops_of(slices) if _may_be_held(crop.level))
+    shown = [strength_where_flat(try_on(student, crop, "cpu")) for crop in crops]
     times = float(np.median(shown or 1.0))
     if times > CLEAR:
         return slices
     times = max(times, LEAST)
     log.info("The noise is taken to be %.0f %% as strong: from what is flat no more can be taken away.", 100 * times)
-    return replace(slices, levels=[scaled(level, times) for level in slices.levels])
+    return replace(slices, levels=[scaled(level, times) if _may_be_held(level) else level for level in slices.levels])
+
+
+def _may_be_held(level: NoiseLevel) -> bool:
+    return level.texture.is_white and level.typical > 0

@@ -214,14 +214,14 @@ class _Run:
 def _train_alone(run: _Run, config: Config) -> Model:
     """The student without a teacher, from the noisy slices themselves."""
     slices = run.slices
-    most = most_steps(config.student, slices.seen)
+    most = most_steps(config.student, slices.store)
     config = run.planner.decide("student", 1, config, most)
-    if config.student.steps == most:
-        log.info("The training ends after %d steps: on so few pixels more would make it worse (student.visits).", most)
     key = key_of(slices.key, _trains(config), config.seed, precision(run.device))
     with _seeded(config.seed):
         stage = RecorruptedStage(config.student, slices.seen, slices.levels, config.seed)
     student, config = run.trained(stage, "student", 1, config, key)
+    if config.student.steps == most:
+        log.info("Trained for %d steps: on so few pixels more would make it worse (student.visits).", most)
     rounds = (Round(None, student),)
     model = Model(config, slices.normalisation, ChainTarget("image"), None, rounds, run.history())
     return replace(model, strength=share_borne_out(model, slices, run.device))

@@ -82,7 +82,7 @@ class SecondOpinion:
         told = len(level.knots) == len(level.sigma) > 0
         more = [getattr(level, name) for name in MORE]
         told &= all(len(table) in (0, len(level.knots)) for table in more)
-        told &= bool(np.isfinite([*level.knots, *level.sigma, *chain(*more)]).all())
+        told &= bool(np.isfinite([*level.knots, *level.sigma, *chain(*more), level.rays]).all())
         if not (sound and told):
             raise ValueError(f"a second opinion of shares {shares}, or of noise that makes no sense")
         return cls(Shares(*shares), level)

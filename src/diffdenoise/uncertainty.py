@@ -29,6 +29,7 @@ from diffdenoise.inference import domain_of, floor_of, seen_by_student, series_o
 from diffdenoise.model import Model
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.floor import inverse_of
+from diffdenoise.noise.rays import amplitudes_over, draw_along
 from diffdenoise.noise.recorruption import alive, brightness, draw_like
 from diffdenoise.noise.texture import Texture
 from diffdenoise.normalisation import measure_range
@@ -74,7 +75,7 @@ def uncertainty_of(
         of_seen = noise if series is None else _of_components(series, noise)
         found = []
         for x, image, of_one, dark in zip(seen, images, of_seen.variance, of_seen.dark, strict=True):
-            drawn = Noise(of_one, dark, noise.texture), image_seed(seed, image)
+            drawn = Noise(of_one, dark, of_seen.texture, of_seen.rays), image_seed(seed, image)
             found.append(variances(model, x[None].to(device), own, *drawn))
             progress(place * frames + len(found), len(pixels))
         variance = np.stack([np.clip(np.maximum(one.tweedie, one.again), 0, one.noise) for one in found])
@@ -90,11 +91,12 @@ def uncertainty_of(
 
 
 class Noise(NamedTuple):
-    """Of images (..., rows, columns): its variance, the share of that which `NoiseLevel.dark` tells, its texture."""
+    """Of images (..., rows, columns): variance, the share of that which `NoiseLevel.dark` tells, texture, its rays."""
 
     variance: np.ndarray
     dark: np.ndarray
     texture: Texture
+    rays: float = 0.0
 
 
 def noise_in(domain: Domain, images: np.ndarray) -> Noise:
@@ -102,7 +104,7 @@ def noise_in(domain: Domain, images: np.ndarray) -> Noise:
     x_noisy, level = torch.from_numpy(domain.into(images))[:, None], domain.level
     around = brightness(x_noisy).numpy()
     variance = alive(x_noisy).numpy() * level.variance(around, level.over(x_noisy.shape))
-    return Noise(variance[:, 0], level.dark_at(around)[:, 0], level.texture)
+    return Noise(variance[:, 0], level.dark_at(around)[:, 0], level.texture, level.rays)
 
 
 def _of_components(series: Components, noise: Noise) -> Noise:
@@ -134,8 +136,12 @@ def variances(model: Model, x_noisy: Tensor, own: list[bool], noise: Noise, seed
     channels = torch.tensor(own, device=x_noisy.device)[:, None, None]  # neighbours keep the noise that they have
     x_hat = _student(model, x_noisy)
     passed, drawn, again = (torch.zeros_like(image) for _ in range(3))
+    along = amplitudes_over(image[0, 0].numpy(), noise.rays) if noise.rays else None
     for _ in range(DRAWS):
-        n = draw_like(of_noise.sqrt(), noise.texture, generator, dark)
+        if along is None:
+            n = draw_like(of_noise.sqrt(), noise.texture, generator, dark)
+        else:
+            n = of_noise.sqrt() * draw_along(along, noise.texture, generator)
         shift = channels * n.to(x_noisy)
         change = _student(model, x_noisy + SMALL * shift) - x_hat
         error = _student(model, torch.where(channels, x_hat.to(x_noisy), x_noisy) + shift) - x_hat

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
@@ -98,23 +98,25 @@ def test_the_fewer_values_of_noise_there_are_the_more_of_it_is_hidden(tmp_path: 
     assert RecorruptedStage(given, SliceStore(tmp_path), white, seed=0).alpha == 0.3
 
 
+@settings(deadline=None)
 @given(
-    slices=st.lists(st.integers(1, 3), min_size=1, max_size=4),
-    sides=st.tuples(st.integers(16, 90), st.integers(16, 90)),
+    shapes=st.lists(st.tuples(st.integers(1, 3), st.just(1), st.integers(12, 60), st.integers(12, 60)), min_size=1),
     batch=st.integers(1, 9),
-    crop=st.integers(16, 64),
+    crop=st.integers(16, 40),
 )
-def test_a_training_ends_when_each_pixel_was_in_so_many_crops(
-    slices: list[int], sides: tuple[int, int], batch: int, crop: int
-) -> None:
-    store = Sizes(0)
-    store.shapes = [*((count, 1, *sides) for count in slices), (7, 1, 12, 300)]  # the last is too small to be drawn
-    settings = make_config("fast", {"student": {"batch": batch, "crop": crop, "visits": 20}}).student
-    count = max(1, batch // 2)
-    steps = most_steps(settings, store)
-    shown = sum(box.side**2 for step in range(steps) for box in draw_boxes(store.shapes, 0, step, count, crop))
-    assert shown == pytest.approx(20 * sum(slices) * sides[0] * sides[1], abs=count * min(crop, *sides) ** 2)
-    assert most_steps(settings.model_copy(update={"visits": None}), store) == sys.maxsize
+def test_a_training_ends_when_each_pixel_was_in_so_many_crops(shapes: list, batch: int, crop: int) -> None:
+    store, count = Sizes(0), max(1, batch // 2)
+    store.shapes = shapes
+    student = make_config("fast", {"student": {"batch": batch, "crop": crop, "visits": 50}}).student
+    pixels = sum(slices * rows * columns for slices, _, rows, columns in shapes if min(rows, columns) >= 16)
+    if not pixels:
+        assert most_steps(student, store) == sys.maxsize
+        return
+    steps = most_steps(student, store)
+    shown = [sum(box.side**2 for box in draw_boxes(shapes, 0, step, count, crop)) for step in range(steps)]
+    by_chance = 5 * np.std(shown) * len(shown) ** 0.5
+    assert sum(shown) == pytest.approx(50 * pixels, abs=count * crop**2 + by_chance)
+    assert most_steps(student.model_copy(update={"visits": None}), store) == sys.maxsize
 
 
 def test_a_crop_of_nothing_but_mask_does_not_outweigh_the_others(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ class NoiseLevel:
     over that of Gauss): at each knot; no skewness given is none at all, no excess 1.5 times the square of the skewness,
     as that of Gamma noise. dark: at each knot, the share of the variance that correlates not as the texture says but as
     magnitudes do where there is no signal; none given is none. variation: over the image, beyond that with brightness.
+    rays: k of `rays`, by how much noise of projections is stronger along one direction than along another.
     """
 
     knots: tuple[float, ...]
@@ -47,6 +48,7 @@ class NoiseLevel:
     excess: tuple[float, ...] = ()
     dark: tuple[float, ...] = ()
     variation: Variation = EVEN
+    rays: float = 0.0
 
     @classmethod
     def of_dict(cls, stored: dict[str, Any]) -> NoiseLevel:

@@ -39,16 +39,23 @@ NODES = 4  # of the integral over t
 
 
 def noise_like(
-    x_noisy: Tensor, level: NoiseLevel, texture: Texture, generator: Generator, over: np.ndarray | float = 1.0
+    x_noisy: Tensor,
+    level: NoiseLevel,
+    texture: Texture,
+    generator: Generator,
+    over: np.ndarray | float = 1.0,
+    unit: Tensor | None = None,
 ) -> Tensor:
     """Noise like that of images (N, 1, H, W) themselves, as they show it; same shape.
 
-    texture: of the noise here, where the images are turned; over: as for `NoiseLevel.variance`.
+    texture: of the noise here, where the images are turned; over: as for `NoiseLevel.variance`. unit: noise like it of
+    variance 1, where it was drawn by `rays`.
     """
     if goes_by_phases(level):
         return draw_by(turned_by(x_noisy, level, texture, generator, over), texture, generator)
     variance = level.variance_of(x_noisy.numpy(), brightness(x_noisy).numpy(), over)
-    return draw_like((alive(x_noisy) * torch.from_numpy(variance)).sqrt(), texture, generator)
+    deviation = (alive(x_noisy) * torch.from_numpy(variance)).sqrt()
+    return draw_like(deviation, texture, generator) if unit is None else deviation * unit
 
 
 def goes_by_phases(level: NoiseLevel) -> bool:

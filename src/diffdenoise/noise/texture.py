@@ -86,6 +86,11 @@ class Texture:
         return self == WHITE
 
     @property
+    def is_projected(self) -> bool:
+        """Whether it is that of filtered back-projection."""
+        return len(self.radial) == 3
+
+    @property
     def turned(self) -> Texture:
         """That of an image turned by a quarter."""
         return replace(self, down=self.across, across=self.down)
@@ -116,7 +121,7 @@ class Texture:
         """How the noise may have come to it."""
         if self.is_white:
             return "white"
-        if len(self.radial) == 3:
+        if self.is_projected:
             return "that of filtered back-projection (CT)"
         if len(self.radial) == 2:
             return f"limited softly to a disc of {2 * self.radial[0]:.2f} of the frequencies, as by a filter of k-space"

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.looked import centres
 from diffdenoise.noise.phases import draw_by, goes_by_phases, noise_like, turned_by
+from diffdenoise.noise.rays import amplitudes, draw_along, step_of, within
 from diffdenoise.noise.spatial import Variation
 from diffdenoise.noise.texture import Texture
 from diffdenoise.training.slices import Box, SliceStore, cut
@@ -25,8 +26,8 @@ class Drawer:
     """Draws z for the crops of a training. levels: the noise of each scan, normalised as they are.
 
     To find the phases of each crop is a sixth of a training on a CPU, and crops overlap. So each slice's are found
-    once, when they are first asked for. They do not depend on which crop that was: a training that is resumed goes on
-    as if it had not been stopped.
+    once, when they are first asked for; the paths of its rays likewise. They do not depend on which crop that was: a
+    training that is resumed goes on as if it had not been stopped.
     """
 
     def __init__(self, noisy: SliceStore, levels: Sequence[NoiseLevel], seed: int) -> None:
@@ -34,13 +35,18 @@ class Drawer:
         pixels = sum(slices * rows * columns for slices, _, rows, columns in noisy.shapes)
         self.keeps = pixels <= KEPT and not noisy.sums
         self.found: dict[tuple[int, int], np.ndarray] = {}
+        self.along: dict[tuple[int, int], np.ndarray] = {}
 
     def draw(self, box: Box, generator: Generator) -> Tensor:
         """(1, 1, side, side)."""
-        level = self.levels[box.scan]
+        level, place = self.levels[box.scan], (box.scan, box.slice)
+        if level.rays and not self.noisy.sums:
+            if place not in self.along:
+                self.along[place] = along_rays(self.noisy, level, box)
+            return draw_noise(self.noisy, level, box, generator, self.along[place])
         if not (self.keeps and goes_by_phases(level)):
             return draw_noise(self.noisy, level, box, generator)
-        if (place := (box.scan, box.slice)) not in self.found:
+        if place not in self.found:
             self.found[place] = self._of_slice(*place)
         turned = torch.from_numpy(np.ascontiguousarray(cut(self.found[place], box)))
         return draw_by(turned[None], _texture_of(level, box), generator)
@@ -51,15 +57,38 @@ class Drawer:
         return turned_by(image, level, level.texture, generator, level.over(image.shape))[0].numpy()
 
 
-def draw_noise(noisy: SliceStore, level: NoiseLevel, box: Box, generator: Generator) -> Tensor:
-    """Noise like a crop's own, (1, 1, side, side): the sum of those of the images it is made of."""
+def draw_noise(
+    noisy: SliceStore, level: NoiseLevel, box: Box, generator: Generator, along: np.ndarray | None = None
+) -> Tensor:
+    """Noise like a crop's own, (1, 1, side, side): the sum of those of the images it is made of.
+
+    along: `along_rays` of its slice, where that is known already.
+    """
     weights, images = noisy.parts(box)
     heaviest = np.argsort(-np.abs(weights), kind="stable")[:MOST_FRAMES]
     shares = weights[heaviest] ** 2 * (np.sum(weights**2) / np.sum(weights[heaviest] ** 2))
     x_noisy = torch.from_numpy(images[heaviest])[:, None]
     over = strength_over(level.variation, noisy.shapes[box.scan], box)
-    each = noise_like(x_noisy, level, _texture_of(level, box), generator, over)
+    unit = None
+    if level.rays and not noisy.sums:
+        along = along_rays(noisy, level, box) if along is None else along
+        unit = _drawn_along(along, noisy.shapes[box.scan], level, box, generator)
+    each = noise_like(x_noisy, level, _texture_of(level, box), generator, over, unit)
     return torch.tensordot(torch.from_numpy(np.sqrt(shares)), each, dims=1)[None]
+
+
+def along_rays(noisy: SliceStore, level: NoiseLevel, box: Box) -> np.ndarray:
+    """How strong the noise of a crop's slice is along each direction (see `noise.rays.amplitudes`)."""
+    return amplitudes(noisy.slice(box.scan, box.slice)[0].numpy(), level.rays)
+
+
+def _drawn_along(
+    along: np.ndarray, shape: tuple[int, ...], level: NoiseLevel, box: Box, generator: Generator
+) -> Tensor:
+    """Noise of variance 1 for a crop, drawn as the slice lies and turned as the crop is, (1, side, side)."""
+    rows, columns = (slice(start, start + box.side) for start in (box.row, box.column))
+    unit = draw_along(within(along, step_of(shape), rows, columns), level.texture, generator)
+    return torch.from_numpy(np.ascontiguousarray(cut(unit[None].numpy(), replace(box, row=0, column=0))))
 
 
 def strength_over(variation: Variation, shape: tuple[int, ...], box: Box) -> np.ndarray | float:

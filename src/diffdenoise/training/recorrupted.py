@@ -109,12 +109,14 @@ def most_steps(settings: StudentSettings, noisy: SliceStore) -> int:
 
     To few slices the student overfits, the longer it is trained the more.
     """
-    if settings.visits is None:
-        return sys.maxsize
     shapes = [shape for shape in noisy.shapes if is_usable(shape)]
-    sides = [min(settings.crop, *shape[-2:]) for shape in shapes]
-    shown = np.average(np.square(sides), weights=[shape[0] for shape in shapes])  # pixels of a crop
-    return max(1, round(settings.visits * _pixels(shapes) / (_crops(settings) * float(shown))))
+    if settings.visits is None or not shapes:
+        return sys.maxsize
+    # The crops of a step are as small as the smallest slice among those drawn: the chance that it is this large.
+    sides = np.sort(np.repeat([min(settings.crop, *shape[-2:]) for shape in shapes], [shape[0] for shape in shapes]))
+    as_large = (np.arange(len(sides), -1, -1) / len(sides)) ** _crops(settings)
+    shown = float(np.square(sides) @ -np.diff(as_large))  # pixels of a crop
+    return max(1, round(settings.visits * _pixels(shapes) / (_crops(settings) * shown)))
 
 
 def _pixels(shapes: list[tuple[int, ...]]) -> int:
