@@ -21,6 +21,7 @@ from diffdenoise.diagnosis import (
 from diffdenoise.noise.estimate import NoiseLevel, constant_level, level_of
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.models import correlated, gaussian, poisson, rician
+from diffdenoise.noise.rays import amplitudes_over, draw_along
 from diffdenoise.noise.spatial import Variation
 from diffdenoise.noise.texture import Texture, draw, may_come_from, power, smoothed
 from diffdenoise.noise.trend import Kind, Trend, as_its_kind
@@ -273,6 +274,23 @@ def test_what_a_dark_background_tells_of_noise_stays_but_for_what_its_machine_ca
     of_mr = with_shared_textures(dark, ["MR"] * 4, ["MR"] * 4)
     assert all(may_come_from(one.level.texture, "MR") for one in of_mr)
     assert [one.level.sigma for one in of_mr] == [one.level.sigma for one in dark]
+
+
+@pytest.mark.parametrize("texture", [Texture(radial=(0.38, 2.0, 0.03)), smoothed(1)])
+def test_noise_goes_by_the_rays_where_it_comes_from_them(texture: Texture) -> None:
+    row, column = np.ogrid[:256, :256]
+    disc = (np.hypot(row - 127.5, column - 127.5) < 110).astype(np.float32)
+    drawn = [draw_along(amplitudes_over(disc, 0.012), texture, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    one, two = ((disc + 0.05 * unit.numpy())[None] for unit in drawn)
+    for machine in ("", "CT", "MR"):
+        for found in (diagnose(one, machine=machine), diagnose(one, [one, two], machine=machine)):
+            (shared,) = with_shared_textures([found], [""], [machine])
+            by_rays = machine == "CT" or (machine == "" and shared.level.texture.is_projected)
+            assert (shared.level.rays > 0.006) == by_rays
+            assert ("rays" in choose([shared]).noise) == by_rays
+            assert by_rays or machine == "MR" or texture == smoothed(1)
+    white = disc + 0.05 * np.random.default_rng(0).standard_normal((1, 256, 256)).astype(np.float32)
+    assert diagnose(white, machine="CT").level.rays == 0
 
 
 @pytest.mark.parametrize("sigma", [6, 15])

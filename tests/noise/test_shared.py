@@ -13,6 +13,8 @@ from benchmarks.ablations.j_estimators import local_variance
 from diffdenoise.diagnosis import diagnose
 from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.noise.models import correlated
+from diffdenoise.noise.rays import rays_of
+from diffdenoise.scans import png
 
 pytestmark = pytest.mark.shared
 
@@ -88,3 +90,14 @@ def _interior(scan: np.ndarray) -> np.ndarray:
     """The bright phantom without its rim, bool."""
     low, high = np.percentile(scan, [1, 99])
     return binary_erosion(gaussian_filter(scan, 2) > (low + high) / 2, iterations=8)
+
+
+@pytest.mark.parametrize("dose", ["010", "100"])
+def test_noise_of_ct_goes_by_the_rays(shared_data: Path, dose: str) -> None:
+    images = np.load(shared_data / "ct_lcd_sim_fbp" / "lcd_ct_fbp.npz")[f"dose{dose}_present"].astype(np.float32)
+    assert rays_of(images[:1]) == pytest.approx(0.0095, rel=0.3)
+    assert rays_of(images[:5], images[5:]) == pytest.approx(0.0095, rel=0.1)
+    files = sorted((shared_data / "ct_covid_ny_sbu").rglob("*.png"))
+    found = [rays_of(png.read((file,), "").pixels) for file in files]  # of ten people, from scanners of two makers
+    assert 0.003 < np.median(found) < 0.007
+    assert np.mean(np.array(found) > 0.001) > 0.8

@@ -133,3 +133,37 @@ def test_a_component_of_many_frames_has_the_noise_of_them_all(tmp_path: Path) ->
     draw = torch.Generator().manual_seed(0)
     drawn = [draw_noise(noisy, constant_level(0.1), Box(0, 0, 0, 0, 48, 0), draw) for _ in range(40)]
     assert torch.cat(drawn).std() == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_noise_by_rays_turns_with_its_crops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: int) -> None:
+    draws = np.random.default_rng(0)
+    row, column = np.ogrid[:96, :96]
+    image = (np.hypot(row - 47.5, column - 47.5) < 40) + 0.1 * draws.standard_normal((96, 96))
+    write_scan_slices(tmp_path, 0, image[None, None].astype(np.float32))
+    store, level = SliceStore(tmp_path), replace(constant_level(0.1), texture=Texture(radial=(0.4, 2.0, 0.0)), reach=1)
+    drawer = Drawer(store, [replace(level, rays=0.03)], seed=0)
+    box = Box(0, 0, 10, 40, 48, turn)
+    as_it_lies = drawer.draw(replace(box, turn=0), torch.Generator().manual_seed(1))
+    turned = drawer.draw(box, torch.Generator().manual_seed(1))
+    np.testing.assert_allclose(turned[0], cut(as_it_lies[0].numpy(), replace(box, row=0, column=0)), atol=1e-6)
+    once = draw_noise(store, drawer.levels[0], box, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(once, turned)  # found anew
+    even = draw_noise(store, level, box, torch.Generator().manual_seed(1))
+    assert not torch.allclose(even, turned, atol=0.01)
+
+
+def test_along_the_rim_noise_by_rays_is_stronger_than_across_it(tmp_path: Path) -> None:
+    row, column = np.ogrid[:128, :128]
+    disc = (np.hypot(row - 63.5, column - 63.5) < 60).astype(np.float32) + 0.01 * draw(
+        (128, 128), smoothed(0), torch.Generator().manual_seed(5)
+    ).numpy()
+    write_scan_slices(tmp_path, 0, disc[None, None].astype(np.float32))
+    level = replace(constant_level(0.1), texture=Texture(radial=(0.4, 2.0, 0.0)), reach=1, rays=0.02)
+    drawer = Drawer(SliceStore(tmp_path), [level], seed=0)
+    for box, along in ((Box(0, 0, 48, 92, 32, 0), 0), (Box(0, 0, 48, 92, 32, 1), 1), (Box(0, 0, 4, 48, 32, 0), 1)):
+        crops = [drawer.draw(box, torch.Generator().manual_seed(seed))[0, 0].numpy() for seed in range(60)]
+        power = np.mean([np.abs(np.fft.fft2(crop)) ** 2 for crop in crops], axis=0)
+        down, across = power[4:12, :3].mean(), power[:3, 4:12].mean()
+        stronger, weaker = (down, across) if along == 0 else (across, down)
+        assert stronger > 1.5 * weaker

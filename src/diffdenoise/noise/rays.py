@@ -34,10 +34,10 @@ COARSE = 64  # parts of an image's shorter side, at least, among which paths are
 WINDOW, FEWEST = 32, 24  # pixels; windows that k is found by
 BAND = (0.1, 0.4)  # cycles a pixel, of the frequencies that it is found by; below them is anatomy
 OF_OBJECT = (0.7, 1.3)  # of what most of the object is
-FLATTEST = 0.25  # of the windows, where there is anatomy
+FLATTEST, ENOUGH = 0.25, 64  # share of the windows, where there is anatomy; so many, or all, if that is fewer
 MOST_ASKED = 8  # slices
-SURE = 5.0  # errors; a k nearer to 0 is none
-MOST = 0.02  # a pixel: that of water is 0.02 a millimetre, without any filter in the beam
+SURE = 4.0  # errors; a k nearer to 0 is none
+MOST = 0.05  # a pixel: that of water is 0.02 a millimetre, without any filter in the beam
 OUTLYING, REDRAWN = 1.5, 10  # deviations, from where on a window counts in proportion; weights of the fit
 
 
@@ -87,7 +87,7 @@ def rays_of(slices: np.ndarray, again: np.ndarray | None = None) -> float:
     powers, lengths = (np.concatenate(part) for part in zip(*found, strict=True))
     if again is None and len(powers):
         whole = powers.mean(1)
-        flat = whole <= np.quantile(whole, FLATTEST)
+        flat = whole <= np.quantile(whole, min(1, max(FLATTEST, ENOUGH / len(whole))))
         powers, lengths = powers[flat], lengths[flat]
     if len(powers) < FEWEST:
         return 0.0
