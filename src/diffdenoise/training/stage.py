@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]  # (what, done, of how many)
 Batch = tuple[Tensor, ...]  # each (N, ...)
 
 MOST_GRADIENT = 1.0  # norm
-WARM_UP = 50  # steps of rising learning rate, but no more than a tenth of all
+WARM_UP = 50  # steps of rising learning rate
 LOGGED = 20  # every so many steps
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT = "last.ckpt"
@@ -103,7 +103,7 @@ class Stage(lightning.LightningModule):
         return self.batch_at(step, generator), generator
 
     def configure_optimizers(self) -> Any:
-        """AdamW; the learning rate rises for at most `WARM_UP` steps, then falls to zero along a cosine."""
+        """AdamW; the learning rate rises for `WARM_UP` steps, then falls to zero along a cosine."""
         fused = self.device.type in ("cuda", "cpu")  # one kernel for all weights: a CPU saves 4 % of a step
         optimizer = torch.optim.AdamW(
             self.network.parameters(), self.settings.learning_rate, betas=(0.9, 0.99), fused=fused
@@ -117,8 +117,7 @@ class Stage(lightning.LightningModule):
 
     def rate(self, step: int) -> float:
         """The learning rate at a step, as a share of the peak."""
-        warm_up = max(1, min(WARM_UP, self.pace.steps // 10))
-        return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * self.pace.progress(step)))
+        return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * self.pace.progress(step)))
 
     def place(self, x: Tensor) -> Tensor:
         """Part of a batch on this module's device; images channels last."""
