@@ -335,6 +335,14 @@ def test_a_rule_that_samples_needs_a_model_that_can(rules: Rules, smoke_model: P
         load_models(Rules(rule=(Rule(model=str(smoke_model), sampler="second_opinion"),)), "cpu")
 
 
+def test_a_rule_that_leaves_series_alone_needs_no_model(smoke_model: Path) -> None:
+    model = str(smoke_model)
+    assert load_models(Rules(rule=(Rule(description="*scout*", strength=0), Rule(model=model))), "cpu").keys() == {
+        model
+    }
+    assert load_models(Rules(rule=(Rule(model="not loaded", strength=0), Rule(model=model))), "cpu").keys() == {model}
+
+
 def _without_teacher(denoiser: Denoiser) -> Denoiser:
     from diffdenoise.presets import make_config
 

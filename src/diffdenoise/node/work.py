@@ -143,8 +143,10 @@ def load_models(rules: Rules, device: str) -> dict[str, Denoiser]:
 
     denoisers = {str(path): Denoiser.load(path, device) for path in rules.models()}
     for rule in rules.rule:
+        if not rule.strength:  # leaves its series alone, so its model was not loaded, and it may name none
+            continue
         model = denoisers[str(rule.model)].model
-        if rule.strength and chosen(model, rule.sampler) == "srds":
+        if chosen(model, rule.sampler) == "srds":
             require_teacher(model.config)
     return denoisers
 
