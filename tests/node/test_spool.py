@@ -202,6 +202,16 @@ def test_sources_are_forgotten_only_when_all_was_sent_long_ago(spool: Spool, tmp
     assert spool.room.usage().done == 0
 
 
+def test_sources_are_forgotten_where_the_derived_image_was_deleted_by_hand(spool: Spool, tmp_path: Path) -> None:
+    spool.add("s", "i", b"")
+    (tmp_path / "derived").touch()
+    spool.denoised("s", {"i.dcm": tmp_path / "derived"})
+    spool.outgoing()[0].unlink()
+    assert (spool.folder / "outgoing" / "s").is_dir()
+    assert spool.forget(60) == 0
+    assert spool.forget(0) == 1
+
+
 @pytest.mark.parametrize("state", ["waiting", "outgoing"])
 def test_with_other_rules_what_was_done_may_be_done_again_though_the_series_is_busy(
     spool: Spool, tmp_path: Path, state: str

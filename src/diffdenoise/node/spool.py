@@ -183,8 +183,11 @@ class Spool:
                 _remove_if_empty(folder)
 
     def _idle(self) -> dict[Path, float]:
-        """The folders of done sources of series of which nothing is waiting or outgoing, and when each changed."""
-        busy = lambda series: any((self.folder / state / series).exists() for state in QUEUED)  # noqa: E731
+        """The folders of done sources of series of which nothing is waiting or outgoing, and when each changed.
+
+        An empty folder holds nothing back: it stays where the last image in it was deleted by hand.
+        """
+        busy = lambda series: any(self._images(state, series) for state in QUEUED)  # noqa: E731
         return {folder: at for folder, at in _changed(self.folder / "done").items() if not busy(folder.name)}
 
     def _forget(self, done: Path) -> int:
