@@ -170,6 +170,31 @@ def test_a_broken_description_of_the_image_is_told_before_the_work(dataset: Path
         check_target(found[0], tmp_path / "out")
 
 
+@pytest.mark.parametrize("content", [b'{"Name": "Knees",}', b'{"Name": "M\xfcller"}', b"[]", b""])
+def test_a_broken_description_of_the_data_set_is_told_before_the_work(
+    dataset: Path, tmp_path: Path, content: bytes
+) -> None:
+    (dataset / "dataset_description.json").write_bytes(content)
+    (item, _), _ = find([dataset])
+    scan = read_scan(item)
+    with pytest.raises(ScanError, match=r"dataset_description\.json: .* JSON.*\. Mend it"):
+        check_target(item, tmp_path / "out")
+    with pytest.raises(ScanError, match="Mend it"):
+        write_scan(scan, tmp_path / "out", PROVENANCE)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dataset_description.json").write_text("{}")
+    check_target(item, tmp_path / "out")  # that of the results is there, so nothing is taken from the data set's
+
+
+def test_json_files_may_begin_with_a_mark_of_their_encoding(dataset: Path, tmp_path: Path) -> None:
+    for path in (dataset / "dataset_description.json", dataset / f"{T1W}.json"):
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    result, _ = written(dataset, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "dataset_description.json").read_text())["Name"] == "Knees, denoised"
+    assert json.loads(sidecar_path(result).read_text())["RepetitionTime"] == 2.3
+
+
 def test_outside_of_data_sets_and_with_other_names_nothing_changes(dataset: Path, tmp_path: Path) -> None:
     (dataset / f"{T1W}.nii.gz").rename(dataset / "sub-01" / "anat" / "knee.nii.gz")
     (dataset / "dataset_description.json").rename(tmp_path / "elsewhere.json")

@@ -132,6 +132,13 @@ def metadata_of(source: Path) -> dict[str, Any]:
     return merged
 
 
+def check_readable(folder: Path, source: Path) -> None:
+    """ScanError where something cannot be read that a derivative in this folder takes from its data set."""
+    metadata_of(source)
+    if not (folder / DESCRIPTION).exists():
+        _description_of(source)
+
+
 def companions(source: Path, result: Path, quantity: str) -> dict[Path, Path]:
     """Files to copy beside a denoised derivative, under its name: {where to: where from}."""
     if quantity != "denoised" or not is_derivative(source, result):
@@ -145,8 +152,7 @@ def describe(folder: Path, source: Path, version: str) -> None:
     """Make the folder a derivative data set; one that has a description already keeps it."""
     if (folder / DESCRIPTION).exists():
         return
-    root = root_of(source)
-    of_source = _load(root / DESCRIPTION) if root else {}
+    of_source = _description_of(source)
     title = of_source.get("Name")
     description = {
         "Name": f"{title}, denoised" if title else "Denoised images",
@@ -158,11 +164,18 @@ def describe(folder: Path, source: Path, version: str) -> None:
         temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
+def _description_of(source: Path) -> dict[str, Any]:
+    """What the data set of a file says of itself."""
+    root = root_of(source)
+    return _load(root / DESCRIPTION) if root else {}
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ScanError(path, f"cannot be read as JSON ({error})", "Mend it: it describes the images.") from error
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark before the text
+    except (OSError, ValueError, RecursionError) as error:
+        remedy = "Mend it (JSON, in UTF-8): it describes the images."
+        raise ScanError(path, f"cannot be read as JSON ({error})", remedy) from error
     if not isinstance(content, dict):
         raise ScanError(path, "holds no JSON object", "Mend it: it describes the images.")
     return content

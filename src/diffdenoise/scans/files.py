@@ -133,7 +133,7 @@ def check_target(scan: Scan | Found, folder: Path, quantity: str = "denoised") -
     _refuse_source(scan, target)
     _refuse_foreign(scan, target, list(bids.companions(scan.paths[0], target, quantity)))
     if bids.is_derivative(scan.paths[0], target):
-        bids.metadata_of(scan.paths[0])  # raises where it cannot be read
+        bids.check_readable(folder, scan.paths[0])
 
 
 def check_folder(output: Path) -> None:
