@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from diffdenoise.demo import TEST, TRAIN, _refuse_foreign, demo_images, run_demo
-from diffdenoise.errors import ConfigError
+from diffdenoise.errors import ConfigError, RunError
 from diffdenoise.presets import PRESETS
+from diffdenoise.run_folder import make_run_folder
 
 
 def test_train_and_test_are_apart_and_only_the_test_has_details() -> None:
@@ -43,3 +44,34 @@ def test_a_users_file_in_the_way_is_not_overwritten(tmp_path: Path, name: str) -
     with pytest.raises(ConfigError, match=f"{name}: exists already"):
         run_demo(tmp_path, PRESETS["smoke"], 0.1, "cpu", None, lambda what, done, total: None)
     assert (tmp_path / name).read_text() == "precious"
+
+
+def test_the_run_of_a_user_is_left_as_it_is(tmp_path: Path) -> None:
+    make_run_folder(tmp_path / ".diffdenoise")
+    (tmp_path / "table.json").write_text("precious")
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=r"holds a run that is no demo's\. Choose another folder with -o"):
+        run_demo(tmp_path, PRESETS["smoke"], 0.1, "cpu", None, lambda what, done, total: None)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    assert (tmp_path / "table.json").read_text() == "precious"
+
+
+def test_a_demo_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+
+    def stopped(_: object, __: object, folder: Path, *___: object) -> None:
+        begun.append(make_run_folder(folder))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("diffdenoise.demo.fit", stopped)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run_demo(tmp_path / "demo", PRESETS["smoke"], 0.1, "cpu", None, lambda what, done, total: None)
+    assert begun == [tmp_path / "demo" / ".diffdenoise"] * 2
+
+
+def test_a_demo_needs_a_folder_that_it_can_write_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for output, error in ((tmp_path / "file", ConfigError), (tmp_path / "file" / "demo", RunError)):
+        with pytest.raises(error, match=r"file.*-o"):
+            run_demo(output, PRESETS["smoke"], 0.1, "cpu", None, lambda what, done, total: None)

@@ -16,7 +16,7 @@ import torch
 from rich.table import Table
 
 from diffdenoise.config import Config
-from diffdenoise.errors import ConfigError
+from diffdenoise.errors import ConfigError, RunError, reason_of
 from diffdenoise.inference import denoise_slices, domain_of
 from diffdenoise.model import Model
 from diffdenoise.noise.models import gaussian
@@ -27,12 +27,14 @@ from diffdenoise.quality.reference import detail_kept, foreground, psnr, ssim
 from diffdenoise.quality.report import comparison_page, comparison_picture
 from diffdenoise.rounds import image_seed, predict_blind, sample_slice
 from diffdenoise.run_folder import key_of, write_json
+from diffdenoise.scans.files import check_folder
 from diffdenoise.scans.scan import Scan
 from diffdenoise.training.stage import Progress
 
 TRAIN = {"first": 40, "count": 60}  # axial slices, 1 mm apart
 TEST = {"first": 110, "count": 5, "step": 4}  # 10 mm above the last training slice
 TABLE, PICTURE, PAGE = "table.json", "demo.png", "demo.html"
+MARKER = ".diffdenoise-demo.json"  # in the folder of a demo: a run alone may be the user's own
 Images = dict[str, np.ndarray]
 
 
@@ -50,12 +52,13 @@ def run_demo(output: Path, config: Config, sigma: float, device: str, budget: fl
     """Fit on the noisy training block (kept in output/.diffdenoise), denoise the test block, and compare.
 
     sigma: noise standard deviation for images in [0, 1]; budget: seconds for the fit, or None. Raises ConfigError if
-    nilearn, which brings the volume, is missing, files that are of no demo are in the way, or sigma is no level.
+    nilearn, which brings the volume, is missing, a run or files of no demo are in the way, or sigma is no level.
     """
     if not 0 < sigma < np.inf:
         raise ConfigError(f"--sigma {255 * sigma:g}: is no noise level. Give a number above 0.")
     _refuse_foreign(output)
     noisy_block, images, without, detail = demo_images(sigma, config.seed)
+    _mark(output)
     source = Source(key_of("demo", sigma, config.seed, TRAIN), lambda: Scan(noisy_block, "MNI152", "npy"))
     model = fit([source], config, output / ".diffdenoise", device, budget, progress).model
     reference = images.pop("reference")
@@ -73,10 +76,24 @@ def run_demo(output: Path, config: Config, sigma: float, device: str, budget: fl
 
 
 def _refuse_foreign(output: Path) -> None:
-    if not (output / ".diffdenoise").is_dir():  # which a demo begins with
-        for place in (output / name for name in (TABLE, PICTURE, PAGE)):
-            if place.exists():
-                raise ConfigError(f"{place}: exists already, and no demo was made here. Choose another folder with -o.")
+    """ConfigError where the run or a file that is there was not made by a demo."""
+    check_folder(output)
+    if (output / MARKER).is_file():
+        return
+    if (output / ".diffdenoise").exists():
+        raise ConfigError(f"{output}: holds a run that is no demo's. Choose another folder with -o.")
+    for place in (output / name for name in (TABLE, PICTURE, PAGE)):
+        if place.exists():
+            raise ConfigError(f"{place}: exists already, and no demo was made here. Choose another folder with -o.")
+
+
+def _mark(output: Path) -> None:
+    """Say, before anything else is written, that it is a demo's: one that is stopped goes on."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / MARKER, {"what": "A diffdenoise demo was made here; the next one replaces its files."})
+    except OSError as error:
+        raise RunError(f"{output}: cannot be used ({reason_of(error)}). Choose another folder with -o.") from error
 
 
 def demo_images(sigma: float, seed: int) -> tuple[np.ndarray, Images, np.ndarray, np.ndarray]:
