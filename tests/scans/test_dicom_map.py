@@ -101,6 +101,21 @@ def test_headers_that_break_the_standard_where_many_do_still_get_a_map(
     assert name_of(result) == name_of(pydicom.dcmread(path)) == values.get("PatientName", name_of(result))
 
 
+WHEN = [f"{name}{kind}" for name in ("Content", "Study", "Series") for kind in ("Date", "Time")]
+
+
+def test_a_map_always_says_when_by_its_source_if_that_says_so(tmp_path: Path) -> None:
+    path = changed_copy(bundled("MR_small.dcm"), tmp_path / "a.dcm", **dict.fromkeys(WHEN, ""))
+    changed_copy(path, path, FrameOfReferenceUID="1.2.3", AcquisitionDate="20010203", AcquisitionTime="040506")
+    result = pydicom.dcmread(write_scan(map_of(read(path)), tmp_path / "out", MAP))
+    assert (result.ContentDate, result.ContentTime) == ("20010203", "040506")
+    others = ("AcquisitionDate", "AcquisitionTime", "InstanceCreationDate", "InstanceCreationTime")
+    changed_copy(path, path, **dict.fromkeys(others, ""))
+    result = pydicom.dcmread(write_scan(map_of(read(path)), tmp_path / "new", MAP))
+    assert result.SOPClassUID.name == PARAMETRIC
+    assert all(result.get(keyword) for keyword in ("ContentDate", "ContentTime"))
+
+
 def test_where_no_map_can_be_made_of_the_headers_there_are_images_of_the_sources_class(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

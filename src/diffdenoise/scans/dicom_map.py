@@ -24,6 +24,7 @@ _MAY_BE_EMPTY = (  # type 2 of patient and study
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
 )
+_DATED = ("Content", "Study", "Series", "Acquisition", "InstanceCreation")  # dates and times, the best first
 _CLASS = "1.2.840.10008.5.1.4.1.1.30"  # Parametric Map Storage
 
 
@@ -86,8 +87,8 @@ def parametric_map(datasets: Sequence[Any], pixels: np.ndarray, provenance: Prov
     dataset.DerivationDescription = dicom_derive.sentence(provenance)
     dataset.ContributingEquipmentSequence = [dicom_derive.equipment(provenance)]
     dataset.Laterality = first.get("Laterality") or ""
-    for kind, keyword in (("Date", "ContentDate"), ("Time", "ContentTime")):  # not of today: see above
-        setattr(dataset, keyword, first.get(keyword) or first.get(f"Study{kind}") or first.get(f"Series{kind}") or "")
+    for kind in ("Date", "Time"):
+        setattr(dataset, f"Content{kind}", _when(first, kind) or dataset.get(f"Content{kind}"))
     for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
         if keyword in dataset:
             delattr(dataset, keyword)
@@ -95,6 +96,14 @@ def parametric_map(datasets: Sequence[Any], pixels: np.ndarray, provenance: Prov
     for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
         item.DimensionOrganizationUID = organisation
     return dataset
+
+
+def _when(dataset: Any, kind: str) -> Any:
+    """The date or time of the source, or None: that of today would differ in a map that is made again.
+
+    A map must have one, so where the source has none at all it keeps that of today.
+    """
+    return next((said for name in _DATED if (said := dataset.get(f"{name}{kind}"))), None)
 
 
 def _mend(dataset: Any) -> None:
