@@ -95,6 +95,12 @@ def test_images_of_unusual_classes_are_images(tmp_path: Path) -> None:
     assert {item.name for item in found} == {*classes, "map"}
 
 
+def test_a_volume_of_ultrasound_is_an_image(tmp_path: Path) -> None:
+    path = changed_copy(multi_frame(tmp_path / "a.dcm"), tmp_path / "a.dcm", SOPClassUID=f"{STORAGE}.6.2")
+    assert len(read(path).pixels) == 2
+    assert not find([tmp_path])[1]
+
+
 def ge_part(path: Path, number: int) -> None:
     """What GE says in an element of its own: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
     dataset = pydicom.dcmread(path)

@@ -12,6 +12,7 @@ from diffdenoise.scans.stored import reading
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _STANDARD = "1.2.840.10008."
+_UNUSUAL = ("Parametric Map Storage", "Enhanced US Volume Storage")  # images by other names
 _OF_TEXT = {"SCREEN SAVE", "SCREENSAVE", "SCREENSHOT", "DOSE INFO", "DOSE_INFO", "CT_SOM5 PROT"}  # words of ImageType
 _REMEDY = "Leave it out, or denoise the original image it belongs to."
 
@@ -47,14 +48,14 @@ def class_of(header: Any) -> str:
 
 
 def _of_class(header: Any) -> str | None:
-    """The standard calls all classes of images so, but for the Parametric Map."""
+    """The standard calls all classes of images so, but for a few."""
     from pydicom.uid import UID
 
     class_ = UID(class_of(header))
     if not class_.startswith(_STANDARD):
         return "is a private object without pixels" if class_.is_valid and header.get("Rows") is None else None
     name = class_.name
-    if name == class_ or "Image Storage" in name or name == "Parametric Map Storage":
+    if name == class_ or "Image Storage" in name or name in _UNUSUAL:
         return None
     return f"is no image, but a DICOM object of another kind ({name.removesuffix(' Storage')})"
 
