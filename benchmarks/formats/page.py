@@ -69,10 +69,11 @@ are none, are left empty in it. Where it cannot be made of the headers for anoth
 The removed noise is to be looked at beside the scan, and opens wherever that does: it is a series of images of the
 source's class, signed 16 bits with a slope of their own, and REMOVED in ImageType. So are uncertainty and spread where
 no Parametric Map can be (ultrasound, radiographs, series in time). The slope is the finest on which nothing saturates,
-so that rounding costs at most 1/65000 of the largest value; where a source holds floats, so does the map. The class of
-ultrasound images allows 8 bits alone, without a sign: there 128 means zero, and rounding costs up to 1/254. A limit:
-the classes of radiographs and angiograms (DX, MG, XA, RF) allow no sign either (PS3.3 C.8.11.3, C.8.7.1), but what is
-removed from them is written with one: programs that insist may refuse it.
+so that rounding costs at most 1/65000 of the largest value; where a source holds floats, so does the map. The
+classes of ultrasound and of secondary captures of several frames of bytes allow 8 bits alone, or no sign: there 128
+means zero, and rounding costs up to 1/254. A limit: the classes of radiographs and angiograms (DX, MG, XA, RF) allow no
+sign either (PS3.3 C.8.11.3, C.8.7.1), but what is removed from them is written with one: programs that insist may
+refuse it.
 
 ## BIDS
 

@@ -413,11 +413,12 @@ def test_removed_part_keeps_sign_and_fraction(name: str, tmp_path: Path) -> None
     assert dataset.PixelRepresentation == 1
 
 
-def test_the_removed_part_of_an_ultrasound_image_has_the_eight_bits_of_its_class(tmp_path: Path) -> None:
+@pytest.mark.parametrize("class_", ["3.1", "6.1", "6.2", "7.2"])  # ultrasound, and captures of bytes
+def test_the_removed_part_has_the_eight_bits_of_its_class(tmp_path: Path, class_: str) -> None:
     eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0, "Modality": "US"}
     pixels = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8).tobytes()
-    ultrasound = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.1", "PixelData": pixels}
-    scan = read(changed_copy(bundled("MR_small.dcm"), tmp_path / "us.dcm", **eight, **ultrasound))
+    of_class = {"SOPClassUID": f"1.2.840.10008.5.1.4.1.1.{class_}", "PixelData": pixels}
+    scan = read(changed_copy(bundled("MR_small.dcm"), tmp_path / "us.dcm", **eight, **of_class))
     noise = np.random.default_rng(1).normal(0, 10, scan.pixels.shape).astype(np.float32)
     result = write_scan(scan.with_pixels(noise), tmp_path / "out", REMOVED)
     dataset = pydicom.dcmread(result)

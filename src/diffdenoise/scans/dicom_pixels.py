@@ -40,7 +40,9 @@ _FLOATS = {
     "DoubleFloatPixelData": (0x7FE00009, "OD", "DoubleFloat"),
 }
 PIXEL_KEYWORDS = ("PixelData", *_FLOATS)
-_OF_EIGHT_BITS = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.3.1")  # ultrasound, of one frame and more
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+# of ultrasound: one frame, several, a volume; and secondary captures of several frames of bytes
+_OF_EIGHT_BITS = tuple(_STORAGE + end for end in ("6.1", "3.1", "6.2", "7.2"))
 
 
 def shape_of(dataset: Any) -> tuple[int, int, int]:
@@ -91,7 +93,8 @@ def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None
     """Put pixels (frames, rows, columns; physical) into the dataset, uncompressed.
 
     Without a scale the stored type, its meaning and padding stay, and values saturate at BitsStored. With one the type
-    becomes signed 16 bits (floats stay floats, and ultrasound has 8 bits without a sign), and padding becomes zero.
+    becomes signed 16 bits (floats stay floats, and ultrasound and captures of bytes have 8 bits without a sign), and
+    padding becomes zero.
     """
     original, words = stored_frames(dataset), stored_words(dataset)
     padding = _padding(dataset, words) | _padding(dataset, original)  # writers extend the sign of few bits, or do not
