@@ -12,10 +12,13 @@ from hypothesis.extra import numpy as hnp
 
 from diffdenoise.errors import LeftAlone, ScanError
 from diffdenoise.scans.files import find, write_scan
+from diffdenoise.scans.stored import looks_coloured
 from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
 
 VOLUMES = st.sampled_from(["u1", "i2", "u2", "i4", "f4", "f8"]).flatmap(
-    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=2, max_dims=4, max_side=5))
+    lambda dtype: hnp.arrays(
+        dtype, hnp.array_shapes(min_dims=2, max_dims=4, max_side=5).filter(lambda shape: not looks_coloured(shape))
+    )
 )
 
 
@@ -180,6 +183,18 @@ def test_in_a_folder_transforms_are_left_alone(tmp_path: Path) -> None:
     found, errors = find([tmp_path])
     assert [item.name for item in found] == ["image.h5"]
     assert [(type(error), Path(error.path).name) for error in errors] == [(LeftAlone, "from-T1w_to-MNI_xfm.h5")]
+
+
+@pytest.mark.parametrize("colours", [3, 4])
+def test_colours_are_refused_and_in_a_folder_left_alone(tmp_path: Path, colours: int) -> None:
+    save(tmp_path / "image.h5", np.zeros((colours, 8, 9), np.uint8))
+    save(tmp_path / "photo.h5", np.zeros((8, 9, colours), np.uint8), "photo")
+    save(tmp_path / "coils.h5", np.zeros((8, 9, colours), np.complex64), "coil_images")
+    with pytest.raises(ScanError, match="colour"):
+        read(tmp_path / "photo.h5")
+    found, errors = find([tmp_path])
+    assert [item.name for item in found] == ["coils.h5", "image.h5"]
+    assert [(type(error), Path(error.path).name) for error in errors] == [(LeftAlone, "photo.h5")]
 
 
 def test_a_group_that_is_called_header_is_no_header(tmp_path: Path) -> None:

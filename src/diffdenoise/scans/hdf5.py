@@ -22,6 +22,7 @@ from diffdenoise.scans.stored import (
     DEFLATE,
     check_numeric,
     check_size,
+    looks_coloured,
     reading,
     to_float32,
     to_physical,
@@ -52,12 +53,13 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
 
 
 def check_kind(path: Path) -> None:
-    """OtherKind for what ITK and ANTs keep in HDF5 besides images: transforms."""
+    """OtherKind for colours, and for what ITK and ANTs keep in HDF5 besides images: transforms."""
     import h5py
 
     with reading(path, "HDF5"), h5py.File(path, "r") as file:
         if TRANSFORMS in file:
             raise OtherKind(path, "holds a transform", "Give the image that it belongs to.")
+        _image(path, file)
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
@@ -109,8 +111,10 @@ def _image(path: Path, file: Any) -> Any:
     image = images[0]
     if image.is_virtual or image.external:
         raise ScanError(path, "keeps its pixels in another file", "Copy them into one file, as with h5repack.")
-    if not _is_complex(image):
+    if not _is_complex(image):  # colours are never complex
         check_numeric(path, image.dtype)
+        if looks_coloured(image.shape):
+            raise OtherKind(path, "looks like a colour picture", "Give one channel of it.")
     growth = DEFLATE if image.chunks else 1
     check_size(path, image.shape, image.dtype.itemsize, growth)
     if image.chunks:  # may be larger than the image, and are unpacked whole
