@@ -21,7 +21,12 @@ class OwnResult(OtherKind):
     """A result of our own that lies among the scans."""
 
 
+class DiscList(OtherKind):
+    """A DICOMDIR: passed over in a folder without a word, as the images that it lists are found beside it."""
+
+
 OWN_RESULT = "is a result of diffdenoise already", "Denoise the original image it was made from."
+DISC_LIST = "is the list of a disc (DICOMDIR), no image", "Name the folder it lies in."
 
 
 class LeftAlone(ScanError):

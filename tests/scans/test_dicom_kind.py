@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydicom.dataelem import DataElement
 
 from diffdenoise.errors import LeftAlone, ScanError
 from diffdenoise.scans.dicom_kind import check_kind
-from diffdenoise.scans.files import find
+from diffdenoise.scans.files import find, read_scan
 from tests.scans.dicom_checks import bundled, changed_copy, made, multi_frame, no_image, series
 from tests.scans.format_checks import read
 
@@ -65,6 +66,26 @@ def test_named_by_itself_it_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(ScanError, match=path.name) as caught:
             read(path)
         assert not isinstance(caught.value, LeftAlone)
+
+
+def test_the_list_of_a_disc_is_told_where_it_is_named_and_passed_over_in_a_folder(tmp_path: Path) -> None:
+    lists = [tmp_path / name for name in ("DICOMDIR", "other/DICOMDIR")]
+    image = series(tmp_path, {"a": 0}) / "a"
+    for path in lists:
+        path.parent.mkdir(exist_ok=True)
+        shutil.copyfile(bundled("DICOMDIR"), path)
+    for named in (lists[:1], lists, [*lists, image]):
+        found, errors = find(named)
+        assert [item.paths for item in found] == [(path,) for path in named if path == image]
+        assert [error.path for error in errors] == lists[: len(errors)]
+        assert len(errors) == min(len(named), 2)
+        assert all("list of a disc" in str(error) and "Name the folder it lies in." in str(error) for error in errors)
+        assert not any(isinstance(error, LeftAlone) for error in errors)
+    (found,), errors = find([tmp_path])
+    assert (found.paths, errors) == ((image,), [])
+    (alone,), _ = find(lists[:1], own_results=True)  # as `info` does
+    with pytest.raises(ScanError, match="Name the folder it lies in"):
+        read_scan(alone)
 
 
 def test_a_folder_of_nothing_else_is_an_error(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from diffdenoise.errors import ScanError, reason_of
+from diffdenoise.errors import DISC_LIST, DiscList, ScanError, reason_of
 from diffdenoise.scans import dicom_derive, dicom_frames, dicom_map, dicom_pixels
-from diffdenoise.scans.dicom_kind import check_kind, has_phase_frames, other_kind
+from diffdenoise.scans.dicom_kind import check_kind, has_phase_frames, is_list, other_kind
 from diffdenoise.scans.dicom_scale import SignedScale, in_hounsfield
 from diffdenoise.scans.dicom_series import DEFLATED, check_inflated, has_mark, in_slice_order, quiet
 from diffdenoise.scans.scan import Provenance, Scan
@@ -143,6 +143,8 @@ def _load(path: Path) -> Any:
         reason = _refusal(dataset)
     if reason and not marked and not dataset.get("SOPClassUID"):
         raise ScanError(path, "is not DICOM, whatever its name says", "Rename it or export it again.")
+    if is_list(dataset):
+        raise DiscList(path, *DISC_LIST)
     if reason:
         raise ScanError(path, reason, "Leave it out, or denoise the original image it belongs to.")
     return dataset

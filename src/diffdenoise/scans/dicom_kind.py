@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diffdenoise.errors import OWN_RESULT, OtherKind, OwnResult
+from diffdenoise.errors import DISC_LIST, OWN_RESULT, DiscList, OtherKind, OwnResult
 from diffdenoise.scans.dicom_derive import is_ours
 from diffdenoise.scans.dicom_series import DICOMDIR, header_of, parts_of, quiet, words_of
 from diffdenoise.scans.stored import reading
@@ -21,12 +21,18 @@ def check_kind(path: Path) -> None:
     """OtherKind for what its header calls no image, or ours already; ScanError for what cannot be parsed."""
     with reading(path, "DICOM"), quiet():
         header = header_of(path)
-        fault = None if class_of(header) == DICOMDIR else other_kind(header)  # the list of a disc says nothing new
-        ours = is_ours(header)
+        listing, fault, ours = is_list(header), other_kind(header), is_ours(header)
+    if listing:
+        raise DiscList(path, *DISC_LIST)
     if fault:
         raise OtherKind(path, fault, _REMEDY)
     if ours:
         raise OwnResult(path, *OWN_RESULT)
+
+
+def is_list(header: Any) -> bool:
+    """Whether it is the list of what lies on a disc."""
+    return class_of(header) == DICOMDIR
 
 
 def other_kind(header: Any) -> str | None:

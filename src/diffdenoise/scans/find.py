@@ -10,7 +10,7 @@ from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from diffdenoise.errors import OWN_RESULT, LeftAlone, OtherKind, OwnResult, ScanError
+from diffdenoise.errors import OWN_RESULT, DiscList, LeftAlone, OtherKind, OwnResult, ScanError
 from diffdenoise.scans import bids, dicom_series, foreign, sidecar
 from diffdenoise.scans.formats import KINDS, OTHER_SUFFIX, describe_formats, format_of, is_read_elsewhere, suffix_of
 
@@ -138,6 +138,8 @@ def _sorted_out(files: Iterable[Path], own_results: bool) -> tuple[list[Path], l
     for path in sorted(files, key=_in_natural_order):
         try:
             _check_kind(path)
+        except DiscList:
+            continue
         except OtherKind as reason:
             if not (own_results and isinstance(reason, OwnResult)):
                 left.append(LeftAlone(path, reason.fault, reason.remedy))
