@@ -37,7 +37,7 @@ RULES = """## What is refused, and why
   warps, labels, values on surfaces (NIfTI, by their intent code), colours; NumPy files with masks, or without rows and
   columns; archives, and kinds of images that are not read here (`.zip`, `.jpg`, `.mgz`, `.hdr` and `.img`). Of a BIDS
   data set `derivatives` and `sourcedata`, which hold the same images again, are taken only when they are named
-  themselves.
+  themselves. The list of a disc (DICOMDIR) is passed over in a folder, where the images are that it lists.
 - **K-space without an image**: an inverse Fourier transform and the root sum of squares would give an image, but
   no result in kind could be written back into k-space. Reconstruct first, and save the coils' sum.
 - **What is lost on the way back**, in none of the files above: of HDF5 references, soft links and chunks; of NRRD and
@@ -64,7 +64,8 @@ the two, or by file names.
 The uncertainty and the spread of a series that lies in a patient's space, each place once, are a Parametric Map (PS3.3
 A.75): floats in one file, `map.dcm`, with a frame for each source image, which it refers to, and the unit of its
 numbers. Archives take it; of viewers not all do. A sex other than M, F and O, and dates, times and thicknesses that
-are none, are left empty in it. Where it cannot be made of the headers for another reason, there are images instead.
+are none, are left empty in it; its own date is one of the source, or today's where that has none. Where it cannot be
+made of the headers for another reason, there are images instead.
 
 The removed noise is to be looked at beside the scan, and opens wherever that does: it is a series of images of the
 source's class, signed 16 bits with a slope of their own, and REMOVED in ImageType. So are uncertainty and spread where

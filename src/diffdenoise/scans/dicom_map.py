@@ -47,8 +47,8 @@ def is_possible(datasets: Sequence[Any]) -> bool:
 def parametric_map(datasets: Sequence[Any], pixels: np.ndarray, provenance: Provenance) -> Any:
     """The dataset of a map (frames, rows, columns), a frame for each source image or frame.
 
-    The same source, model and settings give the same bytes. Of the first dataset what highdicom refuses is mended. It
-    raises almost any exception where a header breaks the standard in other ways.
+    The same source, model and settings give the same bytes, if the source has a date and a time. Of the first dataset
+    what highdicom refuses is mended. It raises almost any exception where a header breaks the standard in other ways.
     """
     import highdicom
     from pydicom.sr.codedict import codes
