@@ -14,7 +14,10 @@ OWN_NOISE = "the radiographs' own noise is taken out, too, and is in the referen
 WHY = {
     **dict.fromkeys(("xray gaussian-6", "xray gaussian-15", "xray poisson-700", "xray uneven-15"), OWN_NOISE),
     "xray rician-15": "without an empty background it is not recognised, and what it adds to the dark stays",
-    GRAINY: "the grain of radiographs is taken out, too, and is in the reference",
+    **dict.fromkeys(
+        (GRAINY, "xray correlated-0.5", "xray zero-filled-0.5"),
+        "the grain of radiographs is taken out, too, and is in the reference",
+    ),
     **dict.fromkeys(
         ("xray zero-filled-rician-6", "xray zero-filled-rician-15"),
         "it and the grain of radiographs are taken for one, smoothed noise, and what it adds to the dark stays",

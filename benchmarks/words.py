@@ -64,8 +64,9 @@ beside grain that is kept, on those that this task tests. How the floor of Ricia
 `noise/floor.py`) was decided on the very slices that rician-15 and zero-filled-rician-15 test, and so was how z is
 drawn where such noise is correlated (three numbers in `noise/phases.py`; 3 T was looked at afterwards, once). That a
 slice is believed its air was found on those of zero-filled-rician-6. How a texture is read off scans that repeat one
-another was decided on the images of *ct* and *phantoms*; alpha for few slices, and when a training on them ends, on
-slices of Colin27 that are tested here. None of these tasks has so few.
+another was decided on the images of *ct* and *phantoms*; that noise of CT goes by its rays was found on those of *ct*,
+its numbers (`noise/rays.py`) on these and on clinical slices; alpha for few slices, and when a training on them ends,
+on slices of Colin27 that are tested here. None of these tasks has so few.
 
 **Days and machines.** Three minutes have room for more steps on one machine than on another: the same cell differed
 from day to day by as much as the default is ahead or behind. In the tasks of single slices with simulated noise the
@@ -79,7 +80,8 @@ and *grain kept* on xray correlated-1.2 are of after what concerns them. What te
 it, and how its floor is taken off, changed later that day: colin27 rician-15 was measured anew after it (but for what
 concerns correlated noise alone), and so was mr3t rician-15. All tasks of zero-filled Rician noise are of after z is
 drawn by phases, and of after those are found once for a slice (docs/method.md, section 9), colin27 volume rician-15 of
-the former. In the other tasks what is found of the noise is as before. While the bound on xray gaussian-15 was trained,
+the former. *ct* is of 2026-12-01, after its noise was drawn by the rays. In the other tasks what is found of the noise
+is as before. While the bound on xray gaussian-15 was trained,
 other work took 8 % of the machine, and 3 % while the default trained for ten minutes on mr3t rician-15.
 
 Older rows of other methods that begin at a start of ours (*supervised, from our start*, *noise told*) began at starts

@@ -53,6 +53,15 @@ def test_units_do_not_matter(scale: float, offset: float, k: float) -> None:
     np.testing.assert_allclose(amplitudes(scale * image + offset, k), amplitudes(image, k), atol=2e-3)
 
 
+@pytest.mark.parametrize("padding", [-3.0, -1.0, 0.0])
+def test_what_a_scanner_pads_with_is_no_air(padding: float) -> None:
+    image = noisy(0.0, 0)
+    outside = disc(radius=125) == 0
+    padded = np.where(outside, np.float32(padding), image)
+    np.testing.assert_allclose(paths(padded)[:, 4:-4, 4:-4], paths(image)[:, 4:-4, 4:-4], atol=0.06 * 220)
+    assert not paths(np.full((64, 64), padding, np.float32)).any()
+
+
 @given(st.integers(20, 300), st.integers(20, 300), st.floats(0, 0.02))
 @settings(max_examples=30, deadline=None)
 def test_the_mean_power_over_all_directions_is_one(rows: int, columns: int, k: float) -> None:

@@ -24,7 +24,7 @@ from itertools import product
 import numpy as np
 import torch
 from scipy.fft import next_fast_len
-from scipy.ndimage import rotate
+from scipy.ndimage import binary_erosion, rotate
 from torch import Generator, Tensor
 
 from diffdenoise.noise.texture import MARGIN, Texture, draw
@@ -69,10 +69,13 @@ def step_of(shape: tuple[int, ...]) -> int:
 def _density(image: np.ndarray, step: int) -> np.ndarray:
     rows, columns = (-(-side // step) * step for side in image.shape)
     whole = np.pad(image, ((0, rows - image.shape[0]), (0, columns - image.shape[1])), mode="edge")
-    coarse = whole.reshape(rows // step, step, columns // step, step).mean((1, 3))
-    air, brightest = np.quantile(coarse, (0.01, 0.99))
-    bright = coarse[coarse > (air + brightest) / 2]
-    most = np.median(bright) if bright.size else air
+    parts = whole.reshape(rows // step, step, columns // step, step)
+    coarse = parts.mean((1, 3))
+    seen = binary_erosion(parts.min((1, 3)) < parts.max((1, 3)), np.ones((3, 3)), border_value=1)
+    # What a scanner pads with may lie far below its air.
+    air, brightest = np.quantile(coarse[seen] if seen.any() else coarse, (0.01, 0.99))
+    above = coarse[coarse > (air + brightest) / 2]
+    most = np.median(above) if above.size else air
     return np.clip((coarse - air) / (most - air), 0, 2) if most > air else np.zeros_like(coarse)
 
 
