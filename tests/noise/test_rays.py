@@ -68,7 +68,7 @@ def test_the_mean_power_over_all_directions_is_one(rows: int, columns: int, k: f
     image = np.random.default_rng(rows).random((rows, columns)).astype(np.float32)
     np.testing.assert_allclose(np.square(amplitudes(image, k), dtype=np.float32).mean(0), 1, atol=5e-3)
     whole = amplitudes_over(image, k)
-    assert whole.shape == (DIRECTIONS, rows, columns)
+    assert (whole.shape, whole.dtype) == ((DIRECTIONS, rows, columns), np.float32)
     part = within(amplitudes(image, k), step_of(image.shape), slice(3, 17), slice(5, 19))
     np.testing.assert_allclose(part, whole[:, 3:17, 5:19], atol=1e-5)
 

@@ -160,14 +160,17 @@ def amplitudes_over(image: np.ndarray, k: float) -> np.ndarray:
 
 def within(coarse: np.ndarray, step: int, rows: slice, columns: slice) -> np.ndarray:
     """Those amplitudes at each pixel of a part of the image, linear in between: (DIRECTIONS, R, C), float32."""
-    down, across = (_between(part, step, size) for part, size in zip((rows, columns), coarse.shape[1:], strict=True))
-    return down @ coarse.astype(np.float32) @ across.T
+    return _between(_between(coarse.astype(np.float32), 1, rows, step), 2, columns, step)
 
 
-def _between(part: slice, step: int, size: int) -> np.ndarray:
-    """Weights of `size` parts of `step` pixels at each pixel of a slice, (pixels, size)."""
-    place = (np.arange(part.start, part.stop) + 0.5) / step - 0.5
-    return np.maximum(0, 1 - np.abs(place.clip(0, size - 1)[:, None] - np.arange(size))).astype(np.float32)
+def _between(values: np.ndarray, axis: int, part: slice, step: int) -> np.ndarray:
+    """Values of parts of `step` pixels along an axis, at each pixel of a slice of it."""
+    last = values.shape[axis] - 1
+    place = ((np.arange(part.start, part.stop, dtype=np.float32) + 0.5) / step - 0.5).clip(0, last)
+    below = np.minimum(place.astype(int), max(0, last - 1))
+    weight = (place - below).astype(np.float32).reshape(-1, *(values.ndim - 1 - axis) * [1])
+    one, other = (values.take(number, axis) for number in (below, np.minimum(below + 1, last)))
+    return one + weight * (other - one)
 
 
 def draw_along(amplitude: np.ndarray, texture: Texture, generator: Generator) -> Tensor:
