@@ -81,8 +81,8 @@ it, and how its floor is taken off, changed later that day: colin27 rician-15 wa
 concerns correlated noise alone), and so was mr3t rician-15. All tasks of zero-filled Rician noise are of after z is
 drawn by phases, and of after those are found once for a slice (docs/method.md, section 9), colin27 volume rician-15 of
 the former. *ct* is of 2026-12-01, after its noise was drawn by the rays. In the other tasks what is found of the noise
-is as before. While the bound on xray gaussian-15 was trained,
-other work took 8 % of the machine, and 3 % while the default trained for ten minutes on mr3t rician-15.
+is as before. Other work took 7 to 9 % of the machine while the bound on xray gaussian-15 and the default on *ct* and
+xray zero-filled-0.5 were trained, and 3 % while the default trained for ten minutes on mr3t rician-15.
 
 Older rows of other methods that begin at a start of ours (*supervised, from our start*, *noise told*) began at starts
 that had learned for less long, or at one for all noise (docs/start.md). Rows marked ° of methods that are a loss are by
