@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffdenoise import diagnosis
 from diffdenoise.diagnosis import (
     Choice,
     Diagnosis,
@@ -291,6 +292,16 @@ def test_noise_goes_by_the_rays_where_it_comes_from_them(texture: Texture) -> No
             assert by_rays or machine == "MR" or texture == smoothed(1)
     white = disc + 0.05 * np.random.default_rng(0).standard_normal((1, 256, 256)).astype(np.float32)
     assert diagnose(white, machine="CT").level.rays == 0
+
+
+def test_magnitudes_go_by_no_rays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "rays_of", lambda *_: 0.01)
+    clean = torch.nn.functional.pad(torch.from_numpy(mni_slices(60, 2, 10)), (24, 24, 24, 24))
+    generator = torch.Generator().manual_seed(0)
+    real, imaginary = (0.06 * draw(tuple(clean.shape), smoothed(0.6), generator) for _ in range(2))
+    found = diagnose(torch.hypot(clean + real, imaginary).numpy(), machine="CT")  # whatever is said of them
+    assert found.trend.kind == "rician"
+    assert found.level.rays == 0
 
 
 @pytest.mark.parametrize("sigma", [6, 15])

@@ -81,6 +81,19 @@ def test_about_correlated_noise_nobody_is_asked(tmp_path: Path, monkeypatch: pyt
     assert held_down(coarse) is coarse
 
 
+def test_correlated_noise_beside_white_noise_stays_and_does_not_count(tmp_path: Path) -> None:
+    pixels = [noisy_disks(slices=2, rows=96, columns=96, sigma=SIGMA) for _ in range(3)]
+    sources = [Source(f"disks {n}", lambda x=x: Scan(x, "disks", "npy")) for n, x in enumerate(pixels)]
+    config = make_config("fast", {"student": {"neighbours": 0, "series": False}, "normalisation": "fixed"})
+    slices = prepare(sources, config, tmp_path, lambda *_: None)
+    high = [scaled(level, 1.08) for level in slices.levels]
+    correlated = [replace(level, texture=smoothed(1.2), reach=3) for level in high[:2]]  # most of the three
+    mixed = replace(slices, levels=[*correlated, high[2]], repeated=[False] * 3)
+    held = held_down(mixed)
+    assert held.levels[:2] == correlated
+    assert held.levels[2].typical < 0.96 * high[2].typical
+
+
 def test_a_fit_goes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = constant_level(0.0321)
     monkeypatch.setattr(pipeline, "held_down", lambda slices: replace(slices, levels=[held] * len(slices.levels)))

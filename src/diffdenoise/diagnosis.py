@@ -157,8 +157,8 @@ def with_shared_textures(
 
 
 def _with_rays(found: Diagnosis, machine: Machine) -> Diagnosis:
-    """With noise that goes by the rays where it comes from them: on a CT, or by its texture."""
-    projected = machine == "CT" or found.level.texture.is_projected
+    """With noise that goes by the rays where it comes from them: on a CT, or by its texture. Magnitudes' never does."""
+    projected = found.trend.kind != "rician" and (machine == "CT" or found.level.texture.is_projected)
     return replace(found, level=replace(found.level, rays=found.rays if projected else 0.0))
 
 

@@ -8,8 +8,8 @@ an object took away, the noisier they are: with p(x, theta) the path through the
 In the middle of a disc that is 1. At its rim the rays along the radius pass through its whole, those across it through
 little, and noise of a CT phantom is there 1.8 times as strong along the rim's own direction as across it. z that
 does not know that is wrong in every direction but right on their mean, where no test of its texture shows it, and the
-student learns to leave noise along one direction, and to turn it upside down along the other: 5 dB of that phantom
-(docs/noise.md).
+student learns to leave noise along one direction, and to turn it upside down along the other: 5 to 7 dB of that
+phantom (docs/noise.md).
 
 Paths are taken through the image itself, between its air (0 a pixel) and what most of its object is (1 a pixel): so k,
 a pixel's worth, does not depend on units. A fan of rays, filters in the beam and a tube current that follows the body
