@@ -49,11 +49,12 @@ the 95 % interval, paired by patient or slice; {OLD} marks what was measured bef
 more than {TARGET} dB below the bound.
 
 *colin27*: slices of one head (T1); *colin27 volume*: the same with the slices between them; *xray*: chest radiographs
-of 47 people; *mr3t*: T1, T2 and FLAIR of three people at 3 T; *b0*, *bold* and *ct*, a phantom, are noisy as measured.
-*gaussian-25*: white noise of 25/255; *poisson-200*: counting noise, 200 counts at white; *gamma-30*: multiplicative
-noise of 30 looks (18 %); *correlated-1.2*: 15/255, smoothed over 1.2 pixels; *zero-filled-0.5*: 15/255, a matrix
-interpolated to twice its size; *uneven-15*: 15/255, three times as strong in the middle as in the corners; *rician-15*:
-15/255 in each channel of a magnitude image; *zero-filled-rician-6*: such an image of 6/255, interpolated."""
+of 47 people; *xray reduced*: means of 3 x 3 of their pixels, nearly without their grain; *mr3t*: T1, T2 and FLAIR of
+three people at 3 T; *b0*, *bold* and *ct*, a phantom, are noisy as measured. *gaussian-25*: white noise of 25/255;
+*poisson-200*: counting noise, 200 counts at white; *gamma-30*: multiplicative noise of 30 looks (18 %);
+*correlated-1.2*: 15/255, smoothed over 1.2 pixels; *zero-filled-0.5*: 15/255, a matrix interpolated to twice its size;
+*uneven-15*: 15/255, three times as strong in the middle as in the corners; *rician-15*: 15/255 in each channel of a
+magnitude image; *zero-filled-rician-6*: such an image of 6/255, interpolated."""
 
 
 def _of_budget(said: str, table: Table) -> str:

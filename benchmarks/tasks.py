@@ -85,12 +85,18 @@ CORE = (
 MEASURED = tuple(Task(data, None, "transductive") for data in ("bold", "ct", "phantoms", "lowfield"))
 FAINT = tuple(Task(f"{data} faint", "gaussian-25") for data in ("colin27", "xray"))
 VOLUMES = tuple(Task("colin27 volume", noise) for noise in ("gaussian-25", "correlated-1.2", "rician-15"))
+# Beside `xray`: what of a gap is of the radiographs' own grain.
+REDUCED = tuple(
+    Task("xray reduced", noise)
+    for noise in ("gaussian-6", "gaussian-25", "correlated-1.2", "zero-filled-0.5", "rician-15", "zero-filled-rician-6")
+)
 FULL = tuple(
     dict.fromkeys(
         CORE
         + MEASURED
         + VOLUMES
         + FAINT
+        + REDUCED
         + tuple(
             Task(data, noise, protocol)
             for data in ("colin27", "xray", "mr3t")

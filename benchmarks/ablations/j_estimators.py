@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.ablations.lab import SHARED, Lab, slices_of
+from benchmarks.datasets import reduced
 from benchmarks.writing import markdown, panels
 from diffdenoise.diagnosis import diagnose
 from diffdenoise.noise.estimate import estimate_noise
@@ -76,6 +77,7 @@ def images() -> dict[str, np.ndarray]:
     found["Colin27, 60 slices"] = slices_of("colin27", 60, 60)
     found["Colin27, 1 slice"] = slices_of("colin27", 90, 1)
     found |= {f"X-ray {number}": xray(number) for number in (10, 30, 60)}
+    found |= {f"X-ray {number}, means of 3 x 3": reduced(xray(number)) for number in (10, 30, 60)}
     return found | {f"3 T {name}": volume(name) for name in ("sub-6A_T1w", "sub-6B_FLAIR", "sub-7A_T2w")}
 
 

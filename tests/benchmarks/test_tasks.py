@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.datasets import DATASETS, SEEN, SIGMA, Images, faint
+from benchmarks.datasets import DATASETS, SEEN, SIGMA, Images, faint, reduced
 from benchmarks.scoring import score
 from benchmarks.tasks import CORE, FULL, KNOWN, PAPER, Task, load, prepared
 from diffdenoise.errors import ConfigError
@@ -69,6 +69,13 @@ def test_faint_blobs_are_as_faint_as_they_say_and_scored_by_an_observer(
     for found in seen.values():  # as they are: nothing of their contrast is lost, and most can be told
         assert found["contrast"] == pytest.approx(1, abs=4 * found["false"] / np.sqrt(20))
         assert 0.6 < found["auc"] < 0.95
+
+
+def test_means_of_pixels_are_less_noisy_and_as_bright() -> None:
+    ramp = np.arange(2 * 32 * 31, dtype=np.float32).reshape(2, 32, 31)  # a plane: its means are its middles
+    assert np.array_equal(reduced(ramp), ramp[:, 1:30:3, 1:30:3])
+    noise = np.random.default_rng(0).normal(size=(1, 300, 300)).astype(np.float32)
+    assert reduced(noise).std() == pytest.approx(1 / 3, rel=0.05)
 
 
 def test_nothing_clean_lies_where_a_method_looks(folder: Path, tmp_path: Path) -> None:
