@@ -37,6 +37,7 @@ STUDIES = {
     "s": "s_second_opinion",
     "t": "t_gpu",
     "u": "u_unlike",
+    "v": "v_rays",
 }
 MADE = ("commit", "date")
 HEAD = """# Ablations

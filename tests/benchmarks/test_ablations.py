@@ -20,6 +20,7 @@ from benchmarks.ablations import (
     p_texture,
     s_second_opinion,
     u_unlike,
+    v_rays,
 )
 from benchmarks.ablations.__main__ import main
 from benchmarks.ablations.c_leak import NETWORKS, grid
@@ -37,7 +38,17 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disks of 32 x 32 pixels instead of brains."""
     disks = np.where(noisy_disks(slices=200, rows=32, columns=32, sigma=0) > 0.5, 0.8, 0).astype(np.float32)
     slices = lambda subject, first, count, step=1: disks[first : first + count * step : step]  # noqa: E731
-    for module in (lab, f_student, i_kinds, j_estimators, k_recorruption, p_texture, s_second_opinion, u_unlike):
+    for module in (
+        lab,
+        f_student,
+        i_kinds,
+        j_estimators,
+        k_recorruption,
+        p_texture,
+        s_second_opinion,
+        u_unlike,
+        v_rays,
+    ):
         monkeypatch.setattr(module, "slices_of", slices)
     for module in (c_leak, j_estimators):
         monkeypatch.setattr(module, "SHARED", Path("not here"))
