@@ -20,10 +20,7 @@ from tests.conftest import noisy_disks
 @pytest.mark.parametrize(
     ("mode", "settings", "said"),
     [
-        ("fixed", {}, "not asked for"),
         ("noise", {}, "estimated from each scan"),
-        ("fixed", {"stabilise": True}, "estimated from each scan"),
-        ("fixed", {"student": {"learns_from": "teacher"}}, "estimated from each scan"),
         ("fixed", {"sigma": 0.1}, "sigma 0.1, given"),
     ],
 )

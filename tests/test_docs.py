@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from diffdenoise import __version__
 from diffdenoise.cli import app
+from diffdenoise.config import Config, Settings
 from diffdenoise.node.rules import Rules
 from diffdenoise.presets import make_config
 from tests.conftest import noisy_disks
@@ -57,3 +59,19 @@ def test_settings_shown_are_settings(settings: str) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_every_setting_is_listed() -> None:
+    listed = (ROOT / "docs" / "usage.md").read_text()
+    for group, field in Config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            (line,) = (line for line in listed.splitlines() if line.startswith(f"| `[{group}]` |"))
+            assert set(re.findall(r"`(\w+)`", line)) == set(field.annotation.model_fields), group
+        else:
+            assert f"`{group}`" in listed
+
+
+def test_the_version_to_cite_is_this_one() -> None:
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert stated == __version__

@@ -124,8 +124,8 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         "device": f"{header['history'].get('device')}, {header['history'].get('precision')}",
         "normalisation": header["normalisation"]["mode"],
         "noise": ", ".join(f"{name} {config[name]:g}, given" for name in ("sigma", "counts") if config[name])
-        or ("estimated from each scan" if _estimates(header, taught) else "not asked for"),
-        "student": "of a teacher" if taught else "from the noisy images alone, recorrupted",
+        or "estimated from each scan",
+        "student": "of a teacher" if taught else f"from the noisy images alone, recorrupted{_alpha(config)}",
         "started from": {"synthetic": "weights that learned from synthetic images"}.get(
             config["student"]["start"], "random weights"
         ),
@@ -140,9 +140,9 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _estimates(header: dict[str, Any], taught: bool) -> bool:
-    """Whether each scan's noise is measured where it is not given: to scale or fuse by it, or to even it out."""
-    return bool(header["normalisation"]["mode"] == "noise" or header["config"].get("stabilise") or taught)
+def _alpha(config: dict[str, Any]) -> str:
+    alpha = config["student"]["recorruption"]
+    return f" with alpha {alpha:g}" if alpha else ""
 
 
 def _table(title: str, facts: dict[str, Any]) -> Table:

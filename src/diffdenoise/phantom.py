@@ -17,7 +17,7 @@ from diffdenoise.quality.reference import Mask, foreground
 Floats = NDArray[np.float32]
 
 VOLUME = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
-INSTALL = "Install it with: pip install 'diffdenoise[demo]'"
+INSTALL = "Install it, in the checkout, with: pip install '.[demo]'"
 TISSUE = 0.15  # darker pixels (air in the filled outline) get no details
 RIM = 3  # pixels within the outline kept free of details
 GAP = 3  # pixels between two details at least

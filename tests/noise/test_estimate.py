@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdenoise.noise import models
-from diffdenoise.noise.estimate import NoiseLevel, _without_anatomy, constant_level, estimate_noise
+from diffdenoise.noise.estimate import NoiseLevel, _without_anatomy, constant_level, estimate_noise, scaled
 from diffdenoise.noise.looked import MOST_PIXELS, look
 from diffdenoise.noise.models import correlated, gaussian
 from diffdenoise.noise.texture import correlation, draw, power, smoothed
+from diffdenoise.noise.trend import rician_level
 from diffdenoise.phantom import mni_slices
 
 
@@ -187,3 +188,16 @@ def test_the_kernel_is_as_wide_as_the_noise_was_made(width: float, sigma: int) -
     level = estimate_noise(correlated(clean, sigma / 255, width, torch.Generator().manual_seed(2)).numpy())
     found, true = (power(texture, 64, 64) for texture in (level.texture, smoothed(width)))
     assert np.abs(found - true).mean() < 0.1  # 5 % of a width of 1.2
+
+
+@given(times=st.floats(0.1, 3), offset=st.floats(-1, 1), sigma=st.floats(0.01, 0.5))
+def test_noise_of_magnitudes_that_is_so_many_times_as_strong_has_its_own_curve(
+    times: float, offset: float, sigma: float
+) -> None:
+    moved = lambda level: replace(level, knots=tuple(knot + offset for knot in level.knots))  # noqa: E731
+    found, wanted = (moved(rician_level(s, constant_level(s))) for s in (sigma, times * sigma))
+    found = scaled(found, times)
+    assert found.knots == pytest.approx(wanted.knots, abs=1e-4 * sigma)
+    assert found.sigma == pytest.approx(wanted.sigma)
+    growing = NoiseLevel((0.0, 1.0), (0.1, 0.2), skewness=(0.0, 0.1))
+    assert scaled(growing, times).knots == growing.knots  # how that grows is not set by how strong it is

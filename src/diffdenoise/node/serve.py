@@ -88,7 +88,7 @@ def _check_numbers(node: Node) -> None:
 def require_pynetdicom() -> None:
     """ConfigError that says how to install it, where it is missing."""
     if find_spec("pynetdicom") is None:
-        raise ConfigError("A node needs pynetdicom, which is not installed: pip install 'diffdenoise[node]'")
+        raise ConfigError("A node needs pynetdicom, which is not installed: in the checkout, pip install '.[node]'")
 
 
 def _together(parts: Sequence[Callable[[Event], None]], stop: Event) -> None:

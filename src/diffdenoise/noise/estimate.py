@@ -24,6 +24,7 @@ from diffdenoise.noise.spatial import EVEN, Variation, evened, variation_of
 from diffdenoise.noise.texture import WHITE, Texture, texture_of
 
 BINS = 12  # of brightness
+RAYLEIGH = float(np.sqrt(np.pi / (4 - np.pi)))  # mean over deviation of magnitudes without signal
 MORE = ("skewness", "excess", "dark")  # that a level may have at each knot, beside sigma
 PASSES = 2  # of the level by brightness and its variation over the image, each given the other
 STANDS_OUT = 1.03  # over the rising or falling curve; more, beyond chance, is anatomy
@@ -93,6 +94,11 @@ class NoiseLevel:
         return np.interp(brightness, self.knots, self.dark or np.zeros(len(self.knots))).astype(np.float32)
 
     @property
+    def is_of_magnitudes(self) -> bool:
+        """Whether it is a Rician curve (see `trend.rician_level`); no other kind is given an excess."""
+        return bool(self.excess)
+
+    @property
     def typical(self) -> float:
         """One figure: the median over the brightness bins."""
         return float(np.median(self.sigma))
@@ -104,8 +110,16 @@ class NoiseLevel:
 
 
 def scaled(level: NoiseLevel, times: float) -> NoiseLevel:
-    """The level of noise that is so many times as strong."""
-    return replace(level, sigma=tuple(times * sigma for sigma in level.sigma))
+    """The level of noise that is so many times as strong.
+
+    How the noise of magnitudes depends on brightness is set by its own strength: there brightnesses go with it, from
+    that of no signal and no noise, which the first knot tells, the mean and the deviation of no signal with noise.
+    """
+    louder = replace(level, sigma=tuple(times * sigma for sigma in level.sigma))
+    if not level.is_of_magnitudes:
+        return louder
+    zero = level.knots[0] - RAYLEIGH * level.sigma[0]
+    return replace(louder, knots=tuple(zero + times * (knot - zero) for knot in level.knots))
 
 
 def without_grain(level: NoiseLevel) -> NoiseLevel:
