@@ -54,7 +54,8 @@ def chest_xrays(folder: Path, tested: int = 12) -> Split:
         rows = list(csv.DictReader(file))
     patients = sorted({row["patient_id"] for row in rows})
     held = patients[-tested:]
-    read = lambda row: Images(row["patient_id"], _png(folder / "cxr_hannover" / "png", row["image_id"]))  # noqa: E731
+    of = lambda row: folder / "cxr_hannover" / "png" / f"{row['image_id']}.png"  # noqa: E731
+    read = lambda row: Images(row["patient_id"], picture(of(row)))  # noqa: E731
     first = {row["patient_id"]: row for row in reversed(rows)}
     return Split([read(row) for row in rows if row["patient_id"] not in held], [read(first[p]) for p in held], True)
 
@@ -207,10 +208,11 @@ def _colin(folder: Path) -> Array:
     return _volume(folder / "mri_colin27" / "colin27_ch2.nii.gz")[:, ::-1] / np.float32(255)
 
 
-def _png(folder: Path, name: str) -> Array:
+def picture(file: Path) -> Array:
+    """One grey 8-bit picture, (1, rows, columns) in [0, 1]."""
     from PIL import Image
 
-    return np.asarray(Image.open(folder / f"{name}.png").convert("L"), dtype=np.float32)[None] / 255
+    return np.asarray(Image.open(file).convert("L"), dtype=np.float32)[None] / 255
 
 
 def _volume(file: Path) -> Array:

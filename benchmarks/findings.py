@@ -32,34 +32,26 @@ Observed = dict[str, dict[str, Any]]  # by insert: an observer's figures
 def findings(budgets: dict[str, Table]) -> str:
     """The text."""
     table = budgets.get(MAIN, {})
-    paragraphs: Sequence[tuple[str, Sequence[Callable[[], str]]]] = (
-        (
-            "Against the bound.",
-            [
-                lambda: _bound(table),
-                lambda: _loss(table),
-                lambda: _start(table),
-                lambda: _grain(table),
-            ],
-        ),
-        ("Against the peers.", [lambda: _peers(table), lambda: _told(table)]),
-        ("Correlated noise.", [lambda: _textures(table), lambda: _grainy(table), lambda: _ct(table)]),
-        ("Noise that varies over the image.", [lambda: _uneven(table)]),
-        ("Noise that grows in proportion to brightness.", [lambda: _growing(table)]),
-        ("On measured noise.", [lambda: _weak(table), lambda: _series(table), lambda: _low_field(table)]),
-        ("Volumes.", [lambda: _volumes(table), lambda: _thin(table)]),
-        ("Faint things.", [lambda: _faint(table), lambda: _faint_radiographs(table)]),
-        ("The whole image.", [lambda: _whole(table)]),
-        ("Rows that need a word.", [lambda: _paper(table), lambda: _sure(table), lambda: _n2v(budgets)]),
-    )
-    return "\n\n".join(text for head, parts in paragraphs if (text := _paragraph(head, parts)))
+    paragraphs: dict[str, Sequence[Callable[[Table], str]]] = {
+        "Against the bound.": [_bound, _loss, _start, _grain],
+        "Against the peers.": [_peers, _told],
+        "Correlated noise.": [_textures, _grainy, _ct],
+        "Noise that varies over the image.": [_uneven],
+        "Noise that grows in proportion to brightness.": [_growing],
+        "On measured noise.": [_weak, _series, _low_field],
+        "Volumes.": [_volumes, _thin],
+        "Faint things.": [_faint, _faint_radiographs],
+        "The whole image.": [_whole],
+        "Rows that need a word.": [_paper, _sure, lambda _: _n2v(budgets)],
+    }
+    return "\n\n".join(text for head, parts in paragraphs.items() if (text := _paragraph(head, parts, table)))
 
 
-def _paragraph(head: str, parts: Sequence[Callable[[], str]]) -> str:
+def _paragraph(head: str, parts: Sequence[Callable[[Table], str]], table: Table) -> str:
     said = []
     for part in parts:
         try:
-            said.append(part())
+            said.append(part(table))
         except MissingError:
             continue
     return fill(f"*{head}* {' '.join(said)}", 118, break_on_hyphens=False) if said else ""

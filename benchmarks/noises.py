@@ -1,6 +1,6 @@
 """The noises of the benchmark: their levels and the scale they are meant in stand here and nowhere else.
 
-Clean images lie in [0, 1]; sigma is a share of that range. What a noise does is in `diffdenoise.noise.models`.
+Clean images lie in [0, 1]; sigma is a share of that range. What most of them do is in `diffdenoise.noise.models`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.datasets import Array, Images, Split
+from benchmarks.datasets import Array, Images, Split, picture
 from diffdenoise.errors import ConfigError
 
 RECONSTRUCTIONS = ("reconstruction_rss", "reconstruction_esc")  # multi-coil, single-coil
@@ -48,7 +48,7 @@ def covid_xray(folder: Path) -> Split:
         rows = [row for row in csv.DictReader(file) if row["modality"] == "X-ray" and row["view"] in ("PA", "AP")]
     patients = sorted({row["patientid"] for row in rows})
     held = set(patients[::TESTED])
-    read = lambda row: Images(row["patientid"], _picture(root / "images" / row["filename"]))  # noqa: E731
+    read = lambda row: Images(row["patientid"], picture(root / "images" / row["filename"]))  # noqa: E731
     train = [read(row) for row in rows if row["patientid"] not in held]
     return Split(train, [read(row) for row in rows if row["patientid"] in held], clean=True)
 
@@ -99,9 +99,3 @@ def _stored(file: Path) -> Array:
         if name is None:
             raise ConfigError(f"{file} holds none of {', '.join(RECONSTRUCTIONS)}. Is it a test file without them?")
         return np.asarray(stored[name], dtype=np.float32)
-
-
-def _picture(file: Path) -> Array:
-    from PIL import Image
-
-    return np.asarray(Image.open(file).convert("L"), dtype=np.float32)[None] / 255

@@ -55,11 +55,6 @@ class Task:
         """The simulated noise."""
         return NOISES[self.noise] if self.noise else None
 
-    @property
-    def kind(self) -> str:
-        """Of its noise."""
-        return self.model.kind if self.model else "measured"
-
     def split(self, shared: Path) -> Split:
         """The images, without noise where it is simulated."""
         return KNOWN[self.data](shared) if self.data in KNOWN else own_folder(Path(self.data))

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.ablations.lab import SHARED, Lab, slices_of
-from benchmarks.datasets import reduced
+from benchmarks.datasets import picture, reduced
 from benchmarks.writing import markdown, panels
 from diffdenoise.diagnosis import diagnose
 from diffdenoise.noise.estimate import estimate_noise
@@ -83,10 +83,7 @@ def images() -> dict[str, np.ndarray]:
 
 def xray(number: int) -> np.ndarray:
     """One radiograph, (1, rows, columns)."""
-    from PIL import Image
-
-    path = sorted((SHARED / "cxr_hannover" / "png").glob("*.png"))[number]
-    return np.asarray(Image.open(path).convert("L"), dtype=np.float32)[None] / 255
+    return picture(sorted((SHARED / "cxr_hannover" / "png").glob("*.png"))[number])
 
 
 def volume(name: str) -> np.ndarray:

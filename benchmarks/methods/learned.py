@@ -1,5 +1,6 @@
 """Losses on the same network, the student of this project, with the same crops, optimiser and time: only the loss and
-what it is given differ. Those that self-supervision brought forth come from deepinv (Tachella et al. 2025).
+what it is given differ. Those that self-supervision brought forth come from deepinv (Tachella et al. 2025), but for
+Noise2Self, which is written here.
 """
 
 from __future__ import annotations

@@ -99,25 +99,20 @@ class Denoiser:
         """The denoised image: array in, array out, Scan in, Scan out; same shape, units and (for arrays) dtype.
 
         Integer arrays are rounded and saturated. sampler "student" is one forward pass; "ensemble" the mean of eight,
-        of the slice turned and mirrored; "auto" that of as many of them as the fit decided for, with as much of a
-        second opinion as the scan, or the fit, bears out; "srds" samples and fuses.
+        of the slice turned and mirrored; "second_opinion" that with as much of a second opinion as the scan, or the
+        fit, bears out; "auto" of these what the fit decided for, over as many turns; "srds" samples and fuses.
         strength: the share of the removed noise, in (0, 1], that is removed indeed.
         """
         require_strength(strength)
-        if isinstance(image, Scan):
-            _check_values(image.pixels, image.name)
-            whole = self._denoised(image.pixels, sampler, seed, image.frames)
-            return image.with_pixels(weakened(whole, image.pixels, strength).pixels)
-        image = _as_array(image)
-        pixels, frames = _as_slices(image), math.prod(image.shape[:-3])
-        result = weakened(self._denoised(pixels, sampler, seed, frames), pixels, strength).pixels
-        return to_stored(result, image.reshape(pixels.shape)).reshape(image.shape)
-
-    def _denoised(self, pixels: np.ndarray, sampler: Sampler, seed: int, frames: int) -> Denoised:
-        result = self.denoise_slices(pixels, sampler, seed, frames=frames)
-        if result.foreign:
+        pixels, frames = _slices_of(image)
+        denoised = self.denoise_slices(pixels, sampler, seed, frames=frames)
+        if denoised.foreign:
             log.warning("%s", OTHER_UNIT)
-        return result
+        result = weakened(denoised, pixels, strength).pixels
+        if isinstance(image, Scan):
+            return image.with_pixels(result)
+        stored = np.asanyarray(image)
+        return to_stored(result, stored.reshape(pixels.shape)).reshape(stored.shape)
 
     def denoise_slices(
         self,
@@ -148,15 +143,9 @@ class Denoiser:
         """
         require_strength(strength)
         told = partial(progress, "Measuring uncertainty")
-        if isinstance(image, Scan):
-            _check_values(image.pixels, image.name)
-            whole = pixels = image.pixels
-            frames = image.frames
-        else:
-            whole = _as_array(image)
-            pixels, frames = _as_slices(whole), math.prod(whole.shape[:-3])
+        pixels, frames = _slices_of(image)
         found = uncertainty_of(self.model, pixels, seed, self.device, told, frames, strength)
-        return found.reshape(whole.shape)
+        return found.reshape(pixels.shape if isinstance(image, Scan) else np.shape(image))
 
     def save(self, path: str | Path) -> Path:
         """Write one self-describing model file (safetensors)."""
@@ -235,9 +224,8 @@ def _sources(images: Images) -> list[Source]:
 
 
 def _array_source(image: np.ndarray, number: int) -> Source:
-    pixels = _as_slices(image)
-    frames, units = math.prod(image.shape[:-3]), units_of(image.dtype)
-    return _scan_source(Scan(pixels, f"array {number}", "npy", frames=frames, units=units))
+    pixels, frames = _slices_of(image)
+    return _scan_source(Scan(pixels, f"array {number}", "npy", frames=frames, units=units_of(image.dtype)))
 
 
 def _scan_source(scan: Scan) -> Source:
@@ -246,11 +234,15 @@ def _scan_source(scan: Scan) -> Source:
     return Source(f"scan {scan.pixels.shape} {scan.frames} {scan.units} {scan.modality} {digest}", lambda: scan)
 
 
-def _as_array(image: Any) -> np.ndarray:
-    """One image as an array. Raises ScanError for several, which are not the slices of one."""
+def _slices_of(image: np.ndarray | Scan) -> tuple[np.ndarray, int]:
+    """((slices, rows, columns), of how many frames), float32. Raises ScanError for what is no image, or several."""
+    if isinstance(image, Scan):
+        _check_values(image.pixels, image.name)
+        return image.pixels, image.frames
     if isinstance(image, list | tuple):
         raise ScanError(f"A {type(image).__name__}", "is not one image", "Denoise one after the other, or numpy.stack.")
-    return np.asanyarray(image)
+    image = np.asanyarray(image)
+    return _as_slices(image), math.prod(image.shape[:-3])
 
 
 def _as_slices(image: np.ndarray) -> np.ndarray:

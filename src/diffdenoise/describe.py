@@ -61,7 +61,7 @@ def _is_run(path: Path) -> bool:
 
 def _scan_facts(scan: Scan) -> dict[str, Any]:
     machine = machine_of(scan)
-    alone = diagnose(scan.pixels, np.split(scan.pixels, scan.frames), scan.frames, machine)
+    alone = diagnose(scan.pixels, frames=scan.frames, machine=machine)
     (found,) = with_shared_textures([alone], [""], [machine])
     level, trend = found.level, found.trend
     slices, rows, columns = scan.pixels.shape

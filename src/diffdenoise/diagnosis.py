@@ -98,15 +98,16 @@ class Choice:
 
 
 def diagnose(
-    slices: np.ndarray, stacks: Sequence[np.ndarray] = (), frames: int = 1, machine: Machine = ""
+    slices: np.ndarray, stacks: Sequence[np.ndarray] | None = None, frames: int = 1, machine: Machine = ""
 ) -> Diagnosis:
     """The noise of (slices, rows, columns).
 
-    stacks: images of the same shape that may be repetitions, in order. frames: so many volumes are in the slices.
+    stacks: images of the same shape that may be repetitions, in order; None: the frames. frames: so many volumes are in
+    the slices.
     machine: that made them; it decides of which kind the noise can be, not how strong it is found to be.
     """
     series = frames if frames_help(slices, frames) else 0
-    first, again = repetitions(stacks) or (slices, None)
+    first, again = repetitions(np.split(slices, frames) if stacks is None else stacks) or (slices, None)
     of_series = noise_of_series(slices, frames) if series else None
     looked = of_series or look(first, again)
     level = level_of(looked)

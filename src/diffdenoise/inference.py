@@ -236,7 +236,7 @@ def _levels_of(
     """The noise of a scan, and that by which it is scaled: as it shows alone."""
     config = model.config
     if config.has_teacher or config.evens_out:
-        found = as_given(config, diagnose(pixels, np.split(pixels, frames), frames), own)
+        found = as_given(config, diagnose(pixels, frames=frames), own)
         found = believed(found, model.normalisation)
         return found.level, found.alone
     if config.sigma is not None:

@@ -115,7 +115,7 @@ def _of_components(series: Components, noise: Noise) -> Noise:
 
 def _noise_of(model: Model, pixels: np.ndarray, frames: int) -> NoiseLevel:
     """As a fit knows it: told, or where volumes repeat one another measured on their differences; of its kind."""
-    found = diagnose(pixels, np.split(pixels, frames), frames)
+    found = diagnose(pixels, frames=frames)
     return believed(as_given(model.config, found, measure_range(pixels)), model.normalisation).level
 
 

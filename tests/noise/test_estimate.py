@@ -178,7 +178,6 @@ def test_choosing_flat_places_in_small_images_does_not_favour_weak_noise() -> No
 def test_tiny_images_have_some_answer(shape: tuple[int, int, int]) -> None:
     level = estimate_noise(np.random.default_rng(0).random(shape))
     assert np.isfinite(level.typical)
-    assert level.reach >= 0
 
 
 @pytest.mark.parametrize("width", [0.0, 0.5, 0.8, 1.2])

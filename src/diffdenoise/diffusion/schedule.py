@@ -4,7 +4,7 @@ r"""Noise schedules and what a prediction means.
     v_t = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0       (Salimans & Ho 2022)
 
 A network predicts eps, v or x_0; `split` turns any of them into the pair (x_0, eps). From pure noise, where abar ~ 0,
-x_0 = (x_t - sqrt(1-abar) eps) / sqrt(abar) divides by almost nothing, so v is the default; see docs/architecture.md.
+x_0 = (x_t - sqrt(1-abar) eps) / sqrt(abar) divides by almost nothing, so v is the default (docs/method.md, 10).
 """
 
 from __future__ import annotations

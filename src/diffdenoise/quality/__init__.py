@@ -1,1 +1,1 @@
-"""Quality: measures against a reference (`reference`), and the page and picture that show them (`report`)."""
+"""Quality: measures with a reference (`reference`) and without (`reference_free`), and what shows them (`report`)."""

@@ -2,8 +2,8 @@
 
 Both take the same plain data: `images`, a dictionary of arrays (slices, rows, cols) in one scale. Two names are
 special: "noisy" (needed) and "reference" (optional, clean); every other one is a result, shown in the order given.
-Grey images share one window; differences are dark where 0, blue where negative, orange where positive, over a window
-that is printed beside them.
+Grey images are black at 0 and white at 1; differences are dark where 0, blue where negative, orange where positive,
+over a window that is printed beside them.
 """
 
 import base64
@@ -21,7 +21,6 @@ from diffdenoise.quality.reference import psnr
 from diffdenoise.scans.atomic import atomic_file
 
 Images = Mapping[str, NDArray[Any]]
-Window = tuple[float, float]
 Row = Mapping[str, str | float | None]
 
 DISCLAIMER = "Research use only, not a medical device."
@@ -46,15 +45,13 @@ def comparison_page(
     notes: Sequence[str] = (),
     *,
     slices: Sequence[int] | None = None,
-    window: Window = (0.0, 1.0),
-    selected: str | None = None,
 ) -> None:
     """Write one HTML file that compares noisy, results and reference slice by slice; it needs nothing but a browser.
 
     images: see the module. table: one dictionary a row, its first key the method's name; columns are all keys in the
     order met, None is shown as a dash, and a click on the row of a result selects it. notes: paragraphs on top.
-    slices: the slices to show, by default at most six, evenly spaced. window: values shown black and white.
-    selected: the result shown first, by default the last. Raises ConfigError for images that do not fit together.
+    slices: the slices to show, by default at most six, evenly spaced. The last result is shown first. Raises
+    ConfigError for images that do not fit together.
     """
     from jinja2 import Environment
 
@@ -64,7 +61,7 @@ def comparison_page(
         raise ConfigError("the page needs at least one result beside 'noisy' and 'reference'")
     shown = list(_spread(len(stacks["noisy"])) if slices is None else slices)
     stacks = {name: stack[shown] for name, stack in stacks.items()}
-    pictures, windows = _page_pictures(stacks, results, window)
+    pictures, windows = _page_pictures(stacks, results)
     text = resources.files("diffdenoise.quality").joinpath("report.html.j2").read_text("utf-8")
     html = (
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -73,11 +70,10 @@ def comparison_page(
             title=title,
             notes=notes,
             results=results,
-            selected=selected if selected in results else results[-1],
+            selected=results[-1],
             slices=shown,
             shape=stacks["noisy"].shape[1:],
             pictures=pictures,
-            window=[f"{value:g}" for value in window],
             windows=windows,
             columns=_columns(table),
             table=[[_cell(row.get(key)) for key in _keys(table)] for row in table],
@@ -94,16 +90,14 @@ def comparison_picture(
     images: Images,
     *,
     index: int = 0,
-    crop: tuple[int, int, int] | None = None,
     focus: NDArray[Any] | None = None,
-    window: Window = (0.0, 1.0),
     title: str = "",
 ) -> None:
     """Write a PNG, 12 inches wide at 150 dpi: slice `index` of all images, an enlarged part, and their errors.
 
-    images: see the module; results are captioned with the slice's PSNR (data range: the window's width) and the row of
-    errors is drawn if there is a reference. crop: (row, col, size) of the enlarged square, by default the one that
-    holds most of `focus`, a map (slices, rows, cols) such as the inserted details, by default the fine structure.
+    images: see the module; results are captioned with the slice's PSNR (data range 1) and the row of errors is drawn
+    if there is a reference. Enlarged is the square that holds most of `focus`, a map (slices, rows, cols) such as the
+    inserted details, by default the fine structure.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -111,8 +105,7 @@ def comparison_picture(
     stacks = {name: stack[index] for name, stack in _checked(images).items()}
     reference = stacks.pop("reference", None)
     names = [*stacks, *([] if reference is None else ["reference"])]
-    if crop is None:
-        crop = _crop(_fine(stacks["noisy"] if reference is None else reference) if focus is None else focus[index])
+    crop = _crop(_fine(stacks["noisy"] if reference is None else reference) if focus is None else focus[index])
     rows, cols = stacks["noisy"].shape
     lines = 2 if reference is None else 3
     side = 12 / len(names)
@@ -124,8 +117,8 @@ def comparison_picture(
     axes = figure.subplots(lines, len(names), squeeze=False, height_ratios=heights)
     for column, name in enumerate(names):
         image = stacks.get(name, reference)
-        _draw_image(axes[0, column], image, window, _caption(name, image, reference, window), crop)
-        _draw_part(axes[1, column], image, window, crop)
+        _draw_image(axes[0, column], image, _caption(name, image, reference), crop)
+        _draw_part(axes[1, column], image, crop)
     if reference is not None:
         _draw_errors(figure, axes[2], [stacks[name] - reference for name in stacks])
     figure.supxlabel(DISCLAIMER, fontsize=7, color="0.4")
@@ -133,10 +126,10 @@ def comparison_picture(
         figure.savefig(part, format="png")
 
 
-def _page_pictures(stacks: Images, results: list[str], window: Window) -> tuple[dict[str, list[str]], dict[str, str]]:
+def _page_pictures(stacks: Images, results: list[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
     """PNGs as data addresses, a list of slices for each "name", "error:name" and "removed:name"; and their windows."""
     noisy, reference = stacks["noisy"], stacks.get("reference")
-    pictures = {name: [_grey(image, window) for image in stack] for name, stack in stacks.items()}
+    pictures = {name: [_grey(image) for image in stack] for name, stack in stacks.items()}
     differences = {"removed": {name: noisy - stacks[name] for name in results}}
     if reference is not None:
         differences["error"] = {name: stacks[name] - reference for name in results}
@@ -169,9 +162,8 @@ def _symmetric(differences: Iterable[NDArray[Any]]) -> float:
     return float(f"{half:.2g}") or 0.01
 
 
-def _grey(image: NDArray[Any], window: Window) -> str:
-    low, high = window
-    return _png(np.clip((image - low) / (high - low), 0, 1), None)
+def _grey(image: NDArray[Any]) -> str:
+    return _png(np.clip(image, 0, 1), None)
 
 
 def _signed(difference: NDArray[Any], half: float) -> str:
@@ -229,26 +221,26 @@ def _crop(focus: NDArray[Any]) -> tuple[int, int, int]:
     return int(row), int(col), size
 
 
-def _caption(name: str, image: NDArray[Any], reference: NDArray[Any] | None, window: Window) -> str:
+def _caption(name: str, image: NDArray[Any], reference: NDArray[Any] | None) -> str:
     if reference is None or name == "reference":
         return name
-    return f"{name}\n{psnr(image, reference, window[1] - window[0]):.2f} dB"
+    return f"{name}\n{psnr(image, reference, 1.0):.2f} dB"
 
 
-def _draw_image(axes: Any, image: NDArray[Any], window: Window, caption: str, crop: tuple[int, int, int]) -> None:
+def _draw_image(axes: Any, image: NDArray[Any], caption: str, crop: tuple[int, int, int]) -> None:
     from matplotlib.patches import Rectangle
 
     row, col, size = crop
-    axes.imshow(image, cmap="gray", vmin=window[0], vmax=window[1])
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1)
     axes.add_patch(Rectangle((col - 0.5, row - 0.5), size, size, fill=False, edgecolor="#ffd23f", linewidth=1))
     axes.set_title(caption, fontsize=10)
     axes.set_axis_off()
 
 
-def _draw_part(axes: Any, image: NDArray[Any], window: Window, crop: tuple[int, int, int]) -> None:
+def _draw_part(axes: Any, image: NDArray[Any], crop: tuple[int, int, int]) -> None:
     row, col, size = crop
     part = image[row : row + size, col : col + size]
-    axes.imshow(part, cmap="gray", vmin=window[0], vmax=window[1], interpolation="nearest")
+    axes.imshow(part, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_edgecolor("#ffd23f")

@@ -102,9 +102,7 @@ def _write_map(paths: tuple[Path, ...], pixels: np.ndarray, target: Path, proven
     with quiet():
         datasets = [_load(path) for path in paths]
         for dataset in datasets:
-            for keyword in dicom_pixels.PIXEL_KEYWORDS:
-                if keyword in dataset:
-                    delattr(dataset, keyword)  # a series' may fill the memory
+            dicom_derive.discard(dataset, dicom_pixels.PIXEL_KEYWORDS)  # a series' may fill the memory
         try:
             if not dicom_map.is_possible(datasets):
                 return False

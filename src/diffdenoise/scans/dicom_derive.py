@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from diffdenoise.scans.dicom_scale import groups
@@ -81,14 +82,8 @@ def derive(dataset: Any, provenance: Provenance) -> None:
     dataset.SOPInstanceUID, dataset.SeriesInstanceUID = uids(dataset, provenance)
     dataset.file_meta = _file_meta(dataset)
     dataset.preamble = b"\0" * 128  # a source's may hold another file's header
-    for keyword in (
-        *_STALE,
-        *_SOURCE_MOMENT,
-        *_CONCATENATION,
-        *(_OF_ORIGINALS if source_class in _ENHANCED_MR else ()),
-    ):
-        if keyword in dataset:
-            delattr(dataset, keyword)
+    of_originals = _OF_ORIGINALS if source_class in _ENHANCED_MR else ()
+    discard(dataset, (*_STALE, *_SOURCE_MOMENT, *_CONCATENATION, *of_originals))
     _describe(dataset, provenance)
     _refer(dataset, source_class, source_instance)
 
@@ -230,3 +225,10 @@ def _code(value: str, scheme: str, meaning: str) -> Any:
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
     return code
+
+
+def discard(item: Any, keywords: Iterable[str]) -> None:
+    """Delete those of these elements that a data set has."""
+    for keyword in keywords:
+        if keyword in item:
+            delattr(item, keyword)

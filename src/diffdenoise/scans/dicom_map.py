@@ -89,9 +89,7 @@ def parametric_map(datasets: Sequence[Any], pixels: np.ndarray, provenance: Prov
     dataset.Laterality = first.get("Laterality") or ""
     for kind in ("Date", "Time"):
         setattr(dataset, f"Content{kind}", _when(first, kind) or dataset.get(f"Content{kind}"))
-    for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
-        if keyword in dataset:
-            delattr(dataset, keyword)
+    dicom_derive.discard(dataset, ("InstanceCreationDate", "InstanceCreationTime"))
     organisation = generate_uid(entropy_srcs=["dimensions", str(image)])
     for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
         item.DimensionOrganizationUID = organisation

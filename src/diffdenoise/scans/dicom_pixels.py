@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from diffdenoise.scans import dicom_scale
+from diffdenoise.scans.dicom_derive import discard
 from diffdenoise.scans.dicom_scale import SignedScale, groups, in_hounsfield, scales
+from diffdenoise.scans.planes import stacked
 
 # what stored numbers meant before; wrong once the scale is another
 _SCALE_DEPENDENT = (
@@ -69,8 +71,7 @@ def _layout_refusal(dataset: Any) -> str | None:
 def stored_frames(dataset: Any) -> np.ndarray:
     """Decoded stored numbers, shape (frames, rows, columns); bits beyond BitsStored count for nothing (PS3.5 8.1.1)."""
     dataset.pixel_array_options(correct_unused_bits=True)
-    array = dataset.pixel_array
-    return array.reshape(-1, *array.shape[-2:])
+    return stacked(dataset.pixel_array)
 
 
 def stored_words(dataset: Any) -> np.ndarray:
@@ -78,8 +79,7 @@ def stored_words(dataset: Any) -> np.ndarray:
     if dataset.file_meta.TransferSyntaxUID.is_compressed:  # here they are the decoder's accident
         return stored_frames(dataset)
     dataset.pixel_array_options(correct_unused_bits=False)
-    array = dataset.pixel_array
-    return array.reshape(-1, *array.shape[-2:])
+    return stacked(dataset.pixel_array)
 
 
 def physical(dataset: Any) -> np.ndarray:
@@ -111,7 +111,7 @@ def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None
         result = scale.stored(pixels)
         result[padding] = scale.zero
         _set_signed(dataset, scale, float(np.abs(pixels).max()))
-    _discard(dataset, _PIXEL_DEPENDENT)
+    discard(dataset, _PIXEL_DEPENDENT)
     _set_pixel_data(dataset, result)
 
 
@@ -137,7 +137,7 @@ def _set_signed(dataset: Any, scale: SignedScale, peak: float) -> None:
     dataset.PixelRepresentation = int(scale.zero == 0)
     rescale_type = "HU" if in_hounsfield(dataset) else "US"
     for item in (dataset, *groups(dataset)):
-        _discard(item, (*_SCALE_DEPENDENT, "PixelValueTransformationSequence", "FrameVOILUTSequence"))
+        discard(item, (*_SCALE_DEPENDENT, "PixelValueTransformationSequence", "FrameVOILUTSequence"))
     transformation, window = Dataset(), Dataset()
     transformation.RescaleSlope = f"{scale.slope:.8e}"
     transformation.RescaleIntercept = f"{-scale.zero * scale.slope:.8e}" if scale.zero else "0"
@@ -185,9 +185,3 @@ def _as_stored(value: Any, dataset: Any) -> float:
     bits = int(dataset.BitsAllocated)
     number %= 1 << bits
     return number - (1 << bits) if dataset.PixelRepresentation == 1 and number >= 1 << (bits - 1) else number
-
-
-def _discard(item: Any, keywords: tuple[str, ...]) -> None:
-    for keyword in keywords:
-        if keyword in item:
-            delattr(item, keyword)

@@ -16,17 +16,16 @@ from typing import Any
 import numpy as np
 
 from diffdenoise.errors import OtherKind, ScanError
-from diffdenoise.scans.planes import as_parts, from_parts
+from diffdenoise.scans.planes import as_parts, from_parts, stacked
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import (
     DEFLATE,
+    as_quantity,
     check_numeric,
     check_size,
     looks_coloured,
     reading,
-    to_float32,
     to_physical,
-    to_stored,
     units_of,
 )
 
@@ -47,7 +46,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one file; ScanError unless it is clear which data set is the image."""
     with _opened(paths[0]) as (_, image), reading(paths[0], "HDF5"):
         parts = as_parts(_numbers(image), axis=0)
-        pixels = to_physical(_as_slices(parts))
+        pixels = to_physical(stacked(parts))
         frames = (2 if _is_complex(image) else 1) * _volumes(image)
     return Scan(pixels, name, "hdf5", paths, units_of(parts.dtype), frames)
 
@@ -68,8 +67,7 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
 
     with _opened(scan.paths[0]) as (file, image), h5py.File(target, "w") as result:
         parts = as_parts(_numbers(image), axis=0)
-        convert = to_stored if provenance.quantity == "denoised" else to_float32
-        pixels = convert(scan.pixels, _as_slices(parts)).reshape(parts.shape)
+        pixels = as_quantity(scan.pixels, stacked(parts), provenance.quantity).reshape(parts.shape)
         if _is_complex(image):
             pixels = _as_in_file(from_parts(pixels, axis=0, like=_real_type(image)), image)
         _copy(file, result, image)
@@ -187,7 +185,3 @@ def _refers(dtype: Any) -> bool:
 
     inner = [h5py.check_vlen_dtype(dtype), *(dtype[name] for name in dtype.names or ())]
     return h5py.check_ref_dtype(dtype) is not None or any(_refers(it) for it in inner if isinstance(it, np.dtype))
-
-
-def _as_slices(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1, *array.shape[-2:])

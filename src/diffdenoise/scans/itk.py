@@ -18,12 +18,11 @@ from diffdenoise.scans.planes import as_slices, from_slices, slice_axis
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import (
     DEFLATE,
+    as_quantity,
     check_numeric,
     check_size,
     reading,
-    to_float32,
     to_physical,
-    to_stored,
 )
 
 READERS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}
@@ -54,8 +53,8 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     path = scan.paths[0]
     image, stored = _load(path)
     axis = slice_axis(stored.shape, image.GetSpacing())
-    convert = to_stored if provenance.quantity == "denoised" else to_float32
-    back = from_slices(convert(scan.pixels, as_slices(stored, axis)), stored.shape, axis)
+    numbers = as_quantity(scan.pixels, as_slices(stored, axis), provenance.quantity)
+    back = from_slices(numbers, stored.shape, axis)
     result = sitk.GetImageFromArray(np.ascontiguousarray(back.T), isVector=False)
     result.CopyInformation(image)
     for key in image.GetMetaDataKeys():

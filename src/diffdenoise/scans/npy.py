@@ -14,17 +14,16 @@ from typing import IO, Any
 import numpy as np
 
 from diffdenoise.errors import OtherKind, ScanError
-from diffdenoise.scans.planes import as_parts, from_parts
+from diffdenoise.scans.planes import as_parts, from_parts, stacked
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import (
     DEFLATE,
+    as_quantity,
     check_numeric,
     check_size,
     looks_coloured,
     reading,
-    to_float32,
     to_physical,
-    to_stored,
     units_of,
 )
 
@@ -38,7 +37,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     stored, _ = _load(paths[0])
     with reading(paths[0], "a NumPy array"):
         parts = as_parts(stored, axis=0)
-        pixels = to_physical(_as_slices(parts))
+        pixels = to_physical(stacked(parts))
     frames = math.prod(stored.shape[:-3]) * (2 if stored.dtype.kind == "c" else 1)
     return Scan(pixels, name, "npy", paths, units_of(stored.dtype), frames)
 
@@ -72,8 +71,7 @@ def write(scan: Scan, target: Path, provenance: Provenance) -> None:
     path = scan.paths[0]
     original, key = _load(path)
     parts = as_parts(original, axis=0)
-    convert = to_stored if provenance.quantity == "denoised" else to_float32
-    result = convert(scan.pixels, _as_slices(parts)).reshape(parts.shape)
+    result = as_quantity(scan.pixels, stacked(parts), provenance.quantity).reshape(parts.shape)
     if original.dtype.kind == "c":
         result = from_parts(result, axis=0, like=original.dtype)
     fortran = original.flags.f_contiguous and not original.flags.c_contiguous
@@ -128,7 +126,3 @@ def _write_archive(target: Path, source: Path, new: dict[str, np.ndarray]) -> No
         for key in old.files:
             with archive.open(f"{key}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, new.get(key, old[key]), allow_pickle=False)
-
-
-def _as_slices(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1, *array.shape[-2:])

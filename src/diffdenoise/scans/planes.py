@@ -14,6 +14,11 @@ def slice_axis(shape: tuple[int, ...], zooms: tuple[float, ...]) -> int:
     return max(range(3), key=lambda axis: (shape[axis] == 1, sizes[axis], axis))
 
 
+def stacked(array: np.ndarray) -> np.ndarray:
+    """(..., rows, columns) -> (slices, rows, columns)."""
+    return array.reshape(-1, *array.shape[-2:])
+
+
 def as_parts(stored: np.ndarray, axis: int = -1) -> np.ndarray:
     """A complex array as a real one, real and imaginary parts side by side along a new axis; a real one as it is.
 

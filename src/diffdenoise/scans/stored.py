@@ -192,6 +192,11 @@ def to_float32(pixels: np.ndarray, original: np.ndarray) -> np.ndarray:
     return result
 
 
+def as_quantity(pixels: np.ndarray, original: np.ndarray, quantity: str) -> np.ndarray:
+    """Denoised pixels as the original is stored, those of a map as float32."""
+    return to_stored(pixels, original) if quantity == "denoised" else to_float32(pixels, original)
+
+
 def _same_shape(pixels: np.ndarray, original: np.ndarray) -> None:
     if pixels.shape != original.shape:
         raise ValueError(f"result has shape {pixels.shape}, its source {original.shape}: did the source file change?")
