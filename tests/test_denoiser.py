@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from diffdenoise import Denoiser
-from diffdenoise.denoiser import _array_source, choose_config
+from diffdenoise.denoiser import _array_source
 from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
 from diffdenoise.phantom import mni_slices
 from diffdenoise.scans.files import find, read_scan
@@ -62,11 +62,6 @@ def test_a_strength_that_is_no_share_is_refused(denoiser: Denoiser, strength: fl
         denoiser.denoise(noisy_disks(slices=1), strength=strength)
     with pytest.raises(ConfigError, match="strength"):
         denoiser.uncertainty(noisy_disks(slices=1), strength=strength)
-
-
-def test_a_teacher_to_learn_from_chooses_a_preset_that_has_one() -> None:
-    assert choose_config(None, "cpu", {"student": {"learns_from": "teacher"}}).preset == "cpu"
-    assert choose_config(None, "cpu", {"student": {"learns_from": "recorrupted"}}).preset == "fast"
 
 
 def test_a_weaker_strength_leaves_that_share_in(denoiser: Denoiser) -> None:
@@ -217,45 +212,7 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         Denoiser.fit(noisy_disks(), preset="smoke", device="tpu")
 
 
-@pytest.mark.parametrize(
-    ("device", "overrides", "sampled", "preset"),
-    [
-        ("cuda", {}, False, "fast"),
-        ("cuda", {}, True, "gpu"),
-        ("cuda", {"teacher": {"steps": 5}}, False, "gpu"),
-        ("cpu", {}, False, "fast"),
-        ("cpu", {"student": {"steps": 5}}, False, "fast"),
-        ("cpu", {}, True, "cpu"),
-        ("cpu", {"diffusion": {"steps": 5}}, False, "cpu"),
-    ],
-)
-def test_the_preset_follows_hardware_and_wish(device: str, overrides: dict, sampled: bool, preset: str) -> None:
-    assert choose_config(None, device, overrides, sampled).preset == preset
-    assert choose_config("smoke", device, overrides, sampled).preset == "smoke"
-
-
-def test_on_a_gpu_the_steps_of_the_preset_fast_are_larger_unless_they_are_set() -> None:
-    sizes = lambda *given: (choose_config(*given).student.batch, choose_config(*given).student.crop)  # noqa: E731
-    assert sizes(None, "cuda") == sizes("fast", "cuda") == (16, 128)
-    assert sizes(None, "cuda", {"student": {"batch": 5}}) == (5, 128)
-    assert sizes(None, "cpu") == sizes(None, "mps") == (4, 64)
-
-
-def test_the_preset_may_stand_in_the_settings() -> None:
-    assert choose_config(None, "cpu", {"preset": "smoke"}) == choose_config("smoke", "cpu")
-    assert choose_config(None, "cuda", {"preset": "fast"}) == choose_config("fast", "cuda")
-    with pytest.raises(ConfigError, match="settings name 'cpu'"):
-        choose_config("fast", "cpu", {"preset": "cpu"})
-    with pytest.raises(ConfigError, match="no preset 'huge'"):
-        choose_config(None, "cpu", {"preset": "huge"})
-
-
 @pytest.mark.parametrize("budget", [0, -1.0, float("nan"), "0s"])
 def test_a_budget_that_is_no_time_is_refused(budget: float | str) -> None:
     with pytest.raises(ConfigError, match="budget"):
         Denoiser.fit(noisy_disks(), preset="smoke", budget=budget, device="cpu")
-
-
-def test_settings_of_a_teacher_that_there_is_not_are_refused() -> None:
-    with pytest.raises(ConfigError, match="diffusion: does nothing"):
-        choose_config("fast", "cpu", {"diffusion": {"steps": 5}})

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdenoise import presets
-from diffdenoise.presets import PRESETS, as_asked, make_config
+from diffdenoise.errors import ConfigError
+from diffdenoise.presets import PRESETS, as_asked, choose_config, make_config
 
 UNUSED = {
     "diffusion": {"hidden_share", "damping"},
@@ -49,3 +50,46 @@ def test_only_what_the_device_decides_is_not_asked_for(one: dict, other: dict, d
 
 def test_every_preset_has_its_own_name() -> None:
     assert all(config.preset == name for name, config in PRESETS.items())
+
+
+@pytest.mark.parametrize(
+    ("device", "overrides", "sampled", "preset"),
+    [
+        ("cuda", {}, False, "fast"),
+        ("cuda", {}, True, "gpu"),
+        ("cuda", {"teacher": {"steps": 5}}, False, "gpu"),
+        ("cpu", {}, False, "fast"),
+        ("cpu", {"student": {"steps": 5}}, False, "fast"),
+        ("cpu", {}, True, "cpu"),
+        ("cpu", {"diffusion": {"steps": 5}}, False, "cpu"),
+    ],
+)
+def test_the_preset_follows_hardware_and_wish(device: str, overrides: dict, sampled: bool, preset: str) -> None:
+    assert choose_config(None, device, overrides, sampled).preset == preset
+    assert choose_config("smoke", device, overrides, sampled).preset == "smoke"
+
+
+def test_on_a_gpu_the_steps_of_the_preset_fast_are_larger_unless_they_are_set() -> None:
+    sizes = lambda *given: (choose_config(*given).student.batch, choose_config(*given).student.crop)  # noqa: E731
+    assert sizes(None, "cuda") == sizes("fast", "cuda") == (16, 128)
+    assert sizes(None, "cuda", {"student": {"batch": 5}}) == (5, 128)
+    assert sizes(None, "cpu") == sizes(None, "mps") == (4, 64)
+
+
+def test_the_preset_may_stand_in_the_settings() -> None:
+    assert choose_config(None, "cpu", {"preset": "smoke"}) == choose_config("smoke", "cpu")
+    assert choose_config(None, "cuda", {"preset": "fast"}) == choose_config("fast", "cuda")
+    with pytest.raises(ConfigError, match="settings name 'cpu'"):
+        choose_config("fast", "cpu", {"preset": "cpu"})
+    with pytest.raises(ConfigError, match="no preset 'huge'"):
+        choose_config(None, "cpu", {"preset": "huge"})
+
+
+def test_a_teacher_to_learn_from_chooses_a_preset_that_has_one() -> None:
+    assert choose_config(None, "cpu", {"student": {"learns_from": "teacher"}}).preset == "cpu"
+    assert choose_config(None, "cpu", {"student": {"learns_from": "recorrupted"}}).preset == "fast"
+
+
+def test_settings_of_a_teacher_that_there_is_not_are_refused() -> None:
+    with pytest.raises(ConfigError, match="diffusion: does nothing"):
+        choose_config("fast", "cpu", {"diffusion": {"steps": 5}})

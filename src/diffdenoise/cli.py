@@ -16,6 +16,7 @@ from diffdenoise.text import printable, some_of, tell_in_plain_lines, typed
 
 if TYPE_CHECKING:
     from diffdenoise.batch import Outcome, Wanted
+    from diffdenoise.config import Config
     from diffdenoise.denoiser import Denoiser
     from diffdenoise.scans.files import Found
 
@@ -207,19 +208,13 @@ def demo(
 ) -> int:
     """Train and denoise real anatomy with known noise and known fine detail; writes a table, a picture and a page."""
     import_all()
-    from diffdenoise.budget import parse_budget
-    from diffdenoise.config import read_overrides
     from diffdenoise.demo import run_demo
-    from diffdenoise.denoiser import choose_config
-    from diffdenoise.device import choose_device
     from diffdenoise.progress import show_progress
 
-    device = choose_device(device)  # type: ignore[assignment]
     # The demo shows every stage, so it takes a preset that has them.
-    settings = choose_config(preset, device, read_overrides(config) if config else None, sampled=True, seed=seed)
-    seconds = parse_budget(budget) if budget else None
+    settings, chosen, seconds = _asked(preset, device, config, budget, sampled=True, seed=seed)
     with show_progress() as progress:
-        made = run_demo(output, settings, sigma / 255, device, seconds, progress)
+        made = run_demo(output, settings, sigma / 255, chosen, seconds, progress)
     _print(made.table)
     _say(f"Picture: {made.picture}\nPage: {made.page}")
     return 0
@@ -336,22 +331,31 @@ def _fit(
     config: Path | None,
     wanted: Wanted | None = None,
 ) -> Denoiser:
-    from diffdenoise.budget import parse_budget
-    from diffdenoise.config import for_sampler, read_overrides
-    from diffdenoise.denoiser import Denoiser, choose_config, sources_of
-    from diffdenoise.device import choose_device
+    from diffdenoise.config import for_sampler
+    from diffdenoise.denoiser import Denoiser, sources_of
     from diffdenoise.pipeline import fit as fit_pipeline
     from diffdenoise.progress import show_progress
 
-    seconds = parse_budget(budget) if budget else None
-    chosen = choose_device(device)
-    changed = read_overrides(config) if config else None
-    settings = choose_config(preset, chosen, changed, bool(wanted and wanted.sampled), seed=seed, **level)
+    sampled = bool(wanted and wanted.sampled)
+    settings, chosen, seconds = _asked(preset, device, config, budget, sampled, seed=seed, **level)
     if wanted:
         settings = for_sampler(settings, wanted.sampler, wanted.sampled)
     with show_progress() as progress:
         done = fit_pipeline(sources_of(found), settings, folder, chosen, seconds, progress)
     return Denoiser(done.model, chosen, done.skipped)
+
+
+def _asked(
+    preset: str | None, device: str, config: Path | None, budget: str | None, sampled: bool, **more: float | None
+) -> tuple[Config, str, float | None]:
+    """Of a fit: its settings, where it computes, and the seconds that it has."""
+    from diffdenoise.budget import parse_budget
+    from diffdenoise.config import read_overrides
+    from diffdenoise.device import choose_device
+    from diffdenoise.presets import choose_config
+
+    seconds, chosen = parse_budget(budget) if budget else None, choose_device(device)
+    return choose_config(preset, chosen, read_overrides(config) if config else None, sampled, **more), chosen, seconds
 
 
 def _denoise(

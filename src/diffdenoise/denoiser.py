@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from diffdenoise.budget import parse_budget
-from diffdenoise.config import Config, require_strength
+from diffdenoise.config import require_strength
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError, LeftAlone, ScanError
 from diffdenoise.inference import OTHER_UNIT, Denoised, Sampler, denoise_slices, weakened
@@ -22,7 +22,7 @@ from diffdenoise.model import Model
 from diffdenoise.model_file import load_model, save_model
 from diffdenoise.pipeline import Progress, fit
 from diffdenoise.preparation import Source
-from diffdenoise.presets import make_config
+from diffdenoise.presets import choose_config
 from diffdenoise.run_folder import find_model
 from diffdenoise.scans.files import Found, find, read_scan
 from diffdenoise.scans.scan import Scan
@@ -36,8 +36,6 @@ from diffdenoise.scans.stored import (
     units_of,
 )
 from diffdenoise.uncertainty import uncertainty_of
-
-OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # settings that mean nothing without one
 
 log = logging.getLogger("diffdenoise")
 
@@ -155,38 +153,6 @@ class Denoiser:
     def load(cls, path: str | Path, device: str = "auto") -> Denoiser:
         """From a model file, a run folder or an output folder of `diffdenoise run`. Raises ModelError or RunError."""
         return cls(load_model(find_model(Path(path))), device)
-
-
-def choose_config(
-    preset: str | None,
-    device: str,
-    overrides: dict[str, Any] | None = None,
-    sampled: bool = False,
-    **settings: Any,
-) -> Config:
-    """The preset (given or named by overrides), as it is on the device, with overrides; without one, "fast".
-
-    settings: more of them; those that are None do not count. sampled: the diffusion model is wanted. With it, or where
-    overrides are about it, a preset with a teacher is chosen, "gpu" or "cpu" by the device.
-    Raises ConfigError for settings that make no sense, or are about a teacher where there is none.
-    """
-    given = {key: value for key, value in settings.items() if value is not None}
-    of_teacher = sorted(OF_TEACHER.intersection(overrides or {}))
-    if _learns_from(overrides) == "teacher":
-        of_teacher.append("student.learns_from")
-    chosen = ("gpu" if device == "cuda" else "cpu") if sampled or of_teacher else "fast"
-    named = (overrides or {}).get("preset")
-    config = make_config(preset or (chosen if named is None else None), {**(overrides or {}), **given}, device)
-    if of_teacher and not config.has_teacher:
-        raise ConfigError(
-            f"{', '.join(of_teacher)}: does nothing, for with preset {config.preset} there is no teacher."
-        )
-    return config
-
-
-def _learns_from(overrides: dict[str, Any] | None) -> Any:
-    student = (overrides or {}).get("student")
-    return student.get("learns_from") if isinstance(student, dict) else None
 
 
 def sources_of(found: Sequence[Found]) -> list[Source]:

@@ -127,6 +127,8 @@ PAPER = Config(
     ),
 )
 
+OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # settings that mean nothing without one
+
 # What a preset has other than above where it runs on a GPU: a larger step takes hardly longer there, and brings more.
 ON_GPU: dict[str, dict[str, Any]] = {"fast": {"student": {"batch": 16, "crop": 128}}}
 
@@ -154,6 +156,38 @@ def make_config(
     if config.has_teacher and preset == FAST.preset:
         raise ConfigError("student.learns_from: the preset fast trains no teacher to learn from. Take the preset cpu.")
     return config
+
+
+def choose_config(
+    preset: str | None,
+    device: str,
+    overrides: dict[str, Any] | None = None,
+    sampled: bool = False,
+    **settings: Any,
+) -> Config:
+    """The preset (given or named by overrides), as it is on the device, with overrides; without one, "fast".
+
+    settings: more of them; those that are None do not count. sampled: the diffusion model is wanted. With it, or where
+    overrides are about it, a preset with a teacher is chosen, "gpu" or "cpu" by the device.
+    Raises ConfigError for settings that make no sense, or are about a teacher where there is none.
+    """
+    given = {key: value for key, value in settings.items() if value is not None}
+    of_teacher = sorted(OF_TEACHER.intersection(overrides or {}))
+    if _learns_from(overrides) == "teacher":
+        of_teacher.append("student.learns_from")
+    chosen = ("gpu" if device == "cuda" else "cpu") if sampled or of_teacher else "fast"
+    named = (overrides or {}).get("preset")
+    config = make_config(preset or (chosen if named is None else None), {**(overrides or {}), **given}, device)
+    if of_teacher and not config.has_teacher:
+        raise ConfigError(
+            f"{', '.join(of_teacher)}: does nothing, for with preset {config.preset} there is no teacher."
+        )
+    return config
+
+
+def _learns_from(overrides: dict[str, Any] | None) -> Any:
+    student = (overrides or {}).get("student")
+    return student.get("learns_from") if isinstance(student, dict) else None
 
 
 def as_asked(config: Config, device: str) -> dict[str, Any]:
