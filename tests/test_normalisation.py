@@ -15,7 +15,6 @@ from diffdenoise.normalisation import (
     measure_range,
     normalise,
     restore,
-    some_places,
 )
 
 
@@ -168,12 +167,3 @@ def test_the_range_is_not_that_of_a_few_columns(
         monkeypatch.setattr(normalisation, "MOST_PIXELS", pixels.size // apart)
         assert measure_range(pixels) == pytest.approx((low, scale), rel=0.02, abs=2)
         assert measure_range(pixels) == measure_range(pixels.copy())
-
-
-@given(size=st.integers(1, 5000), most=st.integers(1, 400))
-def test_places_are_spread_over_all_and_no_more_than_twice_as_many_as_wanted(size: int, most: int) -> None:
-    places = np.arange(size)[some_places(size, most)]
-    assert (np.diff(places) > 0).all()
-    assert min(size, most) <= len(places) < 2 * most + 1
-    gaps = np.diff([-1, *places, size])
-    assert gaps.max() <= max(2, 2 * (size // most))

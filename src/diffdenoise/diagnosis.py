@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from diffdenoise.assumptions import Finding, check_noise
 from diffdenoise.config import BlindNetwork, Config, Loss
 from diffdenoise.noise.across import frames_help, neighbours_help
-from diffdenoise.noise.assumptions import Finding, check_noise
 from diffdenoise.noise.estimate import (
     NoiseLevel,
     constant_level,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffdenoise.normalisation import MOST_PIXELS, some_places
+from diffdenoise.noise.looked import some_places
+from diffdenoise.normalisation import MOST_PIXELS
 
 UNLIKELY = 3.0  # times the noise: so far below all else zeros of few counts are not
 PADDING = 0.01  # share of the pixels that have the lowest value, at least, where that is padding

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.noise.looked import one_of_each
+from diffdenoise.noise.looked import some_places
 
 Mode = Literal["noise", "scan", "fixed"]
 
@@ -115,11 +115,6 @@ def measure_range(pixels: np.ndarray) -> tuple[float, float]:
     if high <= low:  # nearly constant, such as one bright spot on a flat ground: take the whole range
         low, high = pixels.min(), pixels.max()
     return float(low), float(high - low) if high > low else 1.0
-
-
-def some_places(size: int, most: int) -> np.ndarray | slice:
-    """Where to look in a flat array of so many pixels: at all of them, or at `most` or a few more, in rising order."""
-    return one_of_each(size // most, size) if size >= 2 * most else slice(None)
 
 
 def fit_normalisation(ranges: Sequence[tuple[float, float]], noises: Sequence[NoiseLevel], mode: Mode) -> Normalisation:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffdenoise.noise.looked import FEWEST, MOST_PIXELS, look, some_of
+from diffdenoise.noise.looked import FEWEST, MOST_PIXELS, look, some_of, some_places
 
 MEGAPIXEL = 2**20
 
@@ -45,3 +45,12 @@ def test_a_part_is_where_it_is_said_to_be() -> None:
     looked = look(ramp)
     place = np.add(looked.rows[:, :, None] / 2 + 0.5, (looked.columns[:, None] / 2 + 0.5) * 10)
     np.testing.assert_allclose(looked.x, place, atol=0.02)
+
+
+@given(size=st.integers(1, 5000), most=st.integers(1, 400))
+def test_places_are_spread_over_all_and_no_more_than_twice_as_many_as_wanted(size: int, most: int) -> None:
+    places = np.arange(size)[some_places(size, most)]
+    assert (np.diff(places) > 0).all()
+    assert min(size, most) <= len(places) < 2 * most + 1
+    gaps = np.diff([-1, *places, size])
+    assert gaps.max() <= max(2, 2 * (size // most))

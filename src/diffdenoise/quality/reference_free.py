@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffdenoise.normalisation import some_places
+from diffdenoise.noise.looked import some_places
 
 FEWEST = 50  # pixels in a brightness bin
 NEGLIGIBLE = 0.005

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from diffdenoise.noise.estimate import NoiseLevel, level_of
-from diffdenoise.noise.looked import MOST_PIXELS, Looked, look, some_of
+from diffdenoise.noise.looked import MOST_PIXELS, Looked, look, some_of, some_places
 from diffdenoise.noise.reach import LONGEST_REACH, reach_of
-from diffdenoise.normalisation import measure_range, some_places
+from diffdenoise.normalisation import measure_range
 
 NOISE_FREE = 0.003  # of the bulk range: weaker noise is hardly seen where all of that is shown
 OF_A_STEP = 0.5  # of the quantisation step: weaker noise was rounded away

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffdenoise.noise import assumptions
-from diffdenoise.noise.assumptions import check_noise
+from diffdenoise import assumptions
+from diffdenoise.assumptions import check_noise
 from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.noise.models import correlated, gamma, gaussian, poisson, rician
 from diffdenoise.phantom import mni_slices
