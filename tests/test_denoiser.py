@@ -1,13 +1,16 @@
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
 
-from diffdenoise import Denoiser
-from diffdenoise.denoiser import _array_source
+from diffdenoise import Denoiser, inference
+from diffdenoise.denoiser import _array_source, sources_of
+from diffdenoise.diagnosis import Diagnosis, diagnose
 from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
 from diffdenoise.phantom import mni_slices
 from diffdenoise.scans.files import find, read_scan
@@ -216,3 +219,34 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_a_budget_that_is_no_time_is_refused(budget: float | str) -> None:
     with pytest.raises(ConfigError, match="budget"):
         Denoiser.fit(noisy_disks(), preset="smoke", budget=budget, device="cpu")
+
+
+@pytest.mark.parametrize("machine", ["CT", "MR"])
+def test_noise_is_judged_by_the_machine_that_made_a_scan(
+    denoiser: Denoiser, monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
+    asked = []
+
+    def seen(*of: Any, **named: Any) -> Diagnosis:
+        asked.append(named["machine"])
+        return diagnose(*of, **named)
+
+    monkeypatch.setattr(inference, "diagnose", seen)
+    scan = Scan(noisy_disks(slices=1), "a", "npy", modality=machine)
+    denoiser.denoise(scan)
+    denoiser.uncertainty(scan)
+    assert asked == [machine, machine]
+    denoiser.denoise(scan.pixels)
+    assert asked[2:] == [""]
+
+
+def test_a_fit_is_known_by_what_is_said_of_its_files_too(tmp_path: Path) -> None:
+    """A modality beside a file decides what its noise can be."""
+    nibabel.save(nibabel.Nifti1Image(noisy_disks().T, np.eye(4)), tmp_path / "a.nii")
+    keys = []
+    for said in (None, {"Modality": "MR"}, {"Modality": "CT"}):
+        if said:
+            (tmp_path / "a.json").write_text(json.dumps(said))
+        (source,) = sources_of(find([tmp_path / "a.nii"])[0])
+        keys.append(source.key)
+    assert len(set(keys)) == 3

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -76,3 +77,14 @@ def test_figures_replace_figures_and_nothing_else(tmp_path: Path, content: str) 
     with pytest.raises(ConfigError, match="holds no figures"):
         write_figures(path, [], "unit")
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize("rows", [16, 24])
+def test_volumes_that_are_cut_along_other_axes_are_not_compared(tmp_path: Path, rows: int) -> None:
+    """An identity in the place of the scan's own voxel sizes makes other slices, of a cube in the same shape."""
+    volume = np.random.default_rng(0).random((16, 16, rows), dtype=np.float32)
+    for name, sizes in (("a.nii", (1.2, 1, 1)), ("b.nii", (1, 1, 1))):
+        nibabel.save(nibabel.Nifti1Image(volume, np.diag([*sizes, 1])), tmp_path / name)
+    rows_, (error,) = evaluate_scans(tmp_path / "a.nii", tmp_path / "b.nii", None, "unit")
+    assert not rows_
+    assert "largest voxels along another axis" in str(error)

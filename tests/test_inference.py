@@ -16,10 +16,13 @@ from diffdenoise.errors import ConfigError
 from diffdenoise.inference import Denoised, Sampler, denoise_slices, domain_of, weakened
 from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model
-from diffdenoise.noise.floor import inverse_of
+from diffdenoise.noise.estimate import constant_level
+from diffdenoise.noise.floor import deviations_of_signal, inverse_of
+from diffdenoise.noise.looked import look
 from diffdenoise.noise.models import rician
+from diffdenoise.noise.rician import rician_sigma
 from diffdenoise.noise.texture import Texture, draw, smoothed
-from diffdenoise.normalisation import Normalisation
+from diffdenoise.normalisation import Normalisation, fit_normalisation
 from diffdenoise.phantom import mni_slices
 from diffdenoise.preparation import Source, prepare
 from diffdenoise.presets import make_config
@@ -284,6 +287,40 @@ def test_a_student_is_shown_the_slices_beside(model: Model, frames: int, before:
     limits = [(image.min(), image.max()) for image in pixels]
     expected = np.stack([pixels[number].clip(*limit) for number, limit in zip(before, limits, strict=True)])
     np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_a_slice_is_shown_alone_where_it_shares_noise_with_those_beside(
+    model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    seeing = make_config("fast", {"student": {"neighbours": 1}, "sigma": 0.1})
+    shown = replace(model, rounds=(Round(None, Above()),), config=seeing)
+    clean = torch.from_numpy(mni_slices(60, 12, 1))[:, ::2, ::2]
+    noise = torch.randn(14, *clean.shape[1:], generator=torch.Generator().manual_seed(0))
+    pixels = (clean + 0.1 * (noise[:-2] + noise[1:-1] + noise[2:]) / 3**0.5).numpy()
+    with caplog.at_level("INFO", logger="diffdenoise"):
+        result = denoise_slices(shown, pixels).pixels
+    np.testing.assert_allclose(result, pixels, atol=1e-5)  # not the slice before
+    assert "share noise" in caplog.text
+
+
+@pytest.mark.parametrize("times", [1, 1 / 4095])
+def test_a_scan_in_another_unit_than_the_noise_that_was_told_is_said_to_be_foreign(model: Model, times: float) -> None:
+    told = make_config("fast", {"student": {"neighbours": 0}, "sigma": 400.0})
+    rule = fit_normalisation([(0.0, 4000.0)], [constant_level(400.0)], "noise")
+    of_unit = replace(model, config=told, normalisation=rule, rounds=(Round(None, nn.Identity()),))
+    assert denoise_slices(of_unit, times * 4000 * noisy_disks()).foreign == (times != 1)
+
+
+def test_the_spread_of_samples_is_in_signals_where_the_floor_is_taken_off(model: Model) -> None:
+    """Near the floor a magnitude says little of the signal below it."""
+    clean = torch.from_numpy(mni_slices(60, 2, 10))
+    noisy = rician(clean, 0.06, torch.Generator().manual_seed(0)).numpy()
+    on, off = (replace(model, config=model.config.model_copy(update={"noise_floor": it})) for it in ("keep", "remove"))
+    magnitudes, signals = (denoise_slices(it, noisy, "srds") for it in (on, off))
+    inverse = inverse_of(magnitudes.pixels, rician_sigma(look(noisy)))
+    expected = deviations_of_signal(magnitudes.pixels, magnitudes.spread, inverse)
+    assert np.abs(expected - magnitudes.spread).max() > 0.1 * expected.max()
+    np.testing.assert_allclose(signals.spread, expected, atol=1e-4)
 
 
 @given(st.floats(0.01, 1), st.integers(0, 100))

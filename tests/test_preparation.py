@@ -178,3 +178,17 @@ def test_volumes_beside_a_series_are_warned_of_where_they_lose_their_neighbours(
         assert len(told) == (warned is not None)
         assert all(warned in message and "Fit each kind apart" in message for message in told if warned)
         assert not (warned and slices.config.student.neighbours)
+
+
+@pytest.mark.parametrize(("student", "alone"), [({}, [False, True, False]), ({"neighbours": 1}, [False] * 3)])
+def test_a_scan_whose_slices_share_noise_has_no_neighbours_unless_they_are_asked_for(
+    tmp_path: Path, student: dict[str, int], alone: list[bool]
+) -> None:
+    clean = torch.from_numpy(mni_slices(60, 12, 1))[:, ::2, ::2]
+    noise = torch.randn(3, 14, *clean.shape[1:], generator=torch.Generator().manual_seed(0))
+    shared = (noise[1, :-2] + noise[1, 1:-1] + noise[1, 2:]) / 3**0.5  # as interpolation along the slices makes it
+    volumes = [clean + 0.1 * each for each in (noise[0, 1:-1], shared, noise[2, 1:-1])]
+    sources = [Source(str(n), lambda v=v: Scan(v.numpy(), "a", "npy")) for n, v in enumerate(volumes)]
+    slices = prepare(sources, make_config("fast", {"student": student}), tmp_path, lambda *_: None)
+    assert slices.config.student.neighbours == 1
+    assert slices.store.alone == alone

@@ -13,7 +13,7 @@ from benchmarks.ablations.fits import without_teacher
 from benchmarks.ablations.i_kinds import KindTask
 from benchmarks.ablations.lab import Lab, Task
 from benchmarks.writing import markdown, panels
-from diffdenoise.inference import denoise_slices, domain_of, seen_by_student
+from diffdenoise.inference import denoise_slices, domain_of, seen_beside, seen_by_student
 from diffdenoise.model import Model
 from diffdenoise.phantom import add_details
 from diffdenoise.rounds import image_seed
@@ -110,9 +110,9 @@ def _figures(square: np.ndarray, variance: np.ndarray) -> dict[str, float]:
 def _alone(lab: Lab, model: Model, noisy: np.ndarray) -> dict[str, np.ndarray]:
     """The two estimates of the variance, in the scan's units."""
     domain, parts = domain_of(model, noisy), []
-    noise = noise_in(domain, noisy)
+    noise, beside = noise_in(domain, noisy), seen_beside(model, noisy)
     for index, image in enumerate(noisy):
-        seen, own = seen_by_student(model, domain, noisy, index)
+        seen, own = seen_by_student(domain, noisy, index, beside)
         of_one = Noise(noise.variance[index], noise.dark[index], noise.texture)
         parts.append(variances(model, seen.to(lab.device), own, of_one, image_seed(0, image)))
     square = domain.scale**2

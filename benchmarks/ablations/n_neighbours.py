@@ -23,6 +23,7 @@ from diffdenoise.noise.repetition import own_noise
 from diffdenoise.quality.reference import foreground
 from diffdenoise.rounds import image_seed
 from diffdenoise.tiling import tiled
+from diffdenoise.training.student import offsets
 
 TITLE = "Neighbouring slices, where the noise is a scanner's own"
 QUESTION = """The default preset, fitted on scans as they came from the scanner, with the slices above and below and
@@ -126,7 +127,7 @@ def risk(model: Model, volume: np.ndarray, index: int, device: str) -> float:
     given, wanted = recorrupt(image, z, ALPHA)
     noisier = volume.copy()
     noisier[index] = domain.back(given[0, 0].numpy())  # the neighbours stay as they are
-    seen, _ = seen_by_student(model, domain, noisier, index)
+    seen, _ = seen_by_student(domain, noisier, index, offsets(model.config.student.neighbours or 0))
     with torch.no_grad():
         result = tiled(model.student, seen.to(device)).float().cpu()
     own = 2 * (z**2)[0, 0].numpy()[inside].mean()

@@ -17,6 +17,7 @@ from diffdenoise.config import require_strength, require_teacher
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError, is_memory_error, reason_of
 from diffdenoise.inference import OTHER_UNIT, Denoised, Sampler, chosen, turns_of, weakened
+from diffdenoise.machine import machine_of
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans import sidecar
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, result_path, write_scan
@@ -204,7 +205,7 @@ def _denoise_one(
 
     @cache  # made when it is asked for first: a map alone may need none
     def result(sampler: Sampler) -> Denoised:
-        made = denoiser.denoise_slices(scan.pixels, sampler, wanted.seed, inner, scan.frames)
+        made = denoiser.denoise_slices(scan.pixels, sampler, wanted.seed, inner, scan.frames, machine_of(scan))
         if sampler == wanted.sampler:
             noticed.look_at(scan, made, denoiser.model.config.noise_floor)
         return weakened(made, scan.pixels, wanted.strength)

@@ -92,7 +92,7 @@ class DiffusionSettings(StageSettings):
     leak: "open" is the published training; "damped", "masked" and "redrawn" cure the condition leak (see
     `diffusion.leak`). hidden_share: of the pixels, hidden at a step by the last two; damping: noise that "damped" adds
     to the condition, in units of the noise. target: what the chain samples, the noisy image or its difference from
-    the condition.
+    the condition. ema: decay of the average of the weights that is kept, at most 1 - 10 / steps.
     """
 
     network: Literal["convolutional", "improved_ddpm"] = "convolutional"

@@ -18,8 +18,10 @@ from diffdenoise.config import require_strength
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError, LeftAlone, ScanError
 from diffdenoise.inference import OTHER_UNIT, Denoised, Sampler, denoise_slices, weakened
+from diffdenoise.machine import machine_of, told_of
 from diffdenoise.model import Model
 from diffdenoise.model_file import load_model, save_model
+from diffdenoise.noise.texture import Machine
 from diffdenoise.pipeline import Progress, fit
 from diffdenoise.preparation import Source
 from diffdenoise.presets import choose_config
@@ -103,7 +105,7 @@ class Denoiser:
         """
         require_strength(strength)
         pixels, frames = _slices_of(image)
-        denoised = self.denoise_slices(pixels, sampler, seed, frames=frames)
+        denoised = self.denoise_slices(pixels, sampler, seed, frames=frames, machine=_machine_of(image))
         if denoised.foreign:
             log.warning("%s", OTHER_UNIT)
         result = weakened(denoised, pixels, strength).pixels
@@ -119,12 +121,14 @@ class Denoiser:
         seed: int = 0,
         progress: Progress = lambda what, done, total: None,
         frames: int = 1,
+        machine: Machine = "",
     ) -> Denoised:
         """Pixels (slices, rows, columns) in, a `Denoised` out: pixels and, from "srds", the spread of the pairs.
 
-        frames: so many volumes of the same places, one after the other.
+        frames: so many volumes of the same places, one after the other. machine: "CT" or "MR", where that is known.
         """
-        return denoise_slices(self.model, pixels, sampler, seed, self.device, partial(progress, "Denoising"), frames)
+        told = partial(progress, "Denoising")
+        return denoise_slices(self.model, pixels, sampler, seed, self.device, told, frames, machine)
 
     def uncertainty(
         self,
@@ -142,7 +146,7 @@ class Denoiser:
         require_strength(strength)
         told = partial(progress, "Measuring uncertainty")
         pixels, frames = _slices_of(image)
-        found = uncertainty_of(self.model, pixels, seed, self.device, told, frames, strength)
+        found = uncertainty_of(self.model, pixels, seed, self.device, told, frames, strength, _machine_of(image))
         return found.reshape(pixels.shape if isinstance(image, Scan) else np.shape(image))
 
     def save(self, path: str | Path) -> Path:
@@ -156,8 +160,9 @@ class Denoiser:
 
 
 def sources_of(found: Sequence[Found]) -> list[Source]:
-    """Files as sources of a fit, identified by their content."""
-    return [Source(" ".join([item.format, *map(_digest, item.paths)]), partial(read_scan, item)) for item in found]
+    """Files as sources of a fit, identified by their content, and by what is said of them outside it."""
+    key = lambda item: " ".join([item.format, *map(_digest, item.paths), *told_of(item.paths)])  # noqa: E731
+    return [Source(key(item), partial(read_scan, item)) for item in found]
 
 
 def _digest(path: Path) -> str:
@@ -197,7 +202,8 @@ def _array_source(image: np.ndarray, number: int) -> Source:
 def _scan_source(scan: Scan) -> Source:
     _check_values(scan.pixels, scan.name)
     digest = hashlib.sha256(np.ascontiguousarray(scan.pixels).tobytes()).hexdigest()
-    return Source(f"scan {scan.pixels.shape} {scan.frames} {scan.units} {scan.modality} {digest}", lambda: scan)
+    what = [str(scan.pixels.shape), str(scan.frames), scan.units, scan.modality, *told_of(scan.paths)]
+    return Source(" ".join(["scan", *what, digest]), lambda: scan)
 
 
 def _slices_of(image: np.ndarray | Scan) -> tuple[np.ndarray, int]:
@@ -209,6 +215,10 @@ def _slices_of(image: np.ndarray | Scan) -> tuple[np.ndarray, int]:
         raise ScanError(f"A {type(image).__name__}", "is not one image", "Denoise one after the other, or numpy.stack.")
     image = np.asanyarray(image)
     return _as_slices(image), math.prod(image.shape[:-3])
+
+
+def _machine_of(image: np.ndarray | Scan) -> Machine:
+    return machine_of(image) if isinstance(image, Scan) else ""
 
 
 def _as_slices(image: np.ndarray) -> np.ndarray:

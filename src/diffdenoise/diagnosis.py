@@ -10,7 +10,7 @@ import numpy as np
 
 from diffdenoise.assumptions import Finding, check_noise
 from diffdenoise.config import BlindNetwork, Config, Loss
-from diffdenoise.noise.across import frames_help, neighbours_help
+from diffdenoise.noise.across import OWN, frames_help, own_between
 from diffdenoise.noise.estimate import (
     NoiseLevel,
     constant_level,
@@ -58,10 +58,10 @@ class Diagnosis:
     repeated: the same object was imaged again, and the level measured on the differences, unless it was on_components:
     on those components of a series that hold noise alone. alone: as the scan alone shows it, before it was made that of
     its kind: so it can be measured of any scan, also of one that comes without its repetitions. air: that of its empty
-    background, if it has one (see `level_of_air`). neighbours: whether neighbouring slices help; series: so many frames
-    of a series do, 0 if they do not. correlated: what its texture was found from, None for white noise. given: whether
-    the level is the user's. kept: grain that is not taken for noise, as a share of the variance of both. rays: k of
-    `noise.rays`, if the noise is that of projections.
+    background, if it has one (see `level_of_air`). neighbours: whether neighbouring slices help; shared: whether they
+    do not because they share noise; series: so many frames of a series help, 0 if they do not. correlated: what its
+    texture was found from, None for white noise. given: whether the level is the user's. kept: grain that is not taken
+    for noise, as a share of the variance of both. rays: k of `noise.rays`, if the noise is that of projections.
     """
 
     level: NoiseLevel
@@ -77,6 +77,7 @@ class Diagnosis:
     rays: float = 0.0
     given: bool = False
     kept: float = 0.0
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def diagnose(
     alone = level_of(one) if looked.pure else level
     trend = trend_of(one, level, looked if looked.pure else None, machine)
     faults = tuple(check_noise(first, level, looked, trend.counted))
-    neighbours = neighbours_help(slices[: len(slices) // frames])
+    own = own_between(slices[: len(slices) // frames])
     hidden = trend.kind == "gaussian" and level.reach and not looked.pure  # by anatomy, at most brightnesses
     of_its_kind = even_level(looked, level) if hidden else as_its_kind(level, trend)
     correlated = differences_of(evened(looked, level.variation)) if level.reach else None
@@ -123,9 +124,9 @@ def diagnose(
     air = level_of_air(one, alone)
     rays = rays_of(first, again) if level.reach and machine != "MR" and not on_components else 0.0
     found = Diagnosis(
-        of_its_kind, trend, faults, alone, air, again is not None, neighbours, series, on_components, correlated, rays
+        of_its_kind, trend, faults, alone, air, again is not None, own > OWN, series, on_components, correlated, rays
     )
-    return _with_rays(found, machine)
+    return _with_rays(replace(found, shared=0 < own <= OWN), machine)
 
 
 def with_shared_textures(

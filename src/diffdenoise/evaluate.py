@@ -14,6 +14,7 @@ from diffdenoise.quality.reference import Convention, foreground, noise_kept, sc
 from diffdenoise.quality.reference import data_range as choose_range
 from diffdenoise.run_folder import write_json
 from diffdenoise.scans.files import Found, find, read_scan, result_path
+from diffdenoise.scans.scan import Scan
 from diffdenoise.text import plain
 
 Row = dict[str, Any]
@@ -72,7 +73,7 @@ def _matched(item: Found, base: Path) -> str:
 
 def _evaluate(item: Found, reference: Found, noisy: Found | None, convention: Convention) -> Row:
     truth = read_scan(reference)
-    result = _same_shape(item, truth.pixels)
+    result = _as_cut(item, truth)
     as_stored = truth.pixels.astype(np.uint8) if truth.units == "8-bit" else truth.pixels
     try:
         span = choose_range(as_stored, convention)
@@ -81,7 +82,7 @@ def _evaluate(item: Found, reference: Found, noisy: Found | None, convention: Co
     mask = foreground(truth.pixels)
     row: Row = {"scan": item.name, **scores(result, truth.pixels, span, mask)}
     if noisy is not None:
-        before = _same_shape(noisy, truth.pixels)
+        before = _as_cut(noisy, truth)
         if np.array_equal(before, truth.pixels):
             raise ScanError(noisy.paths[0], "is the reference itself", "Give the scan before denoising as --noisy.")
         row.update({BEFORE + key: value for key, value in scores(before, truth.pixels, span, mask).items()})
@@ -89,13 +90,16 @@ def _evaluate(item: Found, reference: Found, noisy: Found | None, convention: Co
     return row
 
 
-def _same_shape(item: Found, truth: np.ndarray) -> np.ndarray:
-    pixels = read_scan(item).pixels
-    if pixels.shape != truth.shape:
-        raise ScanError(
-            item.paths[0], f"has shape {pixels.shape}, its reference {truth.shape}", "Compare equal shapes."
-        )
-    return pixels
+def _as_cut(item: Found, truth: Scan) -> np.ndarray:
+    """Its slices, which have to be those of the reference."""
+    scan = read_scan(item)
+    if None not in (scan.axis, truth.axis) and scan.axis != truth.axis:
+        fault = "has its largest voxels along another axis than its reference, as their headers say, and other slices"
+        raise ScanError(item.paths[0], fault, "Write the reference with the voxel sizes of the scan.")
+    if scan.pixels.shape != truth.pixels.shape:
+        fault = f"has shape {scan.pixels.shape}, its reference {truth.pixels.shape}"
+        raise ScanError(item.paths[0], fault, "Compare equal shapes.")
+    return scan.pixels
 
 
 def figures_table(rows: list[Row], convention: Convention) -> Table:

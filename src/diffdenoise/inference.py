@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
@@ -12,16 +13,17 @@ import torch
 from torch import Tensor
 
 from diffdenoise.crops import Crop, middle_of, spread_over
-from diffdenoise.diagnosis import as_given, believed, diagnose
+from diffdenoise.diagnosis import Diagnosis, as_given, believed, diagnose
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ConfigError
 from diffdenoise.far_out import limits_of
 from diffdenoise.model import Model
-from diffdenoise.noise.across import frames_help
+from diffdenoise.noise.across import frames_help, neighbours_share_noise
 from diffdenoise.noise.estimate import NoiseLevel, constant_level, level_of
-from diffdenoise.noise.floor import inverse_of
+from diffdenoise.noise.floor import deviations_of_signal, inverse_of
 from diffdenoise.noise.looked import look
 from diffdenoise.noise.rician import rician_sigma
+from diffdenoise.noise.texture import Machine
 from diffdenoise.noise.trend import counting_level, level_of_air
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
@@ -36,6 +38,7 @@ OTHER_UNIT = (
     "the values span a far wider or narrower range than in the scans of the fit, and are denoised as if they were in "
     "the same unit. Give them in that unit, or fit on such scans."
 )
+log = logging.getLogger("diffdenoise")
 Sampler = Literal["auto", "student", "ensemble", "second_opinion", "srds"]
 
 
@@ -64,6 +67,7 @@ def denoise_slices(
     device: str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
     frames: int = 1,
+    machine: Machine = "",
 ) -> Denoised:
     """Denoise one scan, float (slices, rows, columns) in its own units.
 
@@ -71,6 +75,7 @@ def denoise_slices(
     "second_opinion" has as much of that of collaborative filtering mixed into the mean over as many of these as the fit
     decided for as the scan or the fit bears out; "auto" is that, or where the model asks for none that mean alone;
     "srds" samples and fuses, and alone gives a spread. frames: so many volumes of the same places, one after the other.
+    machine: that made them, as far as is known.
 
     Of the student's correction as much is made as the model's strength says. A student that sees neighbouring slices is
     given them where there are some, and the slice itself where not; one that sees series is given their components
@@ -79,11 +84,11 @@ def denoise_slices(
     """
     turns, sampler = turns_of(model, sampler), chosen(model, sampler)
     constant = pixels.min() == pixels.max()  # and so without a range to normalise by
-    domain = None if constant else domain_of(model, pixels, frames)
+    domain = None if constant else domain_of(model, pixels, frames, machine)
     noiseless = domain is not None and not model.config.level_given and max(domain.level.sigma) <= 0
     if domain is None or noiseless:  # detail to lose, no noise to take
         return Denoised(pixels.copy(), np.zeros_like(pixels) if sampler == "srds" else None, untouched=True)
-    foreign = model.normalisation.is_foreign(measure_range(pixels))
+    foreign = model.normalisation.is_foreign(measure_range(pixels), model.config.level_given)
     result = np.empty(pixels.shape, np.float32)
     spread = np.empty(pixels.shape, np.float32) if sampler == "srds" else None
     # Tiles inside turns: those of a turned image begin where its own grid of strides does.
@@ -91,11 +96,11 @@ def denoise_slices(
     series = series_of_scan(model, domain, pixels, frames)
     second = second_opinion_on(model, domain, pixels, student, frames, device) if sampler == "second_opinion" else None
     shares = second.shares if second else None
-    places = len(pixels) // frames
+    places, beside = len(pixels) // frames, seen_beside(model, pixels, frames)
     for place in range(places):
         images = pixels[place::places]
         clean, deviation = (np.empty(images.shape, np.float32) for _ in range(2))
-        seen, _ = seen_by_student(model, domain, pixels, place, frames, series)
+        seen, _ = seen_by_student(domain, pixels, place, beside, frames, series)
         for frame, image in enumerate(images):
             if spread is None:
                 clean[frame] = _as_the_student(student, second, seen[frame : frame + 1].to(device))
@@ -114,6 +119,8 @@ def denoise_slices(
     if not floor:
         return weakened(Denoised(result, spread, shares=shares, foreign=foreign), pixels, model.strength)
     signal, inverse = np.empty_like(result), inverse_of(result, floor)
+    if spread is not None:
+        spread = deviations_of_signal(result, spread, inverse)
     for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
         far_out = domain.far_out(image[None])[0]
         signal[index] = np.where(far_out, image, np.maximum(inverse(result[index]), image.min()))
@@ -151,12 +158,12 @@ def second_opinion_on(
         return None
     assert model.second_opinion
     second = model.second_opinion
-    if model.normalisation.mode == "fixed":  # else scans are scaled so that their noise is alike
+    if model.normalisation.mode != "noise":  # else scans are scaled so that their noise is alike
         second = second.for_noise(domain.level)
-    places = len(pixels) // frames
+    places, beside = len(pixels) // frames, seen_beside(model, pixels, frames)
 
     def crop(number: int) -> Crop:
-        seen, own = seen_by_student(model, domain, pixels, number % places, frames)
+        seen, own = seen_by_student(domain, pixels, number % places, beside, frames)
         frame = number // places
         return middle_of(seen[frame : frame + 1], own, second.level, image_seed(0, pixels[number]))
 
@@ -203,41 +210,57 @@ def series_of_scan(model: Model, domain: Domain, pixels: np.ndarray, frames: int
     return components_of_parts(pixels, frames, model.config.student.together, domain.into) if helped else None
 
 
+def seen_beside(model: Model, pixels: np.ndarray, frames: int = 1) -> list[int]:
+    """How many slices further on those are that the student is given beside each slice of a scan.
+
+    All 0, the slice itself, where slices share noise: what can be told of it from a neighbour would stay.
+    """
+    beside = offsets(model.config.student.neighbours or 0)
+    if beside and neighbours_share_noise(pixels[: len(pixels) // frames]):
+        log.info("Its slices share noise, as those do that were interpolated or overlap: each is denoised alone.")
+        return [0] * len(beside)
+    return beside
+
+
 def seen_by_student(
-    model: Model, domain: Domain, pixels: np.ndarray, place: int, frames: int = 1, series: Components | None = None
+    domain: Domain,
+    pixels: np.ndarray,
+    place: int,
+    beside: Sequence[int] = (),
+    frames: int = 1,
+    series: Components | None = None,
 ) -> tuple[Tensor, list[bool]]:
     """What the student is given for a slice of each frame, or component, of a scan: (frames, C, H, W).
 
-    And which channels are that slice itself.
+    And which channels are that slice itself. beside: see `seen_beside`.
     """
     places = len(pixels) // frames
-    beside = [place + offset for offset in offsets(model.config.student.neighbours or 0)]
-    seen = [place, *(there if 0 <= there < places else place for there in beside)]
+    further = [place + offset for offset in beside]
+    seen = [place, *(there if 0 <= there < places else place for there in further)]
     channels = (domain.into(pixels[there::places]) for there in seen)
     images = np.stack([of if series is None else series.of(of) for of in channels], axis=1)
     return torch.from_numpy(images), [there == place for there in seen]
 
 
-def domain_of(model: Model, pixels: np.ndarray, frames: int = 1) -> Domain:
+def domain_of(model: Model, pixels: np.ndarray, frames: int = 1, machine: Machine = "") -> Domain:
     """The way of a scan (slices, rows, columns) into the model's domain, by the model's rule and the scan's own noise.
 
     The noise level is the one the user gave, or estimated; where it is fused by or evened out, it is of its kind, as in
     training. A scan is scaled by the noise that it shows alone, as in training: it may come without its repetitions.
     """
     own = measure_range(pixels)
-    level, alone = _levels_of(model, pixels, own, frames)
+    level, alone = _levels_of(model, pixels, own, frames, machine)
     limits = limits_of(pixels, own, alone.loudest)
     return Domain.of(*model.normalisation.apply(own, alone), level, model.config.evens_out, limits)
 
 
 def _levels_of(
-    model: Model, pixels: np.ndarray, own: tuple[float, float], frames: int
+    model: Model, pixels: np.ndarray, own: tuple[float, float], frames: int, machine: Machine
 ) -> tuple[NoiseLevel, NoiseLevel]:
     """The noise of a scan, and that by which it is scaled: as it shows alone."""
     config = model.config
     if config.has_teacher or config.evens_out:
-        found = as_given(config, diagnose(pixels, frames=frames), own)
-        found = believed(found, model.normalisation)
+        found = noise_of(model, pixels, frames, machine)
         return found.level, found.alone
     if config.sigma is not None:
         level = constant_level(config.sigma)
@@ -248,6 +271,12 @@ def _levels_of(
         level = level_of(looked)
         level = model.normalisation.believed(level, level_of_air(looked, level))
     return level, level
+
+
+def noise_of(model: Model, pixels: np.ndarray, frames: int = 1, machine: Machine = "") -> Diagnosis:
+    """As a fit knows it: told, or where volumes repeat one another measured on their differences; of its kind."""
+    found = as_given(model.config, diagnose(pixels, frames=frames, machine=machine), measure_range(pixels))
+    return believed(found, model.normalisation)
 
 
 def floor_of(model: Model, pixels: np.ndarray) -> float:

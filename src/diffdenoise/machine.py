@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from diffdenoise.noise.texture import Machine
 from diffdenoise.scans import bids
 from diffdenoise.scans.scan import Scan
@@ -15,6 +18,11 @@ def machine_of(scan: Scan) -> Machine:
     if modality == "CT" or scan.units == "HU":
         return "CT"
     return "MR" if modality == "MR" or (not modality and suffix_of(scan) in OF_MR) else ""
+
+
+def told_of(paths: Sequence[Path]) -> list[str]:
+    """What tells the machine beside the files themselves: a modality in a JSON file, a suffix of BIDS; as found."""
+    return [said for said in (bids.modality_of(paths[0]), bids.suffix_of(paths[0])) if said] if paths else []
 
 
 def suffix_of(scan: Scan) -> str:

@@ -68,9 +68,13 @@ class Normalisation:
             return self.offset, self.unit
         return offset, scale if self.mode == "scan" else scale * self._share(noise.loudest / scale)
 
-    def is_foreign(self, own: tuple[float, float]) -> bool:
-        """Whether a scan of this range is of another unit than the one in which equal values are to mean the same."""
-        return self.mode == "fixed" and not 1 / FOREIGN < own[1] / self.scale < FOREIGN
+    def is_foreign(self, own: tuple[float, float], told: bool = False) -> bool:
+        """Whether a scan of this range is of another unit than the one in which equal values are to mean the same.
+
+        told: how strong the noise is was given, in that unit.
+        """
+        unit = self.scale if self.mode == "fixed" else self.unit if told and self.knots else own[1]
+        return not 1 / FOREIGN < own[1] / unit < FOREIGN
 
     def is_alike(self, noise: NoiseLevel) -> bool:
         """Whether noise is as strong as that of the training scans, in the unit that these have in common."""

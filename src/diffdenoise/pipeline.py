@@ -32,7 +32,7 @@ from diffdenoise.held_down import held_down
 from diffdenoise.model import Model, Round, in_round
 from diffdenoise.model_file import load_model, read_header, save_model
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
-from diffdenoise.preparation import Slices, Source, can_read_more, prepare
+from diffdenoise.preparation import SLICES, Slices, Source, can_read_more, prepare
 from diffdenoise.presets import as_asked
 from diffdenoise.probe import probes
 from diffdenoise.rounds import feed_back, image_seed, predict_blind, why_not_to_fuse
@@ -63,6 +63,7 @@ from diffdenoise.training.start import start_key
 from diffdenoise.training.student import StudentStage
 
 USE = {"turns", "second_opinion", "together"}  # settings of a student that only its use asks for, after the training
+WEIGHTS = "weights.safetensors"  # of a stage
 ASKED = "asked.json"  # the key of what a fit was asked for, on whatever machine
 NAMES = {
     "blind_spot": "1/4 Blind-spot network",
@@ -126,6 +127,8 @@ def fit(
             _tell_if_anew(made, key, asked)
             if made.exists():
                 discard(made)
+            if more:
+                discard(folder / SLICES)
             cached(made, key, make)
         return Fit(load_model(folder / MODEL), _skipped(made))
 
@@ -316,15 +319,16 @@ def trained(
     """The stage's network with trained weights, trained now or read from its artefact; on the device, frozen."""
 
     def make(to: Path) -> None:
-        train(stage, title, to, device, progress, ema, pacer)
-        weights = {key: tensor.detach().cpu().contiguous() for key, tensor in stage.network.state_dict().items()}
-        with atomic_file(to / "weights.safetensors") as beside:
-            beside.write_bytes(save(weights))
+        if not (to / WEIGHTS).exists():  # else only what comes after it was not done
+            train(stage, title, to, device, progress, ema, pacer)
+            weights = {key: tensor.detach().cpu().contiguous() for key, tensor in stage.network.state_dict().items()}
+            with atomic_file(to / WEIGHTS) as beside:
+                beside.write_bytes(save(weights))
         for left in (CHECKPOINT, PART):
             (to / left).unlink(missing_ok=True)
 
     made = cached(folder, key, make)
-    stage.network.load_state_dict(load_file(made / "weights.safetensors"))
+    stage.network.load_state_dict(load_file(made / WEIGHTS))
     network = stage.network.to(device=device, memory_format=torch.channels_last)
     return network.eval().requires_grad_(False)
 

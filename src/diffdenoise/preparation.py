@@ -33,7 +33,7 @@ from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.repetition import repeated_around
 from diffdenoise.noise.texture import Machine
 from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_range
-from diffdenoise.run_folder import cached, discard, is_whole, key_of, write_json
+from diffdenoise.run_folder import cached, is_whole, key_of, write_json
 from diffdenoise.scans.scan import Scan
 from diffdenoise.series import Components, components_of
 from diffdenoise.training.combinations import CombinationStore
@@ -41,8 +41,9 @@ from diffdenoise.training.slices import SliceStore, scans_of, write_scan_slices
 from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
+SLICES = "slices"  # folder of a run
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 21  # of what is kept in a run folder
+REVISION = 22  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 APART = "Fit each kind apart, into a folder of its own."
@@ -97,7 +98,7 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     Raises ScanError if no scan can be read.
     """
     key = _key(sources, config)
-    to = cached(folder / "slices", key, lambda to: _write_slices(sources, config, to, progress))
+    to = cached(folder / SLICES, key, lambda to: _write_slices(sources, config, to, progress))
     index = json.loads((to / "index.json").read_text())
     key = key_of(key, index["left_out"]) if index.get("left_out") else key  # another time more can be read, perhaps
     levels = [NoiseLevel.of_dict(level) for level in index["levels"]]
@@ -106,7 +107,9 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     if mixture := index.get("mixture"):  # not in folders of earlier versions
         log.warning("%s", mixture)
     settled = settle(config, choice)
-    store = SliceStore(to, index["frames"])
+    # Who asks for neighbours gets them, whatever their noise.
+    alone = index["shared"] if config.student.neighbours is None else None
+    store = SliceStore(to, index["frames"], alone)
     rule = Normalisation.of_dict(index["normalisation"])
     of_each = index["scales"], index["repeated"], index["counted"], index["kept"]
     helped = [found and bool(settled.student.series) for found in index["series"]]
@@ -128,17 +131,14 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
 def can_read_more(sources: Sequence[Source], config: Config, folder: Path) -> bool:
     """Whether a scan that an earlier fit of the same scans, in the same folder, had to leave out can be read now.
 
-    A file may be out of reach, or too large for the memory that there is, for a while only. If so, what was kept of the
-    slices is deleted.
+    A file may be out of reach, or too large for the memory that there is, for a while only. If so, what was made of the
+    others is to be discarded: first the model, then the slices, which tell after a kill that there is more.
     """
-    to = folder / "slices"
+    to = folder / SLICES
     if not is_whole(to, _key(sources, config)):
         return False
     left_out = json.loads((to / "index.json").read_text()).get("left_out", [])
-    more = any(_can_be_read(sources[number]) for number in left_out)
-    if more:
-        discard(to)
-    return more
+    return any(_can_be_read(sources[number]) for number in left_out)
 
 
 def _can_be_read(source: Source) -> bool:
@@ -202,6 +202,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "counted": [found.trend.counted for found in diagnoses],
             "kept": [found.kept for found in diagnoses],
             "series": [found.series for found in diagnoses],
+            "shared": [found.shared for found in diagnoses],
             "normalisation": asdict(rule),
             "choice": vars(choice),
             "faults": [{fault.fault: fault.message for fault in found.faults} for found in diagnoses],

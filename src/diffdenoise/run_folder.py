@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from diffdenoise.errors import RunError, reason_of
-from diffdenoise.scans.atomic import atomic_file
+from diffdenoise.scans.atomic import atomic_file, flush
 from diffdenoise.scans.find import RUN_MARKER
 from diffdenoise.scans.sidecar import LEFT_BEHIND
 
@@ -103,6 +103,9 @@ def cached(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_json(folder / "key.json", {"key": key})
     make(folder)
+    for path in folder.rglob("*"):  # `done` is not to outlive a power cut alone
+        if path.is_file():
+            flush(path)
     with atomic_file(folder / "done") as beside:
         beside.touch()
     return folder

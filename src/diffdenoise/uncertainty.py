@@ -23,16 +23,13 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from diffdenoise.diagnosis import as_given, believed, diagnose
 from diffdenoise.domain import Domain
-from diffdenoise.inference import domain_of, floor_of, seen_by_student, series_of_scan
+from diffdenoise.inference import domain_of, floor_of, noise_of, seen_beside, seen_by_student, series_of_scan
 from diffdenoise.model import Model
-from diffdenoise.noise.estimate import NoiseLevel
-from diffdenoise.noise.floor import inverse_of
+from diffdenoise.noise.floor import deviations_of_signal, inverse_of
 from diffdenoise.noise.rays import amplitudes_over, draw_along
 from diffdenoise.noise.recorruption import alive, brightness, draw_like
-from diffdenoise.noise.texture import Texture
-from diffdenoise.normalisation import measure_range
+from diffdenoise.noise.texture import Machine, Texture
 from diffdenoise.rounds import image_seed
 from diffdenoise.series import Components
 from diffdenoise.tiling import tiled
@@ -50,27 +47,28 @@ def uncertainty_of(
     progress: Callable[[int, int], None] = lambda done, total: None,
     frames: int = 1,
     strength: float = 1.0,
+    machine: Machine = "",
 ) -> np.ndarray:
     """Standard deviation of the student's error for a scan (slices, rows, columns), same shape and units.
 
     0 where there is no noise. It takes 17 passes of the student; the error is that of one pass. A mean of eight is a
     few per cent nearer to the truth; a second opinion is, too, and much nearer where the student knows little of a
-    scan. strength: of the correction, as given to the user; the model's own comes on top. frames: as in
+    scan. strength: of the correction, as given to the user; the model's own comes on top. frames, machine: as in
     `denoise_slices`.
     """
     if pixels.min() == pixels.max():
         return np.zeros_like(pixels)
-    domain = domain_of(model, pixels, frames)
+    domain = domain_of(model, pixels, frames, machine)
     if not (model.config.has_teacher or model.config.evens_out):  # else it is known already: it was asked for
-        level = _noise_of(model, pixels, frames)
+        level = noise_of(model, pixels, frames, machine).level
         domain = Domain.of(domain.offset, domain.scale, level, even=False, limits=domain.limits)
     left, floor = 1 - strength * model.strength, floor_of(model, pixels)
     series = series_of_scan(model, domain, pixels, frames)
     result, means = np.empty(pixels.shape, np.float32), np.empty(pixels.shape if floor else 0, np.float32)
-    places = len(pixels) // frames
+    places, beside = len(pixels) // frames, seen_beside(model, pixels, frames)
     for place in range(places):
         images = pixels[place::places]
-        seen, own = seen_by_student(model, domain, pixels, place, frames, series)
+        seen, own = seen_by_student(domain, pixels, place, beside, frames, series)
         noise = noise_in(domain, images)
         of_seen = noise if series is None else _of_components(series, noise)
         found = []
@@ -87,7 +85,7 @@ def uncertainty_of(
         result[place::places] = domain.spread_back(deviation, x_hat)
         if floor:
             means[place::places] = domain.back(x_hat)
-    return _of_signal(means, result, floor) if floor else result
+    return deviations_of_signal(means, result, inverse_of(means, floor)) if floor else result
 
 
 class Noise(NamedTuple):
@@ -111,12 +109,6 @@ def _of_components(series: Components, noise: Noise) -> Noise:
     """Of the components of frames with this noise."""
     variance, dark = series.spread(noise.variance), series.spread(noise.variance * noise.dark)
     return Noise(variance, dark / np.maximum(variance, 1e-30), noise.texture)
-
-
-def _noise_of(model: Model, pixels: np.ndarray, frames: int) -> NoiseLevel:
-    """As a fit knows it: told, or where volumes repeat one another measured on their differences; of its kind."""
-    found = diagnose(pixels, frames=frames)
-    return believed(as_given(model.config, found, measure_range(pixels)), model.normalisation).level
 
 
 @dataclass(frozen=True)
@@ -157,11 +149,3 @@ def _student(model: Model, x: Tensor) -> Tensor:
 
 def _blurred(x: Tensor) -> np.ndarray:
     return np.asarray(gaussian_filter(x[0, 0].numpy(), BLUR))
-
-
-def _of_signal(magnitudes: np.ndarray, deviations: np.ndarray, floor: float) -> np.ndarray:
-    """Deviations of what is left when the floor of Rician noise is taken off, as it is taken off the result."""
-    inverse = inverse_of(magnitudes, floor)
-    pairs = zip(magnitudes, deviations, strict=True)
-    ends = ((inverse(mean + off, told_by=mean), inverse(mean - off, told_by=mean)) for mean, off in pairs)
-    return np.stack([np.abs(above - below) / 2 for above, below in ends])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffdenoise.noise.across import frames_help, neighbours_help
+from diffdenoise.noise.across import frames_help, neighbours_help, neighbours_share_noise
 from diffdenoise.noise.models import correlated, gaussian, rician
 from diffdenoise.phantom import mni_slices
 
@@ -28,16 +28,18 @@ def test_slices_that_share_noise_do_not(volume: torch.Tensor, weight: float) -> 
     """As interpolation along the slices makes it; the correlation between neighbours is 0.37 to 0.67."""
     white = torch.randn(len(volume) + 2, *volume.shape[1:], generator=generator())
     shared = weight * white[:-2] + white[1:-1] + weight * white[2:]
-    assert not neighbours_help((volume + 0.1 * shared / shared.std()).numpy())
+    noisy = (volume + 0.1 * shared / shared.std()).numpy()
+    assert not neighbours_help(noisy)
+    assert neighbours_share_noise(noisy)
 
 
 def test_unrelated_images_do_not_nor_too_few_or_too_small_ones(volume: torch.Tensor) -> None:
     noisy = gaussian(volume, 0.1, generator()).numpy()
     turned = np.stack([np.roll(image, 60 * number, axis=(0, 1)) for number, image in enumerate(noisy)])
-    assert not neighbours_help(turned)
-    assert not neighbours_help(noisy[:2])
-    assert not neighbours_help(noisy[:, :12, :12])
-    assert not neighbours_help(np.zeros((5, 64, 64), np.float32))
+    for unknown in (turned, noisy[:2], noisy[:, :12, :12], np.zeros((5, 64, 64), np.float32)):
+        assert not neighbours_help(unknown)
+        assert not neighbours_share_noise(unknown)
+    assert not neighbours_share_noise(noisy)
 
 
 FRAMES = 9

@@ -161,3 +161,13 @@ def test_more_blur_keeps_less_detail():
 def test_detail_kept_needs_detail():
     with pytest.raises(ConfigError, match="without details"):
         detail_kept(_random(0), _random(1), _random(1))
+
+
+def test_a_mask_at_the_rim_has_no_ssim_and_all_else():
+    image, reference = np.zeros((1, 8, 8)), np.ones((1, 8, 8))
+    mask = np.zeros((1, 8, 8), bool)
+    mask[0, :2, :2] = True
+    found = scores(image, reference, 1.0, mask)
+    assert set(found) == {"psnr", "ssim", "psnr_foreground"}
+    with pytest.raises(ConfigError, match="no window"):
+        ssim(image, reference, 1.0, mask)

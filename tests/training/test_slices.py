@@ -119,3 +119,9 @@ def test_a_half_written_scan_of_a_killed_process_is_none(tmp_path: Path) -> None
     (tmp_path / ".0f0f0f0f-12-0f0f0f0f-00000.npy").write_bytes(b"half")
     assert [path.name for path in scans_of(tmp_path)] == ["00002.npy", "99999.npy", "100000.npy"]
     assert [array.max() for array in SliceStore(tmp_path).arrays] == [2, 99_999, 100_000]
+
+
+def test_slices_that_count_as_alone_have_no_neighbours(tmp_path: Path) -> None:
+    store_of(tmp_path, (3, 20, 20), (3, 20, 20))
+    store = SliceStore(tmp_path, alone=[True, False])
+    assert [store.neighbour(Box(scan, 1, 0, 0, 16, 0), 1) is None for scan in (0, 1)] == [True, False]

@@ -24,11 +24,21 @@ TRIED_SLICES = 4  # of the frames, in the middle half
 
 def neighbours_help(volume: np.ndarray) -> bool:
     """Of (slices, rows, columns)."""
+    return own_between(volume) > OWN
+
+
+def neighbours_share_noise(volume: np.ndarray) -> bool:
+    """Whether some of a slice's noise can be told from the next one; False where that is not known."""
+    return 0 < own_between(volume) <= OWN
+
+
+def own_between(volume: np.ndarray) -> float:
+    """Noise in the difference over noise in the sum of neighbours; 0 where they are too few, or unlike, to tell."""
     if len(volume) < FEWEST:
-        return False
+        return 0.0
     step = -(-(len(volume) - 1) // MOST_TRIED)
     a, b = volume[:-1:step], volume[1::step]
-    return _alike(a, b) and _median(own_noise(a, b)) > OWN
+    return _median(own_noise(a, b)) if _alike(a, b) else 0.0
 
 
 def frames_help(images: np.ndarray, count: int) -> bool:

@@ -83,6 +83,16 @@ def inverse_of(estimates: np.ndarray, sigma: float) -> Inverse:
     return inverse
 
 
+def deviations_of_signal(magnitudes: np.ndarray, deviations: np.ndarray, inverse: Inverse) -> np.ndarray:
+    """Deviations around mean magnitudes (slices, rows, columns), of what is left when `inverse_of` takes the floor off.
+
+    Same shape; where the magnitudes are near the floor the signals are less certain than they.
+    """
+    pairs = zip(magnitudes, deviations, strict=True)
+    ends = ((inverse(mean + off, told_by=mean), inverse(mean - off, told_by=mean)) for mean, off in pairs)
+    return np.stack([np.abs(above - below) / 2 for above, below in ends])
+
+
 def _emptiness(images: np.ndarray, below: float) -> Callable[[np.ndarray], np.ndarray]:
     """From an image (rows, columns) to how empty each place is, 0 to 1; images: that tell how dark empty places are.
 

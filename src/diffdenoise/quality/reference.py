@@ -11,6 +11,7 @@ or a number, such as the width of a window in HU.
 Masks are boolean and of the images' shape; a masked score pools the masked pixels of all slices.
 """
 
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -70,15 +71,19 @@ def ssim(image: Image, reference: Image, data_range: float, mask: Mask | None = 
     inner = similarity[..., edge:-edge, edge:-edge]
     if mask is None:
         return float(inner.mean())
-    return float(inner[_usable(mask, similarity)[..., edge:-edge, edge:-edge]].mean())
+    inside = _usable(mask, similarity)[..., edge:-edge, edge:-edge]
+    if not inside.any():
+        raise ConfigError(f"SSIM: no window of {SSIM_WINDOW}x{SSIM_WINDOW} pixels around the mask lies in the image")
+    return float(inner[inside].mean())
 
 
 def scores(image: Image, reference: Image, data_range: float, mask: Mask | None = None) -> dict[str, float]:
-    """`psnr` and `ssim` of the whole image; with a mask also `psnr_foreground` and `ssim_foreground`."""
+    """`psnr` and `ssim` of the whole image; with a mask also `psnr_foreground` and, if it can be, `ssim_foreground`."""
     result = {"psnr": psnr(image, reference, data_range), "ssim": ssim(image, reference, data_range)}
     if mask is not None:
         result["psnr_foreground"] = psnr(image, reference, data_range, mask)
-        result["ssim_foreground"] = ssim(image, reference, data_range, mask)
+        with suppress(ConfigError):  # all of it is at the rim
+            result["ssim_foreground"] = ssim(image, reference, data_range, mask)
     return result
 
 

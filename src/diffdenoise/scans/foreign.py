@@ -30,8 +30,9 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one file (and the one beside it that holds its pixels): scaled values, all time points in a row."""
     with reading(paths[0], "a volume"):
         scaled, _, zooms, _ = _volume(paths[0])
-        pixels = to_physical(as_slices(scaled, slice_axis(scaled.shape, zooms)))
-    return Scan(pixels, name, "foreign", paths, "arbitrary", math.prod(scaled.shape[3:]))
+        axis = slice_axis(scaled.shape, zooms)
+        pixels = to_physical(as_slices(scaled, axis))
+    return Scan(pixels, name, "foreign", paths, "arbitrary", math.prod(scaled.shape[3:]), axis=axis)
 
 
 def check_kind(path: Path) -> None:

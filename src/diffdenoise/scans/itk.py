@@ -42,8 +42,9 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one file, slices of all time points one after the other."""
     with reading(paths[0], "MetaImage or NRRD"):
         image, stored = _load(paths[0])
-        pixels = to_physical(as_slices(stored, slice_axis(stored.shape, image.GetSpacing())))
-    return Scan(pixels, name, "itk", paths, "arbitrary", math.prod(stored.shape[3:]))
+        axis = slice_axis(stored.shape, image.GetSpacing())
+        pixels = to_physical(as_slices(stored, axis))
+    return Scan(pixels, name, "itk", paths, "arbitrary", math.prod(stored.shape[3:]), axis=axis)
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

@@ -62,7 +62,8 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     volume = _load(paths[0])
     with reading(paths[0], "NIfTI"):
         pixels = to_physical(as_slices(volume.stored, volume.axis), volume.slope, volume.intercept)
-    return Scan(pixels, name, "nifti", paths, "arbitrary", math.prod(volume.stored.shape[3:]))
+    frames = math.prod(volume.stored.shape[3:])
+    return Scan(pixels, name, "nifti", paths, "arbitrary", frames, axis=volume.axis)
 
 
 def check_kind(path: Path) -> None:

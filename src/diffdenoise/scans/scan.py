@@ -22,6 +22,7 @@ class Scan:
     depends on the dose).
     source: private to the format's module: header, geometry, dtype.
     modality: as DICOM has it (MR, CT, PT, ...); empty where the file does not say.
+    axis: of the file's volume, across which the slices are taken; None where there is no choice.
     stamps: size and time of change of each file before it was read; empty where there is none, or nobody knows.
     """
 
@@ -33,6 +34,7 @@ class Scan:
     frames: int = 1
     source: Any = field(default=None, repr=False)
     modality: str = ""
+    axis: int | None = None
     stamps: dict[Path, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
 
     def with_pixels(self, pixels: np.ndarray) -> Scan:

@@ -21,7 +21,7 @@ class CombinationStore(SliceStore):
     sums = True
 
     def __init__(self, noisy: SliceStore, weights: Sequence[np.ndarray | None]) -> None:
-        super().__init__(noisy.folder)
+        super().__init__(noisy.folder, alone=noisy.alone)
         self.weights = [
             np.eye(frames, dtype=np.float32) if rows is None else rows
             for rows, frames in zip(weights, noisy.frames, strict=True)

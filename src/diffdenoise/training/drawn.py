@@ -19,6 +19,7 @@ from diffdenoise.training.slices import Box, SliceStore, cut
 from diffdenoise.training.stage import generator_of
 
 MOST_FRAMES = 8  # of a component, those of the largest weights; more cost time, and are about as bright
+MOST_ALONG = 1024  # slices whose paths are kept, 64 to 256 kB each
 KEPT = 2**23  # pixels of slices, 64 MiB of phases; of more slices they are found crop by crop
 
 
@@ -42,6 +43,8 @@ class Drawer:
         level, place = self.levels[box.scan], (box.scan, box.slice)
         if level.rays and not self.noisy.sums:
             if place not in self.along:
+                if len(self.along) >= MOST_ALONG:
+                    del self.along[next(iter(self.along))]
                 self.along[place] = along_rays(self.noisy, level, box)
             return draw_noise(self.noisy, level, box, generator, self.along[place])
         if not (self.keeps and goes_by_phases(level)):

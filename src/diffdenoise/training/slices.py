@@ -53,16 +53,18 @@ class Mapped(Sequence[np.ndarray]):
 class SliceStore:
     """Reads a folder of scans; `shapes` are (slices, channels, rows, columns) per scan.
 
-    frames: of each scan, so many volumes lie one after the other; one each if not given.
+    frames: of each scan, so many volumes lie one after the other; one each if not given. alone: of each scan, whether
+    its slices count as without neighbours, for they share noise; none do if not given.
     """
 
     sums = False  # whether a slice is a sum of images, each with noise of its own
 
-    def __init__(self, folder: Path, frames: list[int] | None = None) -> None:
+    def __init__(self, folder: Path, frames: list[int] | None = None, alone: list[bool] | None = None) -> None:
         self.folder = folder
         self.arrays = Mapped(scans_of(folder))
         self.shapes = [array.shape for array in self.arrays]
         self.frames = frames or [1] * len(self.shapes)
+        self.alone = alone or [False] * len(self.shapes)
 
     def slice(self, scan: int, index: int) -> Tensor:
         """One slice, (channels, rows, columns)."""
@@ -77,7 +79,9 @@ class SliceStore:
         return np.ones(1, np.float32), self.crops([box])[0].numpy()
 
     def neighbour(self, box: Box, offset: int) -> Box | None:
-        """The same place so many slices further on, None beyond the ends of the volume."""
+        """The same place so many slices further on, None beyond the ends of the volume and where slices are alone."""
+        if self.alone[box.scan]:
+            return None
         there = neighbour(box.slice, offset, self.shapes[box.scan][0], self.frames[box.scan])
         return None if there is None else replace(box, slice=there)
 

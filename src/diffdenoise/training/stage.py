@@ -35,6 +35,7 @@ Batch = tuple[Tensor, ...]  # each (N, ...)
 MOST_GRADIENT = 1.0  # norm
 WARM_UP = 50  # steps of rising learning rate
 LOGGED = 20  # every so many steps
+OF_STEPS = 10  # an average of weights is at most over the last tenth of the steps
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT = "last.ckpt"
 PART = "last.part"  # one that is being written
@@ -191,7 +192,8 @@ def train(
 
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
-    averaging = [EMAWeightAveraging(decay=ema)] if ema else []
+    # Of a training that is short beside it an average would be mostly what the weights were at the start.
+    averaging = [EMAWeightAveraging(decay=max(0.0, min(ema, 1 - OF_STEPS / stage.pace.steps)))] if ema else []
     seconds = float(os.environ.get("DIFFDENOISE_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS))
     quiet_lightning()
     trainer = lightning.Trainer(
