@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 
 from diffdenoise import run_folder
 from diffdenoise.errors import RunError
-from diffdenoise.run_folder import FIT, cached, clean, find_model, find_run, key_of, locked, make_run_folder
+from diffdenoise.run_folder import FIT, cached, clean, find_model, find_run, key_of, locked, make_run_folder, named
 
 
 def test_a_run_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -116,6 +117,13 @@ def test_where_there_are_no_locks_nobody_is_told_to_wait(tmp_path: Path, monkeyp
     monkeypatch.setattr("diffdenoise.run_folder._lock", refuse)
     with pytest.raises(RunError, match=r"no locks.*another drive"), locked(make_run_folder(tmp_path / "run")):
         pass
+
+
+def test_what_the_system_refuses_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=rf"{re.escape(str(tmp_path / 'gone'))}: cannot be used"), named(tmp_path):
+        (tmp_path / "gone").open()
+    with pytest.raises(RunError, match=rf"{re.escape(str(tmp_path))}: cannot be used"), named(tmp_path):
+        raise OSError(28, "No space left on device")
 
 
 def test_cleaning_deletes_pixels_and_nothing_else(tmp_path: Path) -> None:

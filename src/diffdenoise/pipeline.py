@@ -118,7 +118,7 @@ def fit(
         _keep_earlier(folder / MODEL, model)
         save_model(model, folder / MODEL)
 
-    with locked(folder), named(folder):
+    with named(folder), locked(folder):
         more = can_read_more(sources, config, folder)
         if more:
             log.info("Scans that could not be read for this fit before can be read now: it is trained anew.")

@@ -74,15 +74,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def named(folder: Path) -> Iterator[None]:
-    """Raises RunError where the system refuses and names no file, as on a full disk."""
+    """Raises RunError where the system refuses, and names what, or the folder where it does not, as on a full disk."""
     try:
         yield
     except OSError as error:
-        if error.filename:
-            raise
         raise RunError(
-            f"{folder}: cannot be written ({reason_of(error)}). Make room on its disk and give the same command again, "
-            "it goes on; or choose a folder on another disk."
+            f"{error.filename or folder}: cannot be used ({reason_of(error)}). See that there is room on its disk and "
+            "that it is yours, and give the same command again, it goes on; or choose another folder."
         ) from error
 
 
