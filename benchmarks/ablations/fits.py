@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.ablations.lab import Lab, Task, as_array
 from diffdenoise import second_opinion
 from diffdenoise.domain import Domain
-from diffdenoise.inference import denoise_slices, domain_of, second_opinion_on
+from diffdenoise.inference import denoise_slices, domain_of, second_opinion_on, seen_beside
 from diffdenoise.model import Model
 from diffdenoise.pipeline import fit
 from diffdenoise.preparation import Source
@@ -79,7 +79,7 @@ def opinions(model: Model, scan: np.ndarray, device: str) -> Opinions:
     """Of a scan (slices, rows, columns); the model has a second opinion."""
     assert model.second_opinion
     student, domain = partial(over_symmetries, model.student), domain_of(model, scan)
-    ask = partial(second_opinion_on, model, domain, scan, student, 1, device)
+    ask = partial(second_opinion_on, model, domain, scan, seen_beside(model, scan), student, 1, device)
     found = ask()
     with patch.object(second_opinion, "KNOWN", 0.0):
         single = ask()

@@ -94,9 +94,10 @@ def denoise_slices(
     # Tiles inside turns: those of a turned image begin where its own grid of strides does.
     student = partial(over_symmetries, partial(tiled, model.student), turns=turns)
     series = series_of_scan(model, domain, pixels, frames)
-    second = second_opinion_on(model, domain, pixels, student, frames, device) if sampler == "second_opinion" else None
-    shares = second.shares if second else None
     places, beside = len(pixels) // frames, seen_beside(model, pixels, frames)
+    asked = sampler == "second_opinion"
+    second = second_opinion_on(model, domain, pixels, beside, student, frames, device) if asked else None
+    shares = second.shares if second else None
     for place in range(places):
         images = pixels[place::places]
         clean, deviation = (np.empty(images.shape, np.float32) for _ in range(2))
@@ -151,16 +152,25 @@ def turns_of(model: Model, sampler: Sampler) -> int:
 
 
 def second_opinion_on(
-    model: Model, domain: Domain, pixels: np.ndarray, student: Callable[[Tensor], Tensor], frames: int, device: str
+    model: Model,
+    domain: Domain,
+    pixels: np.ndarray,
+    beside: Sequence[int],
+    student: Callable[[Tensor], Tensor],
+    frames: int,
+    device: str,
 ) -> SecondOpinion | None:
-    """The model's, by the larger of the shares that the fit's scans and this one bear out; None if all are 0."""
+    """The model's, by the larger of the shares that the fit's scans and this one bear out; None if all are 0.
+
+    beside: see `seen_beside`.
+    """
     if min(pixels.shape[1:]) < SMALLEST_CROP:  # too few places where patches could be alike
         return None
     assert model.second_opinion
     second = model.second_opinion
     if model.normalisation.mode != "noise":  # else scans are scaled so that their noise is alike
         second = second.for_noise(domain.level)
-    places, beside = len(pixels) // frames, seen_beside(model, pixels, frames)
+    places = len(pixels) // frames
 
     def crop(number: int) -> Crop:
         seen, own = seen_by_student(domain, pixels, number % places, beside, frames)
