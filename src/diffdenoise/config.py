@@ -136,10 +136,11 @@ class StudentSettings(StageSettings):
     or the noisy images themselves, recorrupted, by L2, without any teacher: stages 1 and 2 are left out then, and there
     is nothing to sample from. recorruption: its alpha; None: larger where scans are few (`recorrupted.alpha_for`).
     visits: of a pixel by crops, at most so many on the mean: fewer steps are taken then; None: all.
-    neighbours: so many slices on each side are seen, too, where there is no teacher; None: one, if the scans are
-    volumes whose slices look alike and have noise of their own, and no series. series: where a scan is a series of
-    frames that look alike and have noise of their own, its principal components are denoised, if there is no teacher;
-    None: if a scan of the fit is one. together: of a series at most so many frames, longer ones in parts; 0: all; None:
+    neighbours: so many slices on each side are seen, too, where there is no teacher; None: one, if most scans are
+    volumes whose slices look alike and have noise of their own (those that share noise are seen alone), and no series.
+    When they are used, scans whose slices share noise are seen alone, whatever is set.
+    series: where a scan is a series of frames that look alike and have noise of their own, its principal components
+    are denoised, if there is no teacher; None: if a scan of the fit is one. together: of a series at most so many frames, longer ones in parts; 0: all; None:
     twice as many as the longest that was fitted on, whose components are as bright as what the student has met. turns:
     a result is the mean of the student's passes over so many of the eight ways to turn and mirror a slice; None: as
     many as take little time beside the training. second_opinion: of what collaborative filtering makes of it so much is

@@ -227,7 +227,7 @@ def seen_beside(model: Model, pixels: np.ndarray, frames: int = 1) -> list[int]:
     """
     beside = offsets(model.config.student.neighbours or 0)
     if beside and neighbours_share_noise(pixels[: len(pixels) // frames]):
-        log.info("Its slices share noise, as those do that were interpolated or overlap: each is denoised alone.")
+        log.info("Its slices seem to share noise, as those do that were interpolated or overlap: each is seen alone.")
         return [0] * len(beside)
     return beside
 
