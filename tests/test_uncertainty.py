@@ -14,12 +14,12 @@ from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.domain import Domain
 from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model
-from diffdenoise.noise.floor import inverse_of
+from diffdenoise.noise.floor import deviations_of_signal, inverse_of
 from diffdenoise.noise.models import correlated
 from diffdenoise.noise.rician import moments
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.presets import make_config
-from diffdenoise.uncertainty import Noise, _of_signal, noise_in, uncertainty_of, variances
+from diffdenoise.uncertainty import Noise, noise_in, uncertainty_of, variances
 from tests.conftest import noisy_disks
 
 SIGMA = 0.1
@@ -200,7 +200,7 @@ def test_where_a_rician_floor_was_taken_off_an_empty_background_is_surer_than_da
     exact = np.interp(signal, moments()[0], moments()[1])
     off = gaussian_filter(np.random.default_rng(0).standard_normal(signal.shape), (0, 1.5, 1.5))
     means = (exact + 0.05 * off / off.std()).astype(np.float32)
-    found = _of_signal(means, np.full_like(means, 0.05), 1.0)
+    found = deviations_of_signal(means, np.full_like(means, 0.05), inverse_of(means, 1.0))
     error = inverse_of(means, 1.0)(means[0]) - signal[0]
     empty = np.hypot(row - 80, column - 80) > 60
     assert found[0][empty].mean() < 2 * np.sqrt(np.square(error[empty]).mean())

@@ -139,14 +139,14 @@ class StudentSettings(StageSettings):
     neighbours: so many slices on each side are seen, too, where there is no teacher; None: one, if most scans are
     volumes whose slices look alike and have noise of their own (those that share noise are seen alone), and no series.
     When they are used, scans whose slices share noise are seen alone, whatever is set.
-    series: where a scan is a series of frames that look alike and have noise of their own, its principal components
-    are denoised, if there is no teacher; None: if a scan of the fit is one. together: of a series at most so many frames, longer ones in parts; 0: all; None:
-    twice as many as the longest that was fitted on, whose components are as bright as what the student has met. turns:
-    a result is the mean of the student's passes over so many of the eight ways to turn and mirror a slice; None: as
-    many as take little time beside the training. second_opinion: of what collaborative filtering makes of it so much is
-    mixed in as a scan, or those of the fit, bear out; None: where that takes little time, too, and no grain is kept.
-    start: the weights before the first step, random or those that ship with this package, of the preset fast's network,
-    which learned from synthetic images.
+    series: where a scan is a series of frames that look alike and have noise of their own, its principal components are
+    denoised, if there is no teacher; None: if a scan of the fit is one. together: of a series at most so many frames,
+    longer ones in parts; 0: all; None: twice as many as the longest that was fitted on, whose components are as bright
+    as what the student has met. turns: a result is the mean of the student's passes over so many of the eight ways to
+    turn and mirror a slice; None: as many as take little time beside the training. second_opinion: of what
+    collaborative filtering makes of it so much is mixed in as a scan, or those of the fit, bear out; None: where that
+    takes little time, too, and no grain is kept. start: the weights before the first step, random or those that ship
+    with this package, of the preset fast's network, which learned from synthetic images.
     """
 
     network: Literal["nafnet", "drunet"] = "nafnet"
