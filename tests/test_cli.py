@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from rich.table import Table
 
+from diffdenoise.batch import Outcome, Wanted
 from diffdenoise.cli import main
 from diffdenoise.config import Config
 from diffdenoise.demo import Demo
 from diffdenoise.errors import RunError
+from diffdenoise.model_file import load_model
+from diffdenoise.pipeline import Fit
 from tests.conftest import noisy_disks
 from tests.scans.dicom_checks import no_image, series
 
@@ -245,6 +248,49 @@ def test_what_is_told_is_what_is_fitted_with(
 
 def _leave() -> None:
     raise RunError("Enough was seen.")
+
+
+@pytest.mark.parametrize("command", ["fit", "run"])
+def test_budget_and_device_reach_the_fit(
+    command: str, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("diffdenoise.pipeline.fit", lambda *given: told.append(given) or _leave())
+    run(capsys, command, scans, "-o", tmp_path / "out", "--budget", "2m", "--device", "cpu")
+    ((_, config, _, device, seconds, _),) = told
+    assert (config.preset, device, seconds) == ("fast", "cpu", 120)
+
+
+ALL = ["--uncertainty", "--removed", "--strength", "0.7", "--seed", "4"]
+
+
+@pytest.mark.parametrize(
+    ("options", "preset", "wanted"),
+    [
+        ([], "fast", Wanted()),
+        (["--sampler", "srds"], "cpu", Wanted("srds")),
+        (["--spread"], "cpu", Wanted(spread=True)),
+        (ALL, "fast", Wanted("auto", 4, removed=True, uncertainty=True, strength=0.7)),
+    ],
+)
+def test_what_is_wanted_of_a_run_chooses_its_preset_and_reaches_the_results(
+    options: list[str],
+    preset: str,
+    wanted: Wanted,
+    scans: Path,
+    smoke_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    presets: list[str] = []
+    asked: list[Wanted] = []
+    fitted = Fit(load_model(smoke_model), [])
+    monkeypatch.setattr("diffdenoise.pipeline.fit", lambda _, config, *__: presets.append(config.preset) or fitted)
+    monkeypatch.setattr("diffdenoise.batch.denoise_scans", lambda *given: asked.append(given[3]) or Outcome())
+    assert run(capsys, "run", scans, "-o", tmp_path / "out", "--device", "cpu", *options)[0] == 0
+    assert run(capsys, "denoise", scans, "--model", smoke_model, "-o", tmp_path / "out", *options)[0] == 0
+    assert (presets, asked) == ([preset], [wanted, wanted])
 
 
 def test_the_demo_is_told_what_the_command_is(

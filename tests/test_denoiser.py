@@ -12,7 +12,9 @@ from diffdenoise import Denoiser, inference
 from diffdenoise.denoiser import _array_source, sources_of
 from diffdenoise.diagnosis import Diagnosis, diagnose
 from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
+from diffdenoise.model_file import load_model
 from diffdenoise.phantom import mni_slices
+from diffdenoise.pipeline import Fit
 from diffdenoise.scans.files import find, read_scan
 from diffdenoise.scans.scan import Scan
 from tests.conftest import noisy_disks
@@ -250,3 +252,12 @@ def test_a_fit_is_known_by_what_is_said_of_its_files_too(tmp_path: Path) -> None
         (source,) = sources_of(find([tmp_path / "a.nii"])[0])
         keys.append(source.key)
     assert len(set(keys)) == 3
+
+
+def test_budget_and_seed_reach_the_fit(monkeypatch: pytest.MonkeyPatch, smoke_model: Path) -> None:
+    told: list[tuple[Any, ...]] = []
+    fitted = Fit(load_model(smoke_model), [])
+    monkeypatch.setattr("diffdenoise.denoiser.fit", lambda *given: told.append(given) or fitted)
+    Denoiser.fit(noisy_disks(), budget="2m", seed=3, device="cpu")
+    ((_, config, _, device, seconds, _),) = told
+    assert (config.preset, config.seed, device, seconds) == ("fast", 3, "cpu", 120)

@@ -4,10 +4,12 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from diffdenoise import __version__
+from diffdenoise import Denoiser, __version__
 from diffdenoise.cli import app
 from diffdenoise.config import Config, Settings
 from diffdenoise.node.rules import Rules
@@ -33,12 +35,20 @@ def test_there_is_something_to_test() -> None:
 
 
 @pytest.mark.parametrize("snippet", [text for _, language, text in BLOCKS if language == "python"])
-def test_python_snippets_run(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_snippets_run(snippet: str, smoke_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "SCANS").mkdir()
+    np.save(tmp_path / "SCANS" / "a.npy", noisy_disks())
     quick = re.sub(r'budget="\w+"', 'preset="smoke"', snippet)
-    names = {"noisy": noisy_disks()}
+    names: dict[str, Any] = {"noisy": noisy_disks(), "denoiser": Denoiser.load(smoke_model, "cpu")}
     exec(quick, names)
-    assert names["clean"].shape == names["noisy"].shape
+    made = [names[name] for name in ("clean", "off") if name in names]
+    made += [names["result"].pixels] if "result" in names else []
+    assert made
+    assert all(image.shape == names["noisy"].shape for image in made)
+    if outcome := names.get("outcome"):
+        assert len(outcome.written) == 2
+        assert not outcome.failed
 
 
 @pytest.mark.parametrize("command", COMMANDS)

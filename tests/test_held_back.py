@@ -9,12 +9,15 @@ import pytest
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from diffdenoise import Denoiser, pipeline
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.held_back import MOST_PAIRS, share_borne_out
 from diffdenoise.model import Model, Round
+from diffdenoise.model_file import load_model
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
+from tests.conftest import noisy_disks
 
 FINE, NOISE = 0.02, 0.04  # standard deviations; of the object's own detail, which no two pixels share, and of the noise
 BEST = FINE**2 / (FINE**2 + NOISE**2)  # share of an image's detail that is the object's
@@ -92,3 +95,9 @@ def test_of_a_series_all_is_seen_but_what_is_compared_with(tmp_path: Path) -> No
     share = share_borne_out(model, slices, "cpu")
     assert share == pytest.approx((1 - BEST) / (1 - BEST / 2), abs=0.02)
     assert len(student.seen) == 2 * MOST_PAIRS * 5 * 4  # five frames of four slices, from both sides
+
+
+def test_a_fit_goes_by_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pipeline, "share_borne_out", lambda *_: 0.37)
+    Denoiser.fit(noisy_disks(), folder=tmp_path, device="cpu", overrides={"student": {"steps": 1}})
+    assert load_model(tmp_path / "model.safetensors").strength == 0.37

@@ -148,7 +148,8 @@ def running(
         yield node
     finally:
         stop.set()
-        thread.join()
+        thread.join(60)
+        assert not thread.is_alive(), "it does not stop"
     if errors:
         raise errors[0]
 

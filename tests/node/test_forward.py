@@ -44,7 +44,8 @@ def forwarding(spool: Spool, destination: Destination, longest: float = 0.4) -> 
         yield counters
     finally:
         stop.set()
-        thread.join()
+        thread.join(60)
+        assert not thread.is_alive(), "it does not stop"
 
 
 @pytest.mark.parametrize("status", [0, 0xB000, 0xB007])

@@ -16,7 +16,7 @@ from diffdenoise.node.counters import Counters
 from diffdenoise.node.receive import Receiver, listen
 from diffdenoise.node.room import Bounds
 from diffdenoise.node.spool import Spool
-from tests.node.node_checks import echo, free_port, send, series
+from tests.node.node_checks import echo, free_port, send, series, wait_for
 from tests.scans.dicom_checks import bundled
 
 
@@ -164,8 +164,7 @@ def _store(association, dataset: pydicom.Dataset, keyword: str) -> int:
     delattr(dataset, keyword)
     request.DataSet = BytesIO(encode(dataset, True, True) or b"")
     association._reactor_checkpoint.clear()
-    while not association._is_paused:
-        pass
+    wait_for(lambda: association._is_paused)
     association.dimse.send_msg(request, 1)
     _, answer = association.dimse.get_msg(block=True)
     association._reactor_checkpoint.set()

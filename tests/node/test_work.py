@@ -250,7 +250,8 @@ def test_at_work_it_waits_for_room_on_the_disk_and_keeps_sources_no_longer_than_
         wait_for(lambda: not any((worker.spool.folder / "done").iterdir()))
     finally:
         stop.set()
-        thread.join()
+        thread.join(60)
+        assert not thread.is_alive(), "it does not stop"
     assert worker.counters["denoised"] == 2
     assert len(tries) == 3  # of two images one was tried twice
     assert worker.spool.room.usage().failed == 0
