@@ -17,6 +17,7 @@ from diffdenoise.machine import machine_of
 from diffdenoise.model_file import read_header
 from diffdenoise.presets import PRESETS
 from diffdenoise.run_folder import MODEL, find_model, find_run
+from diffdenoise.scans import sidecar
 from diffdenoise.scans.files import find, read_scan
 from diffdenoise.scans.scan import Scan
 from diffdenoise.second_opinion import Shares
@@ -41,7 +42,8 @@ def _describe(path: Path) -> tuple[list[Table], list[ScanError | str]]:
 def _tables(path: Path) -> tuple[list[Table], list[ScanError | str]]:
     if path.suffix == ".safetensors" or _is_run(path):
         return [_table(str(path), _model_facts(read_header(find_model(path))))], []
-    found, errors = find([path], own_results=path.is_file())  # one that is named may be a result
+    named = path.is_file() or sidecar.load(path) is not None  # what is named may be a result
+    found, errors = find([path], own_results=named)
     tables = []
     told: list[ScanError | str] = [*errors]
     for item in found:

@@ -32,7 +32,7 @@ def evaluate_scans(
     """
     found, errors = _found(results)
     references = _by_name(reference, results, found)
-    inputs = _by_name(noisy, results, found) if noisy else {}
+    inputs = _by_name(noisy, results, found, own_results=False) if noisy else {}
     rows = []
     for item in found:
         try:
@@ -49,15 +49,15 @@ def evaluate_scans(
     return rows, errors
 
 
-def _found(path: Path) -> tuple[list[Found], list[ScanError]]:
-    found, errors = find([path], own_results=True)
+def _found(path: Path, own_results: bool = True) -> tuple[list[Found], list[ScanError]]:
+    found, errors = find([path], own_results=own_results)
     if not found:
         raise next(error for error in errors if not isinstance(error, LeftAlone))
     return found, errors
 
 
-def _by_name(path: Path, results: Path, wanted: list[Found]) -> dict[str, Found]:
-    found, _ = _found(path)
+def _by_name(path: Path, results: Path, wanted: list[Found], own_results: bool = True) -> dict[str, Found]:
+    found, _ = _found(path, own_results)
     if len(found) == len(wanted) == 1:
         files = path.is_file() and results.is_file()
         if files or found[0].format == wanted[0].format == "dicom":
@@ -109,10 +109,8 @@ def figures_table(rows: list[Row], convention: Convention) -> Table:
     table.add_column("scan")
     for key in keys:
         table.add_column(key.replace("_", " "), justify="right")
-    means = {
-        key: float(np.mean([row[key] for row in rows if key in row]))
-        for key in dict.fromkeys(key for row in rows for key in row if key != "scan")
-    }
+    every = [key for key in rows[0] if key != "scan" and all(key in row for row in rows)]  # else of unlike scans
+    means = {key: float(np.mean([row[key] for row in rows])) for key in every}
     for row in [*rows, {"scan": "mean", **means}] if len(rows) > 1 else rows:
         if row["scan"] == "mean":
             table.add_section()

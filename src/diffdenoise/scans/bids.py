@@ -135,6 +135,10 @@ def metadata_of(source: Path) -> dict[str, Any]:
 def check_readable(folder: Path, source: Path) -> None:
     """ScanError where something cannot be read that a derivative in this folder takes from its data set."""
     metadata_of(source)
+    for ending in COMPANIONS:
+        for path in _applying(source, ending)[-1:]:
+            if not path.exists():
+                raise ScanError(path, "is not there: a link leads to nowhere", "Fetch it, or delete the link.")
     if not (folder / DESCRIPTION).exists():
         _description_of(source)
 

@@ -100,9 +100,10 @@ def _writing(source: Path) -> Iterator[None]:
 def _write_map(paths: tuple[Path, ...], pixels: np.ndarray, target: Path, provenance: Provenance) -> bool:
     """Write a Parametric Map, if there can be one: highdicom may refuse headers that we can do without."""
     with quiet():
-        datasets = [_load(path) for path in paths]
-        for dataset in datasets:
-            dicom_derive.discard(dataset, dicom_pixels.PIXEL_KEYWORDS)  # a series' may fill the memory
+        datasets = []
+        for path in paths:
+            datasets.append(_load(path))
+            dicom_derive.discard(datasets[-1], dicom_pixels.PIXEL_KEYWORDS)  # a series' may fill the memory
         try:
             if not dicom_map.is_possible(datasets):
                 return False

@@ -39,6 +39,7 @@ _KEYS = (
 )
 _OF_GE = 0x00430010, 0x0043102F  # who defines the block of private elements; which part of a complex image this is
 _GE_PARTS = "MPRI"  # by its number there
+_TERMS = {"PHASE MAP": "P", "PHASE SUBTRACT": "P"}  # of PS3.3 C.8.3.1.1.1, for what scanners call so
 T = TypeVar("T")
 PARTS = frozenset({"M", "P", "R", "I"})  # of complex MR images, in ImageType; some scanners put them into one series
 DICOMDIR = "1.2.840.10008.1.3.10"
@@ -48,11 +49,15 @@ _BLOCK = 1 << 20
 
 
 class Keys(NamedTuple):
-    """What two files must share to be slices of one scan, their direction aside; and to be copies of one slice."""
+    """What two files must share to be slices of one scan, their direction aside; and to be copies of one slice.
+
+    broken: the file does not tell; it may be a slice of any scan.
+    """
 
     series: tuple[object, ...]
     direction: tuple[float, ...]
     copy: tuple[object, ...]
+    broken: bool = False
 
 
 @contextmanager
@@ -82,7 +87,7 @@ def keys_of(path: Path) -> Keys | None:
         with quiet():
             return _keys_of(header_of(path), alone)
     except Exception:  # a damaged file: reading it will say what is wrong
-        return alone
+        return alone._replace(broken=True)
 
 
 def is_along(direction: tuple[float, ...], other: tuple[float, ...]) -> bool:
@@ -95,18 +100,19 @@ def _keys_of(header: Any, alone: Keys) -> Keys | None:
     if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
         return None
     if int(header.get("NumberOfFrames") or 1) > 1 or not header.get("SeriesInstanceUID"):
-        return alone
-    direction = tuple(float(x) for x in header.get("ImageOrientationPatient") or ())
+        return alone._replace(broken=header.get("SeriesInstanceUID") is None and header.get("Rows") is None)  # cut off
     part = parts_of(header)
     series = (str(header.SeriesInstanceUID), str(header.get("Rows")), str(header.get("Columns")), part)
     instance = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
     # careless anonymisers give all slices one UID: place and number tell these from copies
-    return Keys(series, direction, (str(instance), _position(header), _number(header)) if instance else alone.copy)
+    copy = (str(instance), _position(header), _number(header)) if instance else alone.copy
+    return Keys(series, _direction(header), copy)
 
 
 def parts_of(header: Any) -> frozenset[str]:
     """Which part of a complex MR image it is, of `PARTS`; none where that goes unsaid."""
     words = {str(word).upper() for word in words_of(header.get("ImageType"))}
+    words = {_TERMS.get(word, word) for word in words}
     creator, said = (header.get(tag) for tag in _OF_GE)
     if said is None or creator is None or str(creator.value).strip() != "GEMS_PARM_01":
         return PARTS & words
@@ -218,6 +224,14 @@ def _number(header: Any) -> int | None:
         return int(header.get("InstanceNumber"))
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _direction(header: Any) -> tuple[float, ...]:
+    """Of rows and columns in the patient; empty where it is not told, or is no number."""
+    try:
+        return tuple(float(x) for x in header.get("ImageOrientationPatient") or ())
+    except (TypeError, ValueError):
+        return ()
 
 
 def _position(header: Any) -> float | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import has_magic
 from pathlib import Path, PurePosixPath
@@ -191,8 +192,8 @@ def _passed_over(path: Path, own_results: bool = False) -> bool:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is a pipe, a socket or a device, which may never end; links to nowhere are not."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    """Whether it is a pipe, a socket or a device, which may never end; links to nowhere, or behind closed doors, not."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)  # noqa: PTH110, PTH112, PTH113
 
 
 def _matches(pattern: Path, errors: list[ScanError]) -> tuple[Path, list[Path]]:
@@ -238,29 +239,57 @@ def _group(files: Iterable[Path], base: Path, errors: list[ScanError]) -> list[F
     found: list[Found] = []
     series: dict[tuple[object, ...], list[_Slices]] = {}
     all_slices: list[_Slices] = []
+    files = list(files)
     kinds = {path: kind for path in files if (kind := format_of(path)) is not None}
+    kinds |= dict.fromkeys(_emptied_slices(files, kinds), "dicom_file")
+    headers: list[tuple[Path, dicom_series.Keys]] = []
     for path in sorted(_once(kinds, base), key=_in_natural_order):
-        kind = kinds[path]
-        if kind == "dicom_file":
-            if keys := dicom_series.keys_of(path):
-                alike = series.setdefault(keys.series, [])
-                slices = next((it for it in alike if dicom_series.is_along(keys.direction, it.direction)), None)
-                if slices is None:
-                    alike.append(slices := _Slices(keys.direction, {}))
-                    all_slices.append(slices)
-                first = slices.paths.get(keys.copy, path)
-                cut_off = first.stat().st_size < path.stat().st_size  # as by a transfer that was given up and repeated
-                slices.paths[keys.copy] = path if cut_off else first
-                if first != path:
-                    errors.append(_doubled(*((path, first) if cut_off else (first, path))))
-        else:
-            found.append(_alone(path, kind, path.relative_to(base).as_posix()))
+        if kinds[path] != "dicom_file":
+            found.append(_alone(path, kinds[path], path.relative_to(base).as_posix()))
+        elif keys := dicom_series.keys_of(path):
+            headers.append((path, keys))
+    for path, keys in sorted(headers, key=lambda header: not header[1].direction):  # whose direction is unknown: last
+        alike = series.setdefault(keys.series, [])
+        slices = next((it for it in alike if dicom_series.is_along(keys.direction, it.direction)), None)
+        if slices is None and not keys.direction and len(alike) == 1:
+            (slices,) = alike
+        if slices is None:
+            alike.append(slices := _Slices(keys.direction, {}))
+            all_slices.append(slices)
+        first = slices.paths.get(keys.copy, path)
+        cut_off = first.stat().st_size < path.stat().st_size  # as by a transfer that was given up and repeated
+        slices.paths[keys.copy] = path if cut_off else first
+        if first != path:
+            errors.append(_doubled(*((path, first) if cut_off else (first, path))))
+    _join_broken([path for path, keys in headers if keys.broken], all_slices)
     for paths in (list(slices.paths.values()) for slices in all_slices):
         if len(paths) == 1:
             found.append(Found((paths[0],), "dicom_file", paths[0].relative_to(base).as_posix()))
         else:
             found.append(Found(tuple(paths), "dicom", _folder_name(paths, base)))
     return sorted(found, key=lambda item: dicom_series.natural(item.name))
+
+
+def _emptied_slices(files: Iterable[Path], kinds: Mapping[Path, str]) -> list[Path]:
+    """Empty files without a suffix that are called as DICOM files beside them are, but for their numbers."""
+    called = lambda path: (path.parent, re.sub(r"\d+", "0", path.name))  # noqa: E731
+    slices = {called(path) for path, kind in kinds.items() if kind == "dicom_file"}
+    unknown = (path for path in files if path not in kinds and called(path) in slices)
+    return [path for path in unknown if path.is_file() and path.stat().st_size == 0]
+
+
+def _join_broken(broken: Iterable[Path], all_slices: list[_Slices]) -> None:
+    """Put a file that does not tell what it is a slice of into the only series in its folder.
+
+    That cannot be read then, and the file is named: without it the series would pass for the whole.
+    """
+    for path in broken:
+        beside = lambda of: any(other.parent == path.parent for other in of.paths.values())  # noqa: B023, E731
+        there = [it for it in all_slices if len(it.paths) > 1 and beside(it)]
+        own = next(it for it in all_slices if path in it.paths.values())
+        if len(there) == 1:
+            all_slices.remove(own)
+            there[0].paths["broken", path] = path
 
 
 def _doubled(taken: Path, left: Path) -> ScanError:

@@ -32,6 +32,7 @@ from diffdenoise.scans.tiff_chain import broken_chain
 
 SUFFIXES: tuple[str, ...] = (".tif", ".tiff")
 
+MOST_CLASSIC = 2**32 - 2**25  # bytes of pixels; a TIFF that is no BigTIFF cannot point further
 _NONE = 1
 _LOSSLESS = {_NONE: None, 5: "lzw", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
 _GROWTH = {_NONE: 1, 32773: 64} | dict.fromkeys((8, 32946, 50013), DEFLATE)  # packbits, deflate; others have no bound
@@ -170,12 +171,13 @@ def _patch(target: Path, result: np.ndarray, series: Any, byteorder: Literal["<"
 def _rewrite(target: Path, result: np.ndarray, file: Any, series: Any) -> None:
     import tifffile
 
-    if len(file.pages) != len(result):
-        fault = "is a stack whose pages are not its slices"
-        raise ScanError(file.filehandle.path, fault, "Save it uncompressed and page by page.")
-    with tifffile.TiffWriter(target, bigtiff=file.is_bigtiff, byteorder=file.byteorder) as writer:
+    bigtiff = file.is_bigtiff or result.nbytes > MOST_CLASSIC  # floats may be four times as large as what was there
+    with tifffile.TiffWriter(target, bigtiff=bigtiff, byteorder=file.byteorder) as writer:
         if file.is_imagej or file.is_shaped:  # the first page says all; readers take the others to follow it
             pages = [(series.keyframe, result)]
+        elif len(file.pages) != len(result):
+            fault = "is a stack whose pages are not its slices"
+            raise ScanError(file.filehandle.path, fault, "Save it uncompressed and page by page.")
         else:
             pages = [(page.aspage(), plane) for page, plane in zip(series.pages, result, strict=True)]
         for page, planes in pages:
