@@ -7,6 +7,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from diffdenoise import Denoiser
+from diffdenoise.batch import Wanted, denoise_scans
 from diffdenoise.describe import describe
 from diffdenoise.model_file import load_model, save_model
 from diffdenoise.noise.models import poisson
@@ -14,7 +16,9 @@ from diffdenoise.noise.texture import draw, smoothed
 from diffdenoise.normalisation import Mode, Normalisation
 from diffdenoise.phantom import mni_slices
 from diffdenoise.presets import make_config
+from diffdenoise.scans.files import find
 from tests.conftest import noisy_disks
+from tests.scans.dicom_checks import series
 
 
 @pytest.mark.parametrize(
@@ -75,3 +79,10 @@ def test_noise_of_mr_is_not_said_to_be_that_of_ct(shared_data: Path) -> None:
     (table,), _ = describe([scan])
     (line,) = (line for line in _lines(table) if line.strip().startswith("noise texture"))
     assert "by a filter of k-space" in line
+
+
+def test_a_result_that_is_a_folder_is_told_about_as_one_that_is_a_file(smoke_model: Path, tmp_path: Path) -> None:
+    found, _ = find([series(tmp_path / "knee", {f"{n}": n for n in range(2)})])
+    denoise_scans(Denoiser.load(smoke_model, "cpu"), found, tmp_path / "out", Wanted(), lambda *_: None)
+    tables, errors = describe([tmp_path / "out" / "knee"])
+    assert (len(tables), errors) == (1, [])

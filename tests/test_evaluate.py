@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from diffdenoise import Denoiser
+from diffdenoise.batch import Wanted, denoise_scans
 from diffdenoise.errors import ConfigError
 from diffdenoise.evaluate import evaluate_scans, figures_table, finite, write_figures
+from diffdenoise.scans.files import find
 from tests.conftest import noisy_disks
 from tests.scans.dicom_checks import series
 
@@ -91,3 +94,18 @@ def test_volumes_that_are_cut_along_other_axes_are_not_compared(tmp_path: Path, 
     rows_, (error,) = evaluate_scans(tmp_path / "a.nii", tmp_path / "b.nii", None, "unit")
     assert not rows_
     assert "largest voxels along another axis" in str(error)
+
+
+def test_results_are_no_noisy_inputs(smoke_model: Path, tmp_path: Path) -> None:
+    """In a data set that holds both, a result would be compared with itself."""
+    data, name = tmp_path / "data", "sub-1_T1w.nii"
+    (data / "sub-1" / "anat").mkdir(parents=True)
+    (data / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    volume = nibabel.Nifti1Image(noisy_disks().T, np.eye(4))
+    nibabel.save(volume, data / "sub-1" / "anat" / name)
+    nibabel.save(nibabel.Nifti1Image(noisy_disks(sigma=0).T, np.eye(4)), tmp_path / name)
+    found, _ = find([data])
+    denoise_scans(Denoiser.load(smoke_model, "cpu"), found, data / "work", Wanted(), lambda *_: None)
+    (result,) = (data / "work").rglob("*.nii")
+    (row,), _ = evaluate_scans(result, tmp_path / name, data, "unit")
+    assert row["noisy_psnr"] != row["psnr"]

@@ -284,3 +284,12 @@ def test_what_dcm2niix_calls_a_phase_is_left_alone_in_any_folder(tmp_path: Path)
     assert found.name == "e1.nii.gz"
     assert isinstance(told, LeftAlone)
     assert "phase" in told.fault
+
+
+def test_a_companion_that_is_not_fetched_is_told_before_the_work(dataset: Path, tmp_path: Path) -> None:
+    (dataset / "dwi.bval").unlink()
+    (dataset / "dwi.bval").symlink_to(tmp_path / "gone")
+    found, _ = find([dataset])
+    (dwi,) = (item for item in found if "dwi" in item.name)
+    with pytest.raises(ScanError, match=r"dwi\.bval: is not there.*Fetch it"):
+        check_target(dwi, tmp_path / "out")

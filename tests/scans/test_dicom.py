@@ -228,6 +228,32 @@ def test_another_image_under_the_same_uid_is_no_copy_and_the_same_one_packed_oth
     assert "other pixels" in str(next(one for one in told if not isinstance(one, LeftAlone)))
 
 
+@pytest.mark.parametrize("left", [0, 200, 400])
+def test_a_file_that_does_not_tell_its_series_stands_in_the_way_of_the_only_one_beside_it(
+    tmp_path: Path, left: int
+) -> None:
+    """Without that slice the others would pass for the whole."""
+    folder = series(tmp_path / "in", {f"IM000{number}": number for number in range(4)})
+    broken = folder / "IM0002"
+    broken.write_bytes(broken.read_bytes()[:left])
+    (folder / "README").touch()  # an empty file of another name is no slice
+    (found,), told = find([folder])
+    assert told == []
+    with pytest.raises(ScanError, match="IM0002"):
+        read_scan(found)
+    series(folder, {"other1": 1, "other2": 2}, SeriesInstanceUID="1.2.4")  # whose slice it is nobody knows now
+    assert sorted(len(item.paths) for item in find([folder])[0]) == [1, 2, 3]
+
+
+def test_a_slice_whose_direction_is_no_number_stays_in_its_series(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", {"a": 1, "b": 2, "c": 3})
+    raw(folder / "a", ImageOrientationPatient=b"1\\0\\x\\0\\1\\0")
+    raw(folder / "b", ImageOrientationPatient=None)
+    (found,), _ = find([folder])
+    assert len(found.paths) == 3
+    assert [int(image.max()) for image in read_scan(found).pixels] == [3, 2, 1]  # by number, as not all have a place
+
+
 def test_slices_to_which_an_anonymiser_gave_one_uid_are_no_copies(tmp_path: Path) -> None:
     folder = series(tmp_path / "in", {"a": 1, "b": 2, "c": 3})
     for path in folder.iterdir():

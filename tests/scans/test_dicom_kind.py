@@ -166,3 +166,14 @@ def test_elements_that_break_the_standard_are_told_where_they_lie(tmp_path: Path
     for name in ("equipment", "rows"):
         with pytest.raises(ScanError, match=name):
             check_kind(folder / name) if name == "equipment" else read(folder / name)
+
+
+@pytest.mark.parametrize("term", ["PHASE MAP", "PHASE SUBTRACT"])
+def test_phase_images_by_the_words_of_the_standard_are_left_alone(tmp_path: Path, term: str) -> None:
+    folder = series(tmp_path / "in", {"m0": 0, "m1": 1})
+    for name in ("m0", "m1"):
+        uid = {"SOPInstanceUID": f"1.2.9.{name[1]}"}
+        changed_copy(folder / name, folder / f"p{name[1]}", ImageType=["ORIGINAL", "PRIMARY", term], **uid)
+    (found,), told = find([folder])
+    assert [path.name for path in found.paths] == ["m0", "m1"]
+    assert {Path(one.path).name for one in told if "phase" in one.fault} == {"p0", "p1"}

@@ -386,6 +386,21 @@ def test_pixels_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_link_behind_a_closed_door_costs_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image(tmp_path / "data" / "a.npy")
+    (tmp_path / "data" / "b.npy").symlink_to(tmp_path / "closed" / "b.npy")
+    stat = os.stat
+
+    def closed(path: object, *more: object, **named: object) -> os.stat_result:
+        if "b.npy" in str(path) and named.get("follow_symlinks", True):  # root may go anywhere
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", closed)
+    found, _ = find([tmp_path / "data"])
+    assert "a.npy" in [item.name for item in found]
+
+
 def test_a_folder_without_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan = read(image(tmp_path / "a.npy"))
     (tmp_path / "out").mkdir()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from diffdenoise.errors import ScanError
+from diffdenoise.scans import tiff
 from diffdenoise.scans.files import write_scan
 from tests.scans.format_checks import PROVENANCE, REMOVED, read, round_trip
 
@@ -206,3 +207,12 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         (tmp_path / "bad.tif").write_bytes(content)
         with pytest.raises(ScanError, match=r"bad\.tif"):
             read(tmp_path / "bad.tif")
+
+
+def test_maps_too_large_for_a_classic_tiff_become_big_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiff, "MOST_CLASSIC", 1000)
+    tifffile.imwrite(tmp_path / "a.tif", np.arange(2 * 20 * 20, dtype=np.uint8).reshape(2, 20, 20))
+    scan = read(tmp_path / "a.tif")
+    with tifffile.TiffFile(write_scan(scan, tmp_path / "out", REMOVED)) as written:
+        assert written.is_bigtiff
+        np.testing.assert_array_equal(written.asarray(), scan.pixels)

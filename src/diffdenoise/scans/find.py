@@ -192,7 +192,7 @@ def _passed_over(path: Path, own_results: bool = False) -> bool:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is a pipe, a socket or a device, which may never end; links to nowhere, or behind closed doors, not."""
+    """Whether it is a pipe, a socket or a device, which may never end; links to nowhere or behind closed doors not."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)  # noqa: PTH110, PTH112, PTH113
 
 
