@@ -241,7 +241,7 @@ def test_a_file_that_does_not_tell_its_series_stands_in_the_way_of_the_only_one_
     assert told == []
     with pytest.raises(ScanError, match="IM0002"):
         read_scan(found)
-    series(folder, {"other1": 1, "other2": 2}, SeriesInstanceUID="1.2.4")  # whose slice it is nobody knows now
+    series(folder, {"IM0008": 1, "IM0009": 2}, SeriesInstanceUID="1.2.4")  # whose slice it is nobody knows now
     assert sorted(len(item.paths) for item in find([folder])[0]) == [1, 2, 3]
 
 

@@ -392,13 +392,15 @@ def test_a_link_behind_a_closed_door_costs_nothing_else(tmp_path: Path, monkeypa
     stat = os.stat
 
     def closed(path: object, *more: object, **named: object) -> os.stat_result:
-        if "b.npy" in str(path) and named.get("follow_symlinks", True):  # root may go anywhere
+        if str(path).endswith("b.npy") and named.get("follow_symlinks", True):  # root may go anywhere
             raise PermissionError(13, "Permission denied", str(path))
         return stat(path, *more, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "stat", closed)
-    found, _ = find([tmp_path / "data"])
-    assert "a.npy" in [item.name for item in found]
+    open_, shut = find([tmp_path / "data"])[0]
+    assert read_scan(open_).name == "a.npy"
+    with pytest.raises(ScanError, match=r"b\.npy: does not exist"):
+        read_scan(shut)
 
 
 def test_a_folder_without_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

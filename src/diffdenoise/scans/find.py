@@ -272,24 +272,28 @@ def _group(files: Iterable[Path], base: Path, errors: list[ScanError]) -> list[F
 
 def _emptied_slices(files: Iterable[Path], kinds: Mapping[Path, str]) -> list[Path]:
     """Empty files without a suffix that are called as DICOM files beside them are, but for their numbers."""
-    called = lambda path: (path.parent, re.sub(r"\d+", "0", path.name))  # noqa: E731
-    slices = {called(path) for path, kind in kinds.items() if kind == "dicom_file"}
-    unknown = (path for path in files if path not in kinds and called(path) in slices)
+    slices = {_called(path) for path, kind in kinds.items() if kind == "dicom_file"}
+    unknown = (path for path in files if path not in kinds and _called(path) in slices)
     return [path for path in unknown if path.is_file() and path.stat().st_size == 0]
 
 
 def _join_broken(broken: Iterable[Path], all_slices: list[_Slices]) -> None:
-    """Put a file that does not tell what it is a slice of into the only series in its folder.
+    """Put a file that does not tell what it is a slice of into the only series in its folder that is called alike.
 
     That cannot be read then, and the file is named: without it the series would pass for the whole.
     """
     for path in broken:
-        beside = lambda of: any(other.parent == path.parent for other in of.paths.values())  # noqa: B023, E731
-        there = [it for it in all_slices if len(it.paths) > 1 and beside(it)]
+        called = _called(path)
+        there = [it for it in all_slices if len(it.paths) > 1 and called in map(_called, it.paths.values())]
         own = next(it for it in all_slices if path in it.paths.values())
         if len(there) == 1:
             all_slices.remove(own)
             there[0].paths["broken", path] = path
+
+
+def _called(path: Path) -> tuple[Path, str]:
+    """Its folder, and its name but for numbers, which slices of a series have in common."""
+    return path.parent, re.sub(r"\d+", "0", path.name)
 
 
 def _doubled(taken: Path, left: Path) -> ScanError:
