@@ -98,6 +98,6 @@ puca laine scratch`), are rows that would make of a few hours of `make bench` mo
 image that is shown the whole condition, one symmetric pair, a student by L1 and from random weights) with networks and
 steps of the preset `cpu`, measured in two tasks. Three minutes are no budget for it: to sample one slice takes most of
 a minute, and the four that a student is taught at least are all that the time has room for, and more. What is left are
-26 steps for the diffusion model and ten for the student, which ends below the noisy image. That says nothing of where
-this road ends.
+26 steps for the diffusion model and ten for the student, which ends below the noisy image. In one task it was given
+half an hour, too (above). That says nothing of where this road ends.
 """
