@@ -293,3 +293,20 @@ def test_a_companion_that_is_not_fetched_is_told_before_the_work(dataset: Path, 
     (dwi,) = (item for item in found if "dwi" in item.name)
     with pytest.raises(ScanError, match=r"dwi\.bval: is not there.*Fetch it"):
         check_target(dwi, tmp_path / "out")
+
+
+def test_mended_metadata_makes_a_result_anew_and_what_a_user_added_to_it_stays(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    written(dataset, out)
+    (scan,) = (item for item in find([dataset])[0] if "dwi" in item.name)
+    beside = sidecar_path(result_path(scan, out))
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"SkullStripped": False}))
+    assert is_done(scan, out, PROVENANCE)
+    (dataset / "dwi.json").write_text(
+        json.dumps(json.loads((dataset / "dwi.json").read_text()) | {"RepetitionTime": 8.0})
+    )
+    assert not is_done(scan, out, PROVENANCE)
+    written(dataset, out)
+    told = json.loads(beside.read_text())
+    assert (told["RepetitionTime"], told["SkullStripped"]) == (8.0, False)
+    assert is_done(scan, out, PROVENANCE)

@@ -62,8 +62,10 @@ def is_done(scan: Scan | Found, folder: Path, provenance: Provenance) -> bool:
     if record is None or not target.exists() or not all(path.exists() for path in scan.paths):
         return False
     wanted = sidecar.origin(scan.paths, provenance)
-    follows = dict.fromkeys(("result", "replaced", "found"))
+    follows = dict.fromkeys(("result", "replaced", "found", "metadata"))
     if record | follows != wanted | follows or not sidecar.untouched(target, record):
+        return False
+    if (known := record.get("metadata")) and known != sidecar.metadata_in(bids.metadata_of(scan.paths[0])):
         return False
     beside = bids.companions(scan.paths[0], target, provenance.quantity)
     return all(record["result"].get(place.name) == sidecar.sha256(path) for place, path in beside.items())
@@ -104,6 +106,7 @@ def _write(scan: Scan, folder: Path, target: Path, provenance: Provenance) -> No
         raise ScanError(source, "changed while it was denoised", "Run again when it is complete.")
     about = bids.metadata_of(source) if (in_bids := bids.is_derivative(source, target)) else None
     beside = bids.companions(source, target, provenance.quantity)
+    record |= {"metadata": sidecar.metadata_in(about)} if about is not None else {}
     replaced = sidecar.present(target, earlier) if earlier else {}
     target.parent.mkdir(parents=True, exist_ok=True)
     with (atomic_folder if scan.format in FOLDERS else atomic_file)(target) as temporary:

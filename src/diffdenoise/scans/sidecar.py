@@ -111,11 +111,27 @@ def _is_ours(record: Any) -> bool:
 def save(result: Path, record: dict[str, Any], about: dict[str, Any] | None = None) -> None:
     """Write the record beside the result, atomically; equal records give equal bytes.
 
-    about: what a BIDS sidecar says of the image itself; the record becomes one entry of it.
+    about: what a BIDS sidecar says of the image itself; the record becomes one entry of it. What somebody has added to
+    an earlier one stays.
     """
-    content = record if about is None else about | {TOOL: record}
+    content = record if about is None else _added(result) | about | {TOOL: record}
     with atomic_file(sidecar_path(result)) as temporary:
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def metadata_in(about: dict[str, Any]) -> dict[str, Any]:
+    """What a record holds of a BIDS sidecar's own entries: their names, and the hash of all."""
+    whole = json.dumps(about, sort_keys=True, default=str).encode()
+    return {"names": sorted(about), "sha256": hashlib.sha256(whole).hexdigest()}
+
+
+def _added(result: Path) -> dict[str, Any]:
+    """What is in a BIDS sidecar of ours that we have not written there."""
+    if (earlier := load(result)) is None:
+        return {}
+    content = json.loads(sidecar_path(result).read_text(encoding="utf-8"))
+    ours = {TOOL, *earlier.get("metadata", {}).get("names", [])}
+    return {name: value for name, value in content.items() if name not in ours}
 
 
 def sha256(path: Path) -> str:
