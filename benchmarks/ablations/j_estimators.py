@@ -38,11 +38,11 @@ back-projection, and 86 levels were within 5 % (93, and 101 within 10 %, of what
 everywhere but for Rician noise on radiographs, which have no dark background to show it (and no Rician noise in
 practice). Means of 3 x 3 pixels of the same three radiographs, which have 1.6 to 2.1/255 of their own, are no cleaner
 test of it: 22 of 36 levels are within 5 % (by hand, 2026-12-01; 0.91 to 1.13 and at 1.2 px and 6/255 1.19), for they
-have a ninth of the pixels, and anatomy as fine as these. Six of ten phantom pairs agree within 15 % in both scans, three more in one: an estimate from a single scan
-comes from the flattest places, which are quieter than the rest (Siemens, 0.74 and 0.82: its noise is stronger in the
-middle). From both scans nine of ten are within 10 %, with a map of the noise where it varies (study q; without one
-Siemens read 0.86). VIDA reads 0.75: a drift between its scans, finer than the regions, passes for noise in the
-subtraction.
+have a ninth of the pixels, and anatomy as fine as these. Six of ten phantom pairs agree within 15 % in both scans,
+three more in one: an estimate from a single scan comes from the flattest places, which are quieter than the rest
+(Siemens, 0.74 and 0.82: its noise is stronger in the middle). From both scans nine of ten are within 10 %, with a map
+of the noise where it varies (study q; without one Siemens read 0.86). VIDA reads 0.75: a drift between its scans, finer
+than the regions, passes for noise in the subtraction.
 
 **It fails on echo-planar scans of heads**: at pixels of 2 and 3 mm there is no flat place in a brain, the noise is
 correlated over a pixel and weak, and what is estimated from one volume is anatomy, 4 to 5 times the noise. A repetition
