@@ -93,3 +93,11 @@ def test_a_teacher_to_learn_from_chooses_a_preset_that_has_one() -> None:
 def test_settings_of_a_teacher_that_there_is_not_are_refused() -> None:
     with pytest.raises(ConfigError, match="diffusion: does nothing"):
         choose_config("fast", "cpu", {"diffusion": {"steps": 5}})
+
+
+def test_the_preset_fast_bounds_the_visits_and_leaves_to_the_fit_what_depends_on_it() -> None:
+    """Of few pixels more visits made it worse (docs/tried.md); turns and a second opinion cost time, or not."""
+    student = PRESETS["fast"].student
+    assert student.visits == 700
+    assert (student.neighbours, student.series, student.turns, student.second_opinion) == (None, None, None, None)
+    assert student.start == "synthetic"
