@@ -159,6 +159,20 @@ def test_a_series_that_is_no_longer_alone_has_its_earlier_result_told(
         assert ("out/DICOM: of a scan whose result" in caplog.text) == (disc == "cd2")
 
 
+class Mean(nn.Module):
+    """Of 3 x 3 pixels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.avg_pool2d(x[:, :1], 3, 1, 1, count_include_pad=False)
+
+
+@pytest.fixture
+def smoothing(smoke_model: Path) -> Denoiser:
+    """The student of seconds errs by more than the noise, and its map would be that of the noise alone."""
+    model = load_model(smoke_model)
+    return Denoiser(replace(model, rounds=(replace(model.rounds[0], student=Mean()),)), "cpu")
+
+
 class Telling(Denoiser):
     """Tells by which samplers it was asked to denoise."""
 
@@ -174,6 +188,8 @@ def test_only_what_is_missing_of_a_scan_is_made_again_and_is_the_same(smoke_mode
     make = lambda denoiser: denoise_scans(denoiser, found, out, wanted, lambda what, done, total: None)  # noqa: E731
     make(Denoiser(load_model(smoke_model), "cpu"))
     before = {path: path.read_bytes() for path in out.iterdir()}
+    denoised, removed = (np.load(result_path(found[0], out, quantity)) for quantity in ("denoised", "removed"))
+    np.testing.assert_array_equal(removed, np.load(tmp_path / "scan.npy") - denoised)
     everything = ["denoised", *MAPS]
     for lost in ([], *([one] for one in everything), ["denoised", "spread"], ["uncertainty", "removed"], everything):
         gone = [result_path(found[0], out, quantity) for quantity in lost]
@@ -184,6 +200,41 @@ def test_only_what_is_missing_of_a_scan_is_made_again_and_is_the_same(smoke_mode
         assert {path: path.read_bytes() for path in out.iterdir()} == before
         needed = ["auto"] * ("denoised" in lost or "removed" in lost) + ["srds"] * ("spread" in lost)
         assert sorted(getattr(denoiser, "asked", [])) == needed
+
+
+@pytest.mark.parametrize(
+    ("wanted", "quantity"),
+    [
+        (Wanted("srds"), "denoised"),
+        (Wanted("srds", removed=True), "removed"),
+        (Wanted(spread=True), "spread"),
+        (Wanted(uncertainty=True), "uncertainty"),
+    ],
+)
+def test_of_another_seed_a_result_is_another_and_not_there_already(
+    smoothing: Denoiser, tmp_path: Path, wanted: Wanted, quantity: str
+) -> None:
+    np.save(tmp_path / "scan.npy", noisy_disks(1, 24, 20))
+    (item,), _ = find([tmp_path / "scan.npy"])
+    out, made = tmp_path / "out", []
+    path = result_path(item, out, quantity)
+    for seed in (0, 1, 0):
+        outcome = denoise_scans(smoothing, [item], out, replace(wanted, seed=seed), lambda what, done, total: None)
+        assert path in outcome.written
+        assert not outcome.unchanged
+        made.append(path.read_bytes())
+    assert made[0] == made[2] != made[1]
+
+
+def test_the_map_that_is_written_is_that_of_the_strength_and_the_seed(smoothing: Denoiser, tmp_path: Path) -> None:
+    noisy = noisy_disks(2)
+    np.save(tmp_path / "scan.npy", noisy)
+    found, _ = find([tmp_path / "scan.npy"])
+    wanted = Wanted(seed=3, uncertainty=True, strength=0.5)
+    denoise_scans(smoothing, found, tmp_path / "out", wanted, lambda what, done, total: None)
+    written = np.load(result_path(found[0], tmp_path / "out", "uncertainty"))
+    np.testing.assert_array_equal(written, smoothing.uncertainty(noisy, strength=0.5, seed=3))
+    assert not np.allclose(written, smoothing.uncertainty(noisy, seed=3), rtol=1e-3)
 
 
 def test_the_map_of_uncertainty_is_not_of_samples() -> None:

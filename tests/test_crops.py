@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from torch import Tensor
 from diffdenoise.crops import ALPHA, CROPS, SIDE, middle_of, spread_over, try_on
 from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.spatial import Variation
+from diffdenoise.noise.texture import Texture
 
 SIGMA = 0.15
 
@@ -42,6 +45,19 @@ def test_the_noise_drawn_is_as_strong_as_the_place_and_the_brightness_say() -> N
     standard = crop.z.numpy() / crop.over
     assert standard[..., :70].std() == pytest.approx(0.08, rel=0.05)
     assert standard[..., 90:].std() == pytest.approx(0.1, rel=0.05)
+
+
+def test_along_the_rim_of_a_disc_the_noise_drawn_by_rays_is_stronger_than_across_it() -> None:
+    row, column = np.ogrid[:128, :128]
+    disc = (np.hypot(row - 63.5, column - 63.5) < 60) + 0.01 * np.random.default_rng(0).standard_normal((128, 128))
+    seen = torch.from_numpy(disc.astype(np.float32))[None, None]
+    level = replace(constant_level(SIGMA), texture=Texture(radial=(0.4, 2.0, 0.0)), reach=1, rays=0.02)
+    drawn = [middle_of(seen, [True], level, seed).z[0, 0].numpy() for seed in range(16)]
+    assert np.std(drawn) == pytest.approx(SIGMA, rel=0.1)
+    for rim, along_rows in ((np.s_[48:80, 92:124], False), (np.s_[4:36, 48:80], True)):  # on the right, at the top
+        power = np.mean([np.abs(np.fft.fft2(z[rim])) ** 2 for z in drawn], axis=0)
+        down, across = power[4:12, :3].mean(), power[:3, 4:12].mean()
+        assert (across / down if along_rows else down / across) > 1.5
 
 
 @pytest.mark.parametrize("count", [1, 5, CROPS, CROPS + 1, 200])

@@ -3,11 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from diffdenoise.demo import TEST, TRAIN, _refuse_foreign, demo_images, run_demo
+from diffdenoise.demo import TEST, TRAIN, _refuse_foreign, demo_images, run_demo, stages
 from diffdenoise.errors import ConfigError, RunError
+from diffdenoise.inference import denoise_slices, domain_of
+from diffdenoise.model_file import load_model
 from diffdenoise.presets import PRESETS
+from diffdenoise.rounds import image_seed, predict_blind, sample_slice
 from diffdenoise.run_folder import make_run_folder
+from tests.conftest import noisy_disks
 
 
 def test_train_and_test_are_apart_and_only_the_test_has_details() -> None:
@@ -29,6 +34,28 @@ def test_the_demo_makes_a_table_a_picture_and_a_page(tmp_path: Path) -> None:
     assert "not a medical device" in made.page.read_text()
     assert json.loads((tmp_path / "demo" / "table.json").read_text())["figures"] == made.figures
     _refuse_foreign(tmp_path / "demo")  # its own files are in nobody's way
+
+
+def test_each_stage_of_the_demo_shows_what_it_is_named_after(smoke_model: Path) -> None:
+    model, noisy = load_model(smoke_model), noisy_disks(2)
+    domain = domain_of(model, noisy)
+    x_noisy = torch.from_numpy(domain.into(noisy))[:, None]
+    seeds = [image_seed(model.config.seed, image) for image in noisy]
+    sampled = sample_slice(model, x_noisy, domain.level, seeds)
+    x_c, _ = predict_blind(model.blind_spot, x_noisy)
+    tensors = {
+        "condition x_c": x_c,
+        "one chain": sampled.chain,
+        "x_hat (SRDS)": sampled.x_hat,
+        "fused": sampled.fused,
+    }
+    expected = {name: domain.back(tensor[:, 0].numpy()) for name, tensor in tensors.items()}
+    expected["student"] = denoise_slices(model, noisy).pixels
+    found = stages(model, noisy, "cpu")
+    assert list(found) == list(expected)
+    for name, image in expected.items():
+        np.testing.assert_array_equal(found[name], image)
+    assert len({image.tobytes() for image in expected.values()}) == len(expected)
 
 
 @pytest.mark.parametrize("sigma", [0.0, -0.1, np.nan, np.inf])

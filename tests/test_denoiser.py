@@ -1,4 +1,7 @@
 import json
+import tempfile
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -7,16 +10,21 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
+import torch
+from torch import nn
 
 from diffdenoise import Denoiser, inference
 from diffdenoise.denoiser import _array_source, sources_of
 from diffdenoise.diagnosis import Diagnosis, diagnose
 from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
+from diffdenoise.model import Round
 from diffdenoise.model_file import load_model
 from diffdenoise.phantom import mni_slices
 from diffdenoise.pipeline import Fit
+from diffdenoise.preparation import MEASURING, READING
 from diffdenoise.scans.files import find, read_scan
 from diffdenoise.scans.scan import Scan
+from diffdenoise.uncertainty import uncertainty_of
 from tests.conftest import noisy_disks
 
 
@@ -261,3 +269,44 @@ def test_budget_and_seed_reach_the_fit(monkeypatch: pytest.MonkeyPatch, smoke_mo
     Denoiser.fit(noisy_disks(), budget="2m", seed=3, device="cpu")
     ((_, config, _, device, seconds, _),) = told
     assert (config.preset, config.seed, device, seconds) == ("fast", 3, "cpu", 120)
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_the_map_goes_by_the_strength_the_seed_and_the_frames(smoke_model: Path, frames: int) -> None:
+    class Mean(nn.Module):  # the student of seconds errs by more than the noise: its map would be that of the noise
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.avg_pool2d(x[:, :1], 3, 1, 1, count_include_pad=False)
+
+    denoiser = Denoiser(replace(load_model(smoke_model), rounds=(Round(None, Mean()),)), "cpu")
+    noise = np.random.default_rng(0).standard_normal((frames, 2, 40, 48)).astype(np.float32)
+    image = noisy_disks(slices=2, sigma=0) + 0.05 * noise
+    pixels = image.reshape(-1, 40, 48)
+    of = partial(uncertainty_of, denoiser.model, pixels)
+    expected = of(7, frames=frames, strength=0.4)
+    scan = Scan(pixels, "a", "npy", frames=frames)
+    for given in (image if frames > 1 else image[0], scan):
+        found = denoiser.uncertainty(given, strength=0.4, seed=7)
+        np.testing.assert_array_equal(found.reshape(pixels.shape), expected)
+    others = [of(7, frames=frames), of(0, frames=frames, strength=0.4)]
+    others += [of(7, strength=0.4)] * (frames > 1)
+    assert not any(np.allclose(other, expected, rtol=1e-3) for other in others)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_fit_without_a_folder_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    """No scan of a patient in the folder for temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    there = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        there.extend(tmp_path.rglob("*.npy"))
+        if stopped and what not in (READING, MEASURING):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) if stopped else nullcontext():
+        overrides = {"student": {"steps": 2}}
+        Denoiser.fit(noisy_disks(), preset="fast", overrides=overrides, device="cpu", progress=progress)
+    assert there
+    assert not list(tmp_path.iterdir())

@@ -109,3 +109,15 @@ def test_results_are_no_noisy_inputs(smoke_model: Path, tmp_path: Path) -> None:
     (result,) = (data / "work").rglob("*.nii")
     (row,), _ = evaluate_scans(result, tmp_path / name, data, "unit")
     assert row["noisy_psnr"] != row["psnr"]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.0])
+def test_the_noise_that_is_kept_is_that_of_the_result(tmp_path: Path, share: float) -> None:
+    clean, noisy, result = stored(tmp_path / "clean.npy", sigma=0), stored(tmp_path / "noisy.npy"), tmp_path / "a.npy"
+    truth, before = np.load(clean), np.load(noisy)
+    np.save(result, truth + np.float32(share) * (before - truth))
+    (row,), errors = evaluate_scans(result, clean, noisy, "unit")
+    assert not errors
+    assert row["noise_kept"] == pytest.approx(share, abs=1e-3)
+    if share:
+        assert row["psnr"] - row["noisy_psnr"] == pytest.approx(-20 * np.log10(share), abs=0.01)

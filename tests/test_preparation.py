@@ -3,14 +3,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.inference import domain_of
+from diffdenoise.model import Model, Round
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.models import correlated, gaussian
-from diffdenoise.noise.texture import Texture, correlation, draw, smoothed
+from diffdenoise.noise.texture import Texture, correlation, draw, may_come_from, smoothed
 from diffdenoise.phantom import mni_slices
 from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
+from tests.conftest import noisy_disks
 
 HEAD = torch.from_numpy(mni_slices(40, 4, 10))[:, ::3, ::3]  # pixels of 3 mm: anatomy passes for noise
 OTHER = 1 - HEAD
@@ -192,3 +197,35 @@ def test_a_scan_whose_slices_share_noise_has_no_neighbours_unless_they_are_asked
     slices = prepare(sources, make_config("fast", {"student": student}), tmp_path, lambda *_: None)
     assert slices.config.student.neighbours == 1
     assert slices.store.alone == alone
+
+
+@pytest.mark.parametrize("normalisation", ["fixed", "noise", "scan"])
+def test_what_is_far_out_of_a_scan_is_tamed_in_the_fit_as_it_is_afterwards(tmp_path: Path, normalisation: str) -> None:
+    """A hot pixel, and padding beside the field of view."""
+    pixels = noisy_disks()
+    pixels[1, 20, 24] = 65000
+    pixels[:, :, :5] = -32768
+    sources = [Source("a", lambda: Scan(pixels, "a", "npy"))]
+    slices = prepare(sources, make_config("fast", {"normalisation": normalisation}), tmp_path, lambda *_: None)
+    model = Model(slices.config, slices.normalisation, ChainTarget("image"), None, (Round(None, nn.Identity()),))
+    learned_from = slices.store.arrays[0][:, 0]
+    np.testing.assert_allclose(learned_from, domain_of(model, pixels).into(pixels), atol=1e-5)
+    assert np.ptp(learned_from) < 4 * np.ptp(learned_from[0, :, 5:])
+
+
+@pytest.mark.parametrize("modality", ["", "MR"])
+def test_single_slices_of_a_kind_come_to_one_texture_that_their_machine_can_make(tmp_path: Path, modality: str) -> None:
+    """Alone, one of them shows another one by chance."""
+    clean, generator = torch.from_numpy(mni_slices(40, 2, 8)), torch.Generator().manual_seed(0)
+    projected = Texture(radial=(0.3, 2.0, 0.0))
+    images = [(image + 0.1 * draw(tuple(image.shape), projected, generator)).numpy()[None] for image in clean]
+    levels = prepared(tmp_path, *(Scan(image, "a", "npy", modality=modality) for image in images)).levels
+    assert len({level.texture for level in levels}) == 1
+    assert all(may_come_from(level.texture, "MR") == (modality == "MR") for level in levels)
+
+
+def test_of_which_scans_the_noise_is_known_exactly_is_kept(tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).poisson(200 * mni_slices(60, 4, 10)).astype(np.float32)
+    scans = Scan(noisy(OTHER, 0), "a", "npy"), Scan(counts, "b", "npy")
+    for _ in range(2):  # the second time from what the run folder keeps
+        assert prepared(tmp_path, *scans).counted == [False, True]

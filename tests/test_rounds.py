@@ -4,10 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diffdenoise.model import Model
 from diffdenoise.model_file import load_model
-from diffdenoise.noise.estimate import constant_level
+from diffdenoise.noise.estimate import NoiseLevel, constant_level
+from diffdenoise.noise.spatial import Variation
 from diffdenoise.presets import make_config
 from diffdenoise.rounds import (
     Images,
@@ -19,6 +22,7 @@ from diffdenoise.rounds import (
     put_back,
     sample,
     sample_slice,
+    variance_map,
     why_not_to_fuse,
 )
 from tests.conftest import noisy_disks
@@ -115,3 +119,13 @@ def test_fusing_what_is_not_blind_is_warned_of(preset: str, settings: dict, said
     warning = why_not_to_fuse(make_config(preset, settings))
     assert (warning is None) == (said is None)
     assert warning is None or (said in warning and "teacher.fuse = false" in warning)
+
+
+@given(st.floats(-0.4, 0.4), st.floats(-0.4, 0.4), st.integers(1, 40))
+def test_the_variance_is_that_of_the_brightness_and_the_place(down: float, across: float, rows: int) -> None:
+    variation = Variation(((0.0, across), (down, 0.0)), 0.3, 3.0)
+    level = NoiseLevel((0.0, 1.0), (0.05, 0.1), variation=variation)
+    dark, bright = variance_map(level, torch.tensor([0.0, 1.0])[:, None, None, None].expand(2, 1, rows, 30))
+    over = variation.over((rows, 30))
+    np.testing.assert_allclose(dark[0], 0.05**2 * over**2, rtol=1e-5)
+    np.testing.assert_allclose(bright[0], 0.1**2 * over**2, rtol=1e-5)

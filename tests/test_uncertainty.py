@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
@@ -14,9 +16,12 @@ from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.domain import Domain
 from diffdenoise.model import Model, Round
 from diffdenoise.model_file import load_model
+from diffdenoise.noise.estimate import NoiseLevel, constant_level
 from diffdenoise.noise.floor import deviations_of_signal, inverse_of
 from diffdenoise.noise.models import correlated
 from diffdenoise.noise.rician import moments
+from diffdenoise.noise.spatial import Variation
+from diffdenoise.noise.texture import Texture
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.presets import make_config
 from diffdenoise.uncertainty import Noise, noise_in, uncertainty_of, variances
@@ -205,3 +210,35 @@ def test_where_a_rician_floor_was_taken_off_an_empty_background_is_surer_than_da
     empty = np.hypot(row - 80, column - 80) > 60
     assert found[0][empty].mean() < 2 * np.sqrt(np.square(error[empty]).mean())
     assert found[0][empty].mean() < found[0][~empty & (signal[0] > 0)].mean()
+
+
+@given(st.floats(-0.4, 0.4), st.floats(-0.4, 0.4), st.sampled_from([1.0, 500.0]))
+def test_noise_is_as_strong_as_its_place_says(down: float, across: float, scale: float) -> None:
+    variation = Variation(((0.0, across), (down, 0.0)), 0.3, 3.0)
+    level = NoiseLevel((0.0,), (scale * SIGMA,), variation=variation)
+    noise = noise_in(Domain.of(0.0, scale, level, even=False), scale * white(SIGMA, 0))
+    expected = SIGMA**2 * variation.over((96, 96)) ** 2
+    np.testing.assert_allclose(noise.variance, np.broadcast_to(expected, (2, 96, 96)), rtol=1e-5)
+
+
+def test_a_filter_lets_less_of_projected_noise_through_where_that_goes_the_way_it_smooths() -> None:
+    """At the right and left rim of a disc it is stronger down the image, at the upper and lower across it."""
+
+    class Down(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.avg_pool2d(x[:, :1], (3, 1), 1, (1, 0), count_include_pad=False)
+
+    row, column = np.ogrid[:128, :128]
+    disc = (np.hypot(row - 63.5, column - 63.5) < 60) + 0.01 * np.random.default_rng(0).standard_normal((128, 128))
+    x_noisy = torch.from_numpy(disc.astype(np.float32))[None, None]
+    level = replace(constant_level(SIGMA), texture=Texture(radial=(0.4, 2.0, 0.0)), reach=1)
+
+    def passed(rays: float) -> np.ndarray:
+        noise = noise_in(Domain.of(0.0, 1.0, replace(level, rays=rays), even=False), x_noisy[:, 0].numpy())
+        one = Noise(noise.variance[0], noise.dark[0], noise.texture, noise.rays)
+        return variances(model_of(Down()), x_noisy, [True], one, 0).tweedie
+
+    over = passed(0.02) / passed(0.0)
+    right, left, upper, lower = over[48:80, 92:124], over[48:80, 4:36], over[4:36, 48:80], over[92:124, 48:80]
+    assert max(right.mean(), left.mean()) < 0.9
+    assert min(upper.mean(), lower.mean()) > 1.1
