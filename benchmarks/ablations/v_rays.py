@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Generator
 
 from benchmarks.ablations.k_recorruption import Supervised, denoised
@@ -26,17 +27,19 @@ TITLE = "Noise that goes by the rays"
 QUESTION = """Noise as computed tomography makes it, not by the formula in `noise/rays.py`: each slice is taken for an
 object that absorbs so much a pixel where it is brightest, its parallel projections get noise whose variance grows as
 exp(absorption along the ray), and filtered back-projection makes images of that (a Hann window). It is as strong as
-noise of 25/255 in the head, on the mean. First k, by how much noise is stronger along one direction than along
+noise of 25/255 in the head, on the mean; or, so that only its directions are in question, divided by its local strength
+(over 10 pixels). First k, by how much noise is stronger along one direction than along
 another, found from the noise alone, from the noisy slices with a repetition, from all of them without one, and from
 one slice. Then the student, supervised, and by recorruption with all else as a fit finds it and z as strong along all
-directions, or by the rays with k as it is found; and the same once more with k from the noise alone."""
+directions, or by the rays with k as it is found; and the same once more with k from the noise alone. PSNR in dB."""
 FINDING = ""
 ABSORBED = (0.0, 0.01, 0.02)  # a pixel; water has 0.02 a millimetre
 TRAINED = 0.02
 SLICES = 6  # that k is found by
 FOUND_IN = {"noise": "k, of the noise alone", "slices": f"of {SLICES} slices", "slice": "of one slice, on the mean"}
-ALIKE, TOLD = "alike in all directions", "by the rays, k of the noise alone"
-WAYS = ("noisy", "supervised", ALIKE, "by the rays, k as found", TOLD)
+ALIKE, FOUND, TOLD = "alike in all directions", "by the rays, k as found", "by the rays, k of the noise alone"
+WAYS = ("noisy", "supervised", ALIKE, FOUND, TOLD)
+AROUND = 10.0  # pixels
 REVISION = 1  # of what finds k; raise it when that finds something else
 
 
@@ -45,18 +48,20 @@ class Tomography(Task):
     """Noise of filtered back-projection of what an object leaves of the rays, `absorbed` a pixel."""
 
     absorbed: float = TRAINED
+    evened: bool = False  # divided by its local strength
 
     @property
     def name(self) -> str:
         """For file names."""
-        return f"{super().name}-rays-{self.absorbed:g}"
+        return f"{super().name}-rays-{self.absorbed:g}{'-evened' if self.evened else ''}"
 
     @cached_property
     def noise(self) -> tuple[np.ndarray, np.ndarray]:
         """In the slices for training and for testing."""
         generator = Generator().manual_seed(self.seed)
         clean = slices_of(self.subject, **TRAIN), self.clean
-        return tuple(self.sigma / 255 * projected(images, self.absorbed, generator) for images in clean)
+        unit = (projected(images, self.absorbed, generator) for images in clean)
+        return tuple(self.sigma / 255 * (one / strength(one) if self.evened else one) for one in unit)
 
     @cached_property
     def noisy(self) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +89,12 @@ def projected(images: np.ndarray, absorbed: float, generator: Generator) -> np.n
     return made / np.sqrt(np.square(made[foreground(images)]).mean())
 
 
-TASK = Tomography()
+def strength(noise: np.ndarray) -> np.ndarray:
+    """Local root mean square of (slices, rows, columns), same shape."""
+    return np.sqrt(gaussian_filter(noise**2, (0, AROUND, AROUND))).astype(np.float32)
+
+
+TASKS = {"as strong as it comes": Tomography(), "as strong everywhere": Tomography(evened=True)}
 
 
 def run(lab: Lab) -> dict[str, Any]:
@@ -94,13 +104,14 @@ def run(lab: Lab) -> dict[str, Any]:
         | lab.cell(f"rays-{absorbed:g}", lambda a=absorbed: _found(a), absorbed, SLICES, REVISION)
         for absorbed in ABSORBED
     ]
-    return {"found": found, "students": {way: _student(lab, way) for way in WAYS}}
+    students = {name: {way: _student(lab, task, way) for way in WAYS} for name, task in TASKS.items()}
+    return {"found": found, "students": students}
 
 
 def _found(absorbed: float) -> dict[str, float]:
     """k of some training slices, by what it is found in."""
-    clean = slices_of(TASK.subject, **TRAIN)[:: TRAIN["count"] // SLICES]
-    noise = np.float32(TASK.sigma / 255) * projected(clean, absorbed, Generator().manual_seed(1))
+    clean = slices_of(Task.subject, **TRAIN)[:: TRAIN["count"] // SLICES]
+    noise = np.float32(Task.sigma / 255) * projected(clean, absorbed, Generator().manual_seed(1))
     each = [rays_of(image[None]) for image in clean + noise]
     return {"noise": _of_noise(clean, noise), "slices": rays_of(clean + noise), "slice": float(np.mean(each))}
 
@@ -110,46 +121,54 @@ def _of_noise(clean: np.ndarray, noise: np.ndarray) -> float:
     return rays_of(clean + noise, clean - noise)
 
 
-def _student(lab: Lab, way: str) -> dict[str, float]:
+def _student(lab: Lab, task: Tomography, way: str) -> dict[str, float]:
     if way == "noisy":
-        return {"psnr": TASK.psnr(TASK.noisy[1])}
+        return {"psnr": task.psnr(task.noisy[1])}
     kind: type[Stage] = Supervised if way == "supervised" else RecorruptedStage
-    level, settings = _level(way), lab.settings("student", recorruption=0.2)
-    of = (kind.__name__, TASK.name, settings.model_dump(), repr(level))
-    measure = lambda: {"psnr": TASK.psnr(denoised(lab, kind, TASK, settings, level, key_of(*of)))}  # noqa: E731
+    level, settings = _level(task, way), lab.settings("student", recorruption=0.2)
+    of = (kind.__name__, task.name, settings.model_dump(), repr(level))
+    measure = lambda: {"psnr": task.psnr(denoised(lab, kind, task, settings, level, key_of(*of)))}  # noqa: E731
     return {"rays": level.rays} | lab.cell(f"rays-{kind.__name__}", measure, *of)
 
 
-def _level(way: str) -> NoiseLevel:
+def _level(task: Tomography, way: str) -> NoiseLevel:
     """As a fit finds it in the training slices, but for k."""
     if way == ALIKE:
-        return replace(_diagnosed(), rays=0.0)
+        return replace(_diagnosed(task), rays=0.0)
     if way == TOLD:
-        return replace(_diagnosed(), rays=_of_noise(slices_of(TASK.subject, **TRAIN), TASK.noise[0]))
-    return _diagnosed()
+        return replace(_diagnosed(task), rays=_of_noise(slices_of(task.subject, **TRAIN), task.noise[0]))
+    return _diagnosed(task)
 
 
-@lru_cache(1)
-def _diagnosed() -> NoiseLevel:
-    return diagnose(TASK.noisy[0], machine="CT").level
+@lru_cache(2)
+def _diagnosed(task: Tomography) -> NoiseLevel:
+    return diagnose(task.noisy[0], machine="CT").level
 
 
 def tables(result: dict[str, Any]) -> str:
     """k; students."""
     shown = lambda k: f"{k:.4f}" if k else "none"  # noqa: E731
     ks = [[f"{row['absorbed']:g}", *(shown(row[name]) for name in FOUND_IN)] for row in result["found"]]
-    told = lambda row: shown(row["rays"]) if "rays" in row else "–"  # noqa: E731
-    students = [[way, told(row), f"{row['psnr']:.2f}"] for way, row in result["students"].items()]
-    students[1][1] = "–"  # a supervised student draws no noise
+    students = result["students"]
+    draws = lambda of, way: f" (k {shown(of[way]['rays'])})" if way in (FOUND, TOLD) else ""  # noqa: E731
+    rows = [[way, *(f"{of[way]['psnr']:.2f}{draws(of, way)}" for of in map(students.get, TASKS))] for way in WAYS]
     return "\n\n".join(
-        (markdown(["absorbed a pixel", *FOUND_IN.values()], ks), markdown(["learns from", "k", "PSNR"], students))
+        (
+            markdown(["absorbed a pixel", *FOUND_IN.values()], ks),
+            markdown(["learns from", *(f"noise {name}" for name in TASKS)], rows),
+        )
     )
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """PSNR of the students."""
-    with panels(path, width=5.0) as axis:
-        ways = WAYS[1:]
-        axis.barh(ways, [result["students"][way]["psnr"] for way in ways])
-        axis.set(xlabel="PSNR, dB", xlim=(result["students"][ALIKE]["psnr"] - 1, None))
+    """PSNR of the students, over the supervised one's."""
+    ways = (ALIKE, FOUND, TOLD)
+    with panels(path, width=6.0) as axis:
+        for number, name in enumerate(TASKS):
+            of = result["students"][name]
+            places = [place + 0.35 * (number - 0.5) for place in range(len(ways))]
+            axis.barh(places, [of[way]["psnr"] - of["supervised"]["psnr"] for way in ways], 0.35, label=f"noise {name}")
+        axis.set_yticks(range(len(ways)), ways)
+        axis.set_xlabel("PSNR over the supervised student's, dB")
         axis.invert_yaxis()
+        axis.legend(fontsize=8)
