@@ -33,7 +33,7 @@ def findings(budgets: dict[str, Table]) -> str:
     """The text."""
     table = budgets.get(MAIN, {})
     paragraphs: dict[str, Sequence[Callable[[Table], str]]] = {
-        "Against the bound.": [_bound, _loss, _start, _grain],
+        "Against the bound.": [_bound, _loss, _start, _grain, _reduced],
         "Against the peers.": [_peers, _told],
         "Correlated noise.": [_textures, _grainy, _ct],
         "Noise that varies over the image.": [_uneven],
@@ -99,6 +99,24 @@ def _grain(table: Table) -> str:
         f"is taken out{white}. Not so where the values are whole counts, whose noise is known exactly (docs/noise.md), "
         "as with this counting noise: there the gap is "
         f"{ahead(table, POISSON, BOUND, 'ours'):.2f} dB{told[POISSON]}."
+    )
+
+
+def _reduced(table: Table) -> str:
+    """What of the gap on radiographs is of their grain: beside it that on means of their pixels."""
+    noises = [task.removeprefix("xray reduced ") for task in table if task.startswith("xray reduced ")]
+    both = [
+        noise
+        for noise in noises
+        if all(_are_there(table, f"{data} {noise}", "ours", BOUND) for data in ("xray", "xray reduced"))
+    ]
+    if not both:
+        raise MissingError
+    gap = lambda data, noise: f"{ahead(table, f'{data} {noise}', 'ours', BOUND):+.2f}"  # noqa: E731
+    told = ", ".join(f"{noise}: {gap('xray reduced', noise)} ({gap('xray', noise)})" for noise in both)
+    return (
+        "How much of that is the grain shows on means of 3 x 3 of their pixels, which have little of it left and get "
+        f"the noise after that (*xray reduced*). From the bound, and in brackets on whole radiographs: {told} dB."
     )
 
 
