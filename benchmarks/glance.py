@@ -22,6 +22,8 @@ WHY = {
         ("xray zero-filled-rician-6", "xray zero-filled-rician-15"),
         "it and the grain of radiographs are taken for one, smoothed noise, and what it adds to the dark stays",
     ),
+    "xray reduced correlated-1.2": "in part what is left of the grain",
+    "xray reduced zero-filled-rician-6": "not recognised, as on radiographs: what it adds to the dark stays",
     **dict.fromkeys(
         (f"{data} zero-filled-rician-15" for data in ("colin27", "mr3t")),
         "in part weak signals, where what is learned from is only about like magnitudes",
