@@ -57,11 +57,14 @@ def time_plot(budgets: dict[str, Table], plots: Path) -> list[str]:
                 found.setdefault(method, []).append((record["train_seconds"], value))
     if not any(len(points) > 1 for points in found.values()):
         return []
-    with panels(plots / "training.png", width=7.0) as axis:
+    from matplotlib import colormaps
+
+    with panels(plots / "training.png", width=8.5) as axis:
+        axis.set_prop_cycle(color=colormaps["tab20"].colors)
         for method, points in found.items():
             axis.plot(*zip(*sorted(points), strict=True), marker="o", label=METHODS[method].title, **_style(method))
         axis.set(xscale="log", xlabel="seconds of training", ylabel="PSNR, dB", title=PLOTTED)
-        axis.legend(fontsize=6)
+        axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))  # beside, not over, the points
     return ["## Quality over training time", "![Quality over training time](benchmarks/training.png)"]
 
 
