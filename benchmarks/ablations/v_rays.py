@@ -185,4 +185,4 @@ def plot(result: dict[str, Any], path: Path) -> None:
         axis.set_yticks(range(len(ways)), ways)
         axis.set_xlabel("PSNR over the supervised student's, dB")
         axis.invert_yaxis()
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
