@@ -86,3 +86,14 @@ def test_a_result_that_is_a_folder_is_told_about_as_one_that_is_a_file(smoke_mod
     denoise_scans(Denoiser.load(smoke_model, "cpu"), found, tmp_path / "out", Wanted(), lambda *_: None)
     tables, errors = describe([tmp_path / "out" / "knee"])
     assert (len(tables), errors) == (1, [])
+
+
+@pytest.mark.parametrize("place", [".", "/"])
+def test_a_folder_without_a_name_of_its_own_is_asked_about_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    np.save(tmp_path / "a.npy", noisy_disks())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("diffdenoise.describe.find", lambda paths, **_: find([tmp_path]))  # not the whole disk
+    tables, errors = describe([Path(place)])
+    assert (len(tables), errors) == (1, [])

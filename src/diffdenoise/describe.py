@@ -42,8 +42,7 @@ def _describe(path: Path) -> tuple[list[Table], list[ScanError | str]]:
 def _tables(path: Path) -> tuple[list[Table], list[ScanError | str]]:
     if path.suffix == ".safetensors" or _is_run(path):
         return [_table(str(path), _model_facts(read_header(find_model(path))))], []
-    named = path.is_file() or sidecar.load(path) is not None  # what is named may be a result
-    found, errors = find([path], own_results=named)
+    found, errors = find([path], own_results=path.is_file() or _is_result(path))  # what is named may be one
     tables = []
     told: list[ScanError | str] = [*errors]
     for item in found:
@@ -59,6 +58,12 @@ def _is_run(path: Path) -> bool:
         return path.is_dir() and (find_run(path) / MODEL).exists()
     except RunError:
         return False
+
+
+def _is_result(folder: Path) -> bool:
+    """Whether it is a DICOM series that we wrote; "." has a name, too, the root has none."""
+    whole = folder.resolve()
+    return bool(whole.name) and sidecar.load(whole) is not None
 
 
 def _scan_facts(scan: Scan) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _is_ours(record: Any) -> bool:
     return (
         isinstance(record, dict)
         and record.get("tool") == TOOL
-        and all(isinstance(record.get(name, {}), dict) for name in ("result", "replaced"))
+        and all(isinstance(record.get(name, {}), dict) for name in ("result", "replaced", "metadata"))
         and isinstance(sources := record.get("sources"), list)
         and all(isinstance(source, dict) and isinstance(source.get("name"), str) for source in sources)
     )
