@@ -53,7 +53,7 @@ def test_without_nilearn_the_remedy_is_named(monkeypatch):
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(resources, "files", missing)
-    with pytest.raises(ConfigError, match=r"pip install 'diffdenoise\[demo\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[demo\]'"):
         mni_slices(80, 1)
 
 
