@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import has_magic
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from diffdenoise.errors import OWN_RESULT, DiscList, LeftAlone, OtherKind, OwnResult, ScanError
-from diffdenoise.scans import bids, dicom_series, foreign, sidecar
+from diffdenoise.scans import bids, dicom_group, dicom_series, foreign, sidecar
 from diffdenoise.scans.formats import KINDS, OTHER_SUFFIX, describe_formats, format_of, is_read_elsewhere, suffix_of
 
 RUN_MARKER, SPOOL_MARKER = "diffdenoise-run.json", "diffdenoise-spool.json"  # in folders of a fit, of a node's queue
 _ELSEWHERE = "is of a kind that is not read here"
-_COPY = "is a copy of an image of its series (the same SOP Instance UID, number and place)"
 
 
 @dataclass(frozen=True)
@@ -227,81 +224,21 @@ def _lies_hidden(path: Path, base: Path) -> bool:
     return any(_passed_over(place) for place in between[: between.index(base)])
 
 
-class _Slices(NamedTuple):
-    """Of a series: the direction of the first one, and each by what its copies share."""
-
-    direction: tuple[float, ...]
-    paths: dict[tuple[object, ...], Path]
-
-
 def _group(files: Iterable[Path], base: Path, errors: list[ScanError]) -> list[Found]:
     """One Found for each file, but one for all files of a DICOM series; copies of a slice are added to `errors`."""
-    found: list[Found] = []
-    series: dict[tuple[object, ...], list[_Slices]] = {}
-    all_slices: list[_Slices] = []
     files = list(files)
     kinds = {path: kind for path in files if (kind := format_of(path)) is not None}
-    kinds |= dict.fromkeys(_emptied_slices(files, kinds), "dicom_file")
-    headers: list[tuple[Path, dicom_series.Keys]] = []
-    for path in sorted(_once(kinds, base), key=_in_natural_order):
-        if kinds[path] != "dicom_file":
-            found.append(_alone(path, kinds[path], path.relative_to(base).as_posix()))
-        elif keys := dicom_series.keys_of(path):
-            headers.append((path, keys))
-    for path, keys in sorted(headers, key=lambda header: not header[1].direction):  # whose direction is unknown: last
-        alike = series.setdefault(keys.series, [])
-        slices = next((it for it in alike if dicom_series.is_along(keys.direction, it.direction)), None)
-        if slices is None and not keys.direction and len(alike) == 1:
-            (slices,) = alike
-        if slices is None:
-            alike.append(slices := _Slices(keys.direction, {}))
-            all_slices.append(slices)
-        first = slices.paths.get(keys.copy, path)
-        cut_off = first.stat().st_size < path.stat().st_size  # as by a transfer that was given up and repeated
-        slices.paths[keys.copy] = path if cut_off else first
-        if first != path:
-            errors.append(_doubled(*((path, first) if cut_off else (first, path))))
-    _join_broken([path for path, keys in headers if keys.broken], all_slices)
-    for paths in (list(slices.paths.values()) for slices in all_slices):
+    kinds |= dict.fromkeys(dicom_group.emptied_slices(files, kinds), "dicom_file")
+    ordered = sorted(_once(kinds, base), key=_in_natural_order)
+    of_dicom = [path for path in ordered if kinds[path] == "dicom_file"]
+    others = (path for path in ordered if kinds[path] != "dicom_file")
+    found = [_alone(path, kinds[path], path.relative_to(base).as_posix()) for path in others]
+    for paths in dicom_group.scans_among(of_dicom, errors):
         if len(paths) == 1:
             found.append(Found((paths[0],), "dicom_file", paths[0].relative_to(base).as_posix()))
         else:
             found.append(Found(tuple(paths), "dicom", _folder_name(paths, base)))
     return sorted(found, key=lambda item: dicom_series.natural(item.name))
-
-
-def _emptied_slices(files: Iterable[Path], kinds: Mapping[Path, str]) -> list[Path]:
-    """Empty files without a suffix that are called as DICOM files beside them are, but for their numbers."""
-    slices = {_called(path) for path, kind in kinds.items() if kind == "dicom_file"}
-    unknown = (path for path in files if path not in kinds and _called(path) in slices)
-    return [path for path in unknown if os.path.isfile(path) and path.stat().st_size == 0]  # noqa: PTH113 - as above
-
-
-def _join_broken(broken: Iterable[Path], all_slices: list[_Slices]) -> None:
-    """Put a file that does not tell what it is a slice of into the only series in its folder that is called alike.
-
-    That cannot be read then, and the file is named: without it the series would pass for the whole.
-    """
-    for path in broken:
-        called = _called(path)
-        there = [it for it in all_slices if len(it.paths) > 1 and called in map(_called, it.paths.values())]
-        own = next(it for it in all_slices if path in it.paths.values())
-        if len(there) == 1:
-            all_slices.remove(own)
-            there[0].paths["broken", path] = path
-
-
-def _called(path: Path) -> tuple[Path, str]:
-    """Its folder, and its name but for numbers, which slices of a series have in common."""
-    return path.parent, re.sub(r"\d+", "0", path.name)
-
-
-def _doubled(taken: Path, left: Path) -> ScanError:
-    """What to say of an image that there is already: left alone if it is the same one, else an error."""
-    if dicom_series.differ(taken, left):
-        fault = f"has the SOP Instance UID, number and place of {taken}, but other pixels"
-        return ScanError(left, fault, "Give it a UID of its own, or leave it out.")
-    return LeftAlone(left, _COPY, "The longest copy is taken, the first of these by name.")
 
 
 def _alone(path: Path, kind: str, name: str) -> Found:
