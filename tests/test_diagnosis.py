@@ -294,6 +294,19 @@ def test_noise_goes_by_the_rays_where_it_comes_from_them(texture: Texture) -> No
     assert diagnose(white, machine="CT").level.rays == 0
 
 
+def test_noise_of_an_oblong_object_has_the_texture_of_projections() -> None:
+    """It is stronger along one axis: taken as it is, the differences look like those of a smoothing that is wider
+    along that.
+    """
+    true = Texture(radial=(0.4, 2.0, 0.0))
+    row, column = np.ogrid[:256, :256]
+    oblong = (np.hypot((row - 127.5) / 120, (column - 127.5) / 60) < 1).astype(np.float32)
+    unit = draw_along(amplitudes_over(oblong, 0.012), true, torch.Generator().manual_seed(0)).numpy()
+    (found,) = with_shared_textures([diagnose((oblong + 0.05 * unit)[None], machine="CT")], [""], ["CT"])
+    assert np.abs(power(found.level.texture, 64, 64) - power(true, 64, 64)).mean() < 0.05
+    assert found.level.typical == pytest.approx(0.05, rel=0.1)
+
+
 def test_magnitudes_go_by_no_rays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "rays_of", lambda *_: 0.01)
     clean = torch.nn.functional.pad(torch.from_numpy(mni_slices(60, 2, 10)), (24, 24, 24, 24))

@@ -15,7 +15,7 @@ from torch import Generator
 from benchmarks.ablations.k_recorruption import Supervised, denoised
 from benchmarks.ablations.lab import TRAIN, Lab, Task, slices_of
 from benchmarks.writing import markdown, panels
-from diffdenoise.diagnosis import diagnose
+from diffdenoise.diagnosis import diagnose, with_shared_textures
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.rays import rays_of
 from diffdenoise.quality.reference import foreground
@@ -140,7 +140,7 @@ def _student(lab: Lab, task: Tomography, way: str) -> dict[str, float]:
         return {"psnr": task.psnr(task.noisy[1])}
     kind: type[Stage] = Supervised if way == "supervised" else RecorruptedStage
     level, settings = _level(task, way), lab.settings("student", recorruption=0.2)
-    of = (kind.__name__, task.name, settings.model_dump(), repr(level))
+    of = (kind.__name__, task.name, settings.model_dump(), "" if way == "supervised" else repr(level))
     measure = lambda: {"psnr": task.psnr(denoised(lab, kind, task, settings, level, key_of(*of)))}  # noqa: E731
     return {"rays": level.rays} | lab.cell(f"rays-{kind.__name__}", measure, *of)
 
@@ -156,7 +156,8 @@ def _level(task: Tomography, way: str) -> NoiseLevel:
 
 @lru_cache(len(TASKS))
 def _diagnosed(task: Tomography) -> NoiseLevel:
-    return diagnose(task.noisy[0], machine="CT").level
+    (found,) = with_shared_textures([diagnose(task.noisy[0], machine="CT")], [""], ["CT"])
+    return found.level
 
 
 def tables(result: dict[str, Any]) -> str:

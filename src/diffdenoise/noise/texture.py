@@ -54,7 +54,9 @@ EXTRA = {"separable": 0.05, "band": 0.1, "disc": 0.15, "soft disc": 0.15, "ramp"
 # so densely that none passes for another shape.
 GRAINS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2)
 OF_GRAIN = 0.35  # errors in the mean that it must gain
-NEVER = {"MR": (3,), "CT": (1, 2)}  # numbers in `radial` of the shapes that such a machine makes no noise of
+# Steepness and floor of what is known to be a ramp: every window ends it as 1 - c f^2 at first, and at f = 0 nothing is
+# left. Others are steps on the way to it: anatomy in the lowest frequencies makes it look as if it had a floor.
+RAMP = (2.0, 0.0)
 OF_ANATOMY = 0.2  # weight of its differences beside a background: they tell signs, and hold fine structure
 OF_BACKGROUND = 0.06  # the largest share that is looked for in a dark background, of MR
 SHARED = 0.35  # errors in the mean by which a texture may fit an image less well than its own, to pass for it
@@ -163,7 +165,10 @@ def texture_of(looked: Looked, reach: int) -> Texture:
     reach: over so many pixels it is correlated (see `reach`), and hardly beyond.
     """
     measured = differences_of(looked)
-    return WHITE if measured is None else _candidates()[0][int(_costs(measured, reach).argmin())]
+    if measured is None:
+        return WHITE
+    found = _candidates()[0][int(_costs(measured, reach).argmin())]
+    return shared_textures([measured], [reach], [found], "CT")[0] if found.is_projected else found
 
 
 def texture_of_background(correlated: np.ndarray, measured: np.ndarray | None) -> Texture:
@@ -188,11 +193,13 @@ def _of_magnitudes() -> np.ndarray:
 
 
 def may_come_from(texture: Texture, machine: Machine) -> bool:
-    """Whether noise of such a machine may have it: who fills k-space projects nothing back.
+    """Whether noise of such a machine may have it: who fills k-space projects nothing back, and CT does nothing else.
 
     Back-projection and filtered k-space differ in the lowest frequencies alone, where anatomy hides the noise.
     """
-    return len(texture.radial) not in NEVER.get(machine, ())
+    if machine == "CT":
+        return texture.radial[1:] == RAMP
+    return not (machine == "MR" and texture.is_projected)
 
 
 def shared_textures(
@@ -203,8 +210,10 @@ def shared_textures(
     measured: `differences_of` each; reaches, own: of each; machine: that made them all, see `may_come_from`. What
     images show by chance averages out; what anatomy adds does not, and so what a less simple shape must gain falls with
     their root alone, and no further than to ALL_ALIKE: what all have alike, such as grain, never does. Images of
-    another kind count little.
+    another kind count little. What is found to be projected is that of CT, whoever says so.
     """
+    if machine == "CT":
+        measured = [_without_axes(one) for one in measured]
     asked = measured[:: -(-len(measured) // MOST_ASKED)]
     reach, share = int(np.median(reaches)), max(len(asked) ** -0.5, ALL_ALIKE)
     never = _never(machine)
@@ -221,7 +230,18 @@ def shared_textures(
             found.append(of_shape[int(over.argmin())])
         else:
             found.append(texture if may_come_from(texture, machine) else textures[int(alone.argmin())])
+    projected = [number for number, texture in enumerate(found) if texture.is_projected]
+    if machine != "CT" and projected:
+        of_them = lambda values: [values[number] for number in projected]  # noqa: E731
+        ramps = shared_textures(of_them(measured), of_them(reaches), of_them(found), "CT")
+        for number, texture in zip(projected, ramps, strict=True):
+            found[number] = texture
     return found
+
+
+def _without_axes(measured: np.ndarray) -> np.ndarray:
+    """Alike down and across, as noise of projections is but for where more is lost across one of them (see `rays`)."""
+    return np.sqrt(measured * measured.T)
 
 
 @cache
