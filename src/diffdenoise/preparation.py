@@ -43,7 +43,7 @@ from diffdenoise.training.stage import Progress
 log = logging.getLogger("diffdenoise")
 SLICES = "slices"  # folder of a run
 READING, MEASURING = "Reading scans", "Measuring their noise"
-REVISION = 22  # of what is kept in a run folder
+REVISION = 23  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
 APART = "Fit each kind apart, into a folder of its own."
