@@ -396,6 +396,24 @@ def test_padding_is_found_whether_its_sign_was_extended_or_not(tmp_path: Path, p
     assert array[0, :3].tolist() == [0x0800, 0xF800, 103]
 
 
+@pytest.mark.parametrize(
+    ("value", "limit", "denoised", "stored"),
+    [(0, 0, 0, 1), (0, 4, 1, 5), (0, 4, 4, 5), (4095, 4095, 4095, 4094), (100, 104, 101, 99), (100, 104, 103, 105)],
+)
+def test_no_pixel_becomes_padding(tmp_path: Path, value: int, limit: int, denoised: int, stored: int) -> None:
+    pixels = np.full((64, 64), 50, np.uint16)
+    pixels[0, 0] = value
+    path = changed_copy(
+        bundled("MR_small.dcm"), tmp_path / "a.dcm", PixelData=pixels.tobytes(), PixelRepresentation=0, BitsStored=12,
+        HighBit=11, PixelPaddingValue=value, PixelPaddingRangeLimit=limit,
+    )  # fmt: skip
+    scan = read(path)
+    result = write_scan(scan.with_pixels(np.full_like(scan.pixels, denoised)), tmp_path / "out", PROVENANCE)
+    array = np.frombuffer(pydicom.dcmread(result).PixelData, np.uint16).reshape(64, 64)
+    assert array[0, 0] == value
+    assert (array.ravel()[1:] == stored).all()
+
+
 def test_what_a_message_holds_beside_the_image_is_left_out(tmp_path: Path) -> None:
     path = changed_copy(bundled("MR_small.dcm"), tmp_path / "a.dcm")
     content = path.read_bytes()

@@ -92,7 +92,8 @@ def physical(dataset: Any) -> np.ndarray:
 def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None:
     """Put pixels (frames, rows, columns; physical) into the dataset, uncompressed.
 
-    Without a scale the stored type, its meaning and padding stay, and values saturate at BitsStored. With one the type
+    Without a scale the stored type, its meaning and padding stay, and values saturate at BitsStored; what would come to
+    lie on the padding value goes beside it, for a pixel that was one is to stay one. With a scale the type
     becomes signed 16 bits (floats stay floats, and ultrasound and captures of bytes have 8 bits without a sign), and
     padding becomes zero.
     """
@@ -102,6 +103,7 @@ def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None
         limits = None if _float_keyword(dataset) else dicom_scale.limits(dataset)
         triples = zip(pixels, original, scales(dataset), strict=True)
         result = np.concatenate([meaning.stored(new[None], old[None], limits) for new, old, meaning in triples])
+        result = _beside_padding(result, dataset) if limits else result
         result = np.where(padding | (result == original), words, result)
     elif _float_keyword(dataset):
         result = np.where(padding, 0, pixels).astype(original.dtype)
@@ -164,12 +166,30 @@ def _forget_offsets(dataset: Any) -> None:
 
 def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray:
     """Where the stored number says "no pixel here" (PS3.3 C.7.5.1.1.2)."""
+    low, high = _padding_range(dataset)
+    return (stored >= low) & (stored <= high)
+
+
+def _beside_padding(stored: np.ndarray, dataset: Any) -> np.ndarray:
+    """The same integers, those that say so moved to the nearest that do not."""
+    low, high = _padding_range(dataset)
+    hit = _padding(dataset, stored)
+    if not hit.any():
+        return stored
+    least, most = dicom_scale.limits(dataset)
+    nearer_below = 2 * stored.astype(np.int64) < low + high
+    beside = np.where((nearer_below & (low > least)) | (high >= most), low - 1, high + 1)
+    return np.where(hit, beside.clip(least, most), stored).astype(stored.dtype)
+
+
+def _padding_range(dataset: Any) -> tuple[float, float]:
+    """The least and the greatest stored number that says so; of none, the greatest is the smaller one."""
     _, _, word = _FLOATS.get(_float_keyword(dataset) or "", (0, "", ""))
     value, limit = (_first(dataset.get(f"{word}PixelPadding{kind}")) for kind in ("Value", "RangeLimit"))
     if value is None:
-        return np.zeros(stored.shape, bool)
+        return np.inf, -np.inf
     low, high = sorted((_as_stored(value, dataset), _as_stored(value if limit is None else limit, dataset)))
-    return (stored >= low) & (stored <= high)
+    return low, high
 
 
 def _first(value: Any) -> Any:
