@@ -91,6 +91,13 @@ def test_frames_have_scales_of_their_own(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.pixel_array, source.pixel_array + 2)
     kinds = [group.MRImageFrameTypeSequence[0].FrameType[0] for group in result.PerFrameFunctionalGroupsSequence]
     assert kinds == ["DERIVED", "DERIVED"]
+    derivations = [group.DerivationImageSequence[0] for group in result.PerFrameFunctionalGroupsSequence]
+    sources = [item.SourceImageSequence[0] for item in derivations]
+    assert [(item.ReferencedSOPInstanceUID, item.ReferencedFrameNumber) for item in sources] == [
+        (source.SOPInstanceUID, 1),
+        (source.SOPInstanceUID, 2),
+    ]
+    assert {item.DerivationDescription for item in derivations} == {result.DerivationDescription}
     noise = np.random.default_rng(0).normal(size=scan.pixels.shape).astype(np.float32)
     removed = read(write_scan(scan.with_pixels(noise), tmp_path / "out", REMOVED))
     assert np.abs(removed.pixels - noise).max() < 1e-3
@@ -455,6 +462,16 @@ def test_removed_part_keeps_sign_and_fraction(name: str, tmp_path: Path) -> None
     assert list(dataset.ImageType)[:3] == ["DERIVED", "SECONDARY", "REMOVED"]
     assert dataset.SeriesDescription.endswith("removed")
     assert dataset.PixelRepresentation == 1
+
+
+def test_the_removed_parts_of_a_series_are_shown_alike(tmp_path: Path) -> None:
+    """Window and slope are those of the strongest: a viewer that leafs through them must not flicker."""
+    scan = read_scan(find([series(tmp_path / "in", {"a": 0, "b": 1})])[0][0])
+    removed = np.stack([np.full((64, 64), strength, np.float32) for strength in (0.5, -3)])
+    folder = write_scan(scan.with_pixels(removed), tmp_path / "out", REMOVED)
+    shown = {(d.WindowCenter, d.WindowWidth, d.RescaleSlope) for d in map(pydicom.dcmread, folder.glob("*"))}
+    ((centre, width, _),) = shown
+    assert (centre, width) == (0, pytest.approx(6, rel=1e-4))
 
 
 @pytest.mark.parametrize("class_", ["3.1", "6.1", "6.2", "7.2"])  # ultrasound, and captures of bytes

@@ -211,12 +211,33 @@ def _frame_types(dataset: Any) -> list[Any]:
 
 
 def _refer(dataset: Any, source_class: str, source_instance: str) -> None:
+    dataset.SourceImageSequence = [_source(source_class, source_instance)]
+    for group in dataset.get("SharedFunctionalGroupsSequence") or []:
+        discard(group, ["DerivationImageSequence"])  # each frame's own says it, and both must not
+    for number, group in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or [], start=1):
+        group.DerivationImageSequence = [_derivation(dataset, _source(source_class, source_instance, number))]
+
+
+def _source(source_class: str, source_instance: str, frame: int | None = None) -> Any:
     from pydicom import Dataset
 
     source = Dataset()
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = source_class, source_instance
+    if frame is not None:
+        source.ReferencedFrameNumber = frame
     source.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", "Source image for image processing operation")]
-    dataset.SourceImageSequence = [source]
+    return source
+
+
+def _derivation(dataset: Any, source: Any) -> Any:
+    """An item of DerivationImageSequence (PS3.3 C.7.6.16.2.6): what the image says as a whole, for a frame."""
+    from pydicom import Dataset
+
+    item = Dataset()
+    item.DerivationDescription = dataset.DerivationDescription
+    item.DerivationCodeSequence = dataset.DerivationCodeSequence
+    item.SourceImageSequence = [source]
+    return item
 
 
 def _code(value: str, scheme: str, meaning: str) -> Any:

@@ -112,7 +112,7 @@ def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None
         scale = scale.in_eight_bits() if dataset.SOPClassUID in _OF_EIGHT_BITS else scale
         result = scale.stored(pixels)
         result[padding] = scale.zero
-        _set_signed(dataset, scale, float(np.abs(pixels).max()))
+        _set_signed(dataset, scale)
     discard(dataset, _PIXEL_DEPENDENT)
     _set_pixel_data(dataset, result)
 
@@ -131,7 +131,7 @@ def _set_pixel_data(dataset: Any, stored: np.ndarray) -> None:
     dataset[tag] = DataElement(tag, representation, data)
 
 
-def _set_signed(dataset: Any, scale: SignedScale, peak: float) -> None:
+def _set_signed(dataset: Any, scale: SignedScale) -> None:
     from pydicom import Dataset
 
     bits = 8 * scale.type.itemsize
@@ -144,7 +144,7 @@ def _set_signed(dataset: Any, scale: SignedScale, peak: float) -> None:
     transformation.RescaleSlope = f"{scale.slope:.8e}"
     transformation.RescaleIntercept = f"{-scale.zero * scale.slope:.8e}" if scale.zero else "0"
     transformation.RescaleType = rescale_type
-    window.WindowCenter, window.WindowWidth = "0", f"{max(2 * peak, scale.slope):.8e}"
+    window.WindowCenter, window.WindowWidth = "0", f"{2 * scale.peak:.8e}"  # one for the whole series
     if dataset.get("SharedFunctionalGroupsSequence"):
         shared = dataset.SharedFunctionalGroupsSequence[0]
         shared.PixelValueTransformationSequence, shared.FrameVOILUTSequence = [transformation], [window]

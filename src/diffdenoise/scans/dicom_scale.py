@@ -68,6 +68,11 @@ class SignedScale:
         """Of the stored numbers."""
         return np.dtype(np.uint8 if self.zero else np.int16)
 
+    @property
+    def peak(self) -> float:
+        """The largest number that can be stored."""
+        return (np.iinfo(self.type).max - self.zero) * self.slope
+
     @classmethod
     def covering(cls, pixels: np.ndarray) -> SignedScale:
         """The finest scale on which no pixel saturates."""
