@@ -98,6 +98,9 @@ def test_frames_have_scales_of_their_own(tmp_path: Path) -> None:
         (source.SOPInstanceUID, 2),
     ]
     assert {item.DerivationDescription for item in derivations} == {result.DerivationDescription}
+    evidence = result.SourceImageEvidenceSequence[0].ReferencedSeriesSequence[0]
+    assert evidence.SeriesInstanceUID == source.SeriesInstanceUID
+    assert evidence.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
     noise = np.random.default_rng(0).normal(size=scan.pixels.shape).astype(np.float32)
     removed = read(write_scan(scan.with_pixels(noise), tmp_path / "out", REMOVED))
     assert np.abs(removed.pixels - noise).max() < 1e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any
 
 from diffdenoise.scans.dicom_scale import groups
@@ -75,7 +76,8 @@ def derive(dataset: Any, provenance: Provenance) -> None:
 
     Patient, study, frame of reference and geometry stay. The same source, model and settings give the same UIDs.
     """
-    source_class, source_instance = dataset.SOPClassUID, dataset.SOPInstanceUID
+    source_class, source_series = dataset.SOPClassUID, dataset.get("SeriesInstanceUID")
+    source = _source(source_class, dataset.SOPInstanceUID)
     if dataset.file_meta.TransferSyntaxUID in _ALWAYS_LOSSY:
         dataset.LossyImageCompression = "01"  # once lossy, always lossy
     _swap_words(dataset)
@@ -85,7 +87,7 @@ def derive(dataset: Any, provenance: Provenance) -> None:
     of_originals = _OF_ORIGINALS if source_class in _ENHANCED_MR else ()
     discard(dataset, (*_STALE, *_SOURCE_MOMENT, *_CONCATENATION, *of_originals))
     _describe(dataset, provenance)
-    _refer(dataset, source_class, source_instance)
+    _refer(dataset, source, source_series)
 
 
 def is_ours(dataset: Any) -> bool:
@@ -210,27 +212,49 @@ def _frame_types(dataset: Any) -> list[Any]:
     return [item for items in sequences for item in items if item.get("FrameType")]
 
 
-def _refer(dataset: Any, source_class: str, source_instance: str) -> None:
-    dataset.SourceImageSequence = [_source(source_class, source_instance)]
+def _refer(dataset: Any, source: Any, series: str | None) -> None:
+    """To the source image; of an enhanced one in each frame to the frame that it comes from (PS3.3 C.7.6.16.2.6)."""
+    dataset.SourceImageSequence = [source]
+    frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    for number, group in enumerate(frames, start=1):
+        group.DerivationImageSequence = [_derivation(dataset, _frame_of(source, number))]
     for group in dataset.get("SharedFunctionalGroupsSequence") or []:
-        discard(group, ["DerivationImageSequence"])  # each frame's own says it, and both must not
-    for number, group in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or [], start=1):
-        group.DerivationImageSequence = [_derivation(dataset, _source(source_class, source_instance, number))]
+        discard(group, ["DerivationImageSequence"])  # not in both
+    if frames and series:
+        dataset.SourceImageEvidenceSequence = [_evidence(dataset.get("StudyInstanceUID"), series, source)]
 
 
-def _source(source_class: str, source_instance: str, frame: int | None = None) -> Any:
+def _source(source_class: str, source_instance: str) -> Any:
     from pydicom import Dataset
 
     source = Dataset()
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = source_class, source_instance
-    if frame is not None:
-        source.ReferencedFrameNumber = frame
     source.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", "Source image for image processing operation")]
     return source
 
 
+def _frame_of(source: Any, number: int) -> Any:
+    frame = deepcopy(source)
+    frame.ReferencedFrameNumber = number
+    return frame
+
+
+def _evidence(study: str | None, series: str, source: Any) -> Any:
+    """An item of SourceImageEvidenceSequence: where among the patient's images the source is."""
+    from pydicom import Dataset
+
+    item, of_series, image = Dataset(), Dataset(), Dataset()
+    image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = (
+        source.ReferencedSOPClassUID,
+        source.ReferencedSOPInstanceUID,
+    )
+    of_series.SeriesInstanceUID, of_series.ReferencedSOPSequence = series, [image]
+    item.StudyInstanceUID, item.ReferencedSeriesSequence = study, [of_series]
+    return item
+
+
 def _derivation(dataset: Any, source: Any) -> Any:
-    """An item of DerivationImageSequence (PS3.3 C.7.6.16.2.6): what the image says as a whole, for a frame."""
+    """An item of DerivationImageSequence: what the image says as a whole, for a frame."""
     from pydicom import Dataset
 
     item = Dataset()
