@@ -215,6 +215,16 @@ def test_copies_of_an_image_are_taken_once_and_told(tmp_path: Path) -> None:
         assert {one.path for one in told} == set(copies)
 
 
+def test_copies_of_an_image_of_several_frames_are_taken_once_and_told(tmp_path: Path) -> None:
+    one, other = (multi_frame(tmp_path / name) for name in ("a.dcm", "other.dcm"))
+    changed_copy(other, other, SOPInstanceUID="1.2.3", InstanceNumber=2)
+    copy, wrong = (Path(shutil.copy(one, tmp_path / name)) for name in ("b.dcm", "c.dcm"))
+    changed_copy(one, wrong, PixelData=bytes(len(pydicom.dcmread(one).PixelData)))
+    found, errors = find([tmp_path])
+    assert [scan.paths for scan in found] == [(one,), (other,)]
+    assert [(type(error), error.path) for error in errors] == [(LeftAlone, copy), (ScanError, wrong)]
+
+
 def test_of_copies_the_one_that_was_not_cut_off_is_taken(tmp_path: Path) -> None:
     folder = series(tmp_path / "knee", {"b": 1, "c": 2})
     (folder / "a").write_bytes((folder / "b").read_bytes()[:-3000])

@@ -78,7 +78,8 @@ def has_mark(path: Path) -> bool:
 
 
 def keys_of(path: Path) -> Keys | None:
-    """None for a DICOMDIR, which is no image but a list. A file with several frames, or one not to be parsed, is alone.
+    """None for a DICOMDIR, which is no image but a list. A file not to be parsed, or with several frames, is alone, but
+    for copies of the latter.
 
     Their directions are to be compared by `is_along`.
     """
@@ -99,13 +100,14 @@ def is_along(direction: tuple[float, ...], other: tuple[float, ...]) -> bool:
 def _keys_of(header: Any, alone: Keys) -> Keys | None:
     if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
         return None
-    if int(header.get("NumberOfFrames") or 1) > 1 or not header.get("SeriesInstanceUID"):
+    if not header.get("SeriesInstanceUID"):
         return alone._replace(broken=header.get("SeriesInstanceUID") is None and header.get("Rows") is None)  # cut off
-    part = parts_of(header)
-    series = (str(header.SeriesInstanceUID), str(header.get("Rows")), str(header.get("Columns")), part)
     instance = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
     # careless anonymisers give all slices one UID: place and number tell these from copies
     copy = (str(instance), _position(header), _number(header)) if instance else alone.copy
+    if int(header.get("NumberOfFrames") or 1) > 1:
+        return Keys(("alone", header.SeriesInstanceUID, *copy), (), copy)
+    series = (str(header.SeriesInstanceUID), str(header.get("Rows")), str(header.get("Columns")), parts_of(header))
     return Keys(series, _direction(header), copy)
 
 
