@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from diffdenoise import pipeline, settled
+from diffdenoise.budget import FEWEST_STEPS
 from diffdenoise.errors import ConfigError, RunError, ScanError
 from diffdenoise.inference import denoise_slices
 from diffdenoise.model_file import load_model, read_header
@@ -175,13 +176,16 @@ def test_teacher_images_left_undone_are_made_and_the_others_kept(tmp_path: Path)
 
 
 def test_a_budget_becomes_recorded_steps_that_a_second_run_uses(tmp_path: Path) -> None:
-    fit([source()], make_config("smoke"), tmp_path, "cpu", budget=8)
+    """Its own steps, not the config's, which are fewer than a budget ever gives."""
+    config = make_config("smoke", {stage: {"steps": FEWEST_STEPS - 1} for stage in ("blind_spot", "student")})
+    trained = fit([source()], config, tmp_path, "cpu", budget=8).model.config
+    assert min(trained.blind_spot.steps, trained.student.steps) >= FEWEST_STEPS
     plan = json.loads((tmp_path / "plan.json").read_text())
-    assert plan["decisions"]["blind_spot 1"]["steps"] != make_config("smoke").blind_spot.steps
     assert set(plan["decisions"]) == {"blind_spot 1", "diffusion 1", "teacher 1", "student 1"}
+    assert all(plan["decisions"][f"{stage} 1"]["steps"] >= FEWEST_STEPS for stage in ("blind_spot", "student"))
     first = fingerprint(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    fit([source()], make_config("smoke"), tmp_path, "cpu", budget=8)
+    fit([source()], config, tmp_path, "cpu", budget=8)
     assert json.loads((tmp_path / "plan.json").read_text()) == plan
     assert fingerprint(tmp_path) == first
 
