@@ -35,6 +35,23 @@ def test_a_model_comes_back_the_same(smoke_model: Path, tmp_path: Path) -> None:
     assert np.array_equal(Denoiser.load(smoke_model).denoise(noisy), Denoiser.load(again).denoise(noisy))
 
 
+def test_a_model_of_before_there_was_a_setting_is_known_by_the_same_fingerprint_where_it_is_saved_again(
+    smoke_model: Path, tmp_path: Path
+) -> None:
+    def before(header: dict, weights: dict) -> None:
+        del header["config"]["stabilise"], header["config"]["student"]["turns"]
+        header["version"] = "0.0.1"
+        header["fingerprint"] = fingerprint_of(weights, header)
+
+    old = rewritten(smoke_model, tmp_path / "old.safetensors", before)
+    again = Denoiser.load(old).save(tmp_path / "again.safetensors")
+    assert read_header(again) == read_header(old)
+    assert load_model(again).fingerprint() == load_model(old).fingerprint() != read_header(smoke_model)["fingerprint"]
+    another = save_model(replace(load_model(old), strength=0.5), tmp_path / "another.safetensors")
+    assert read_header(another)["config"] == read_header(smoke_model)["config"]
+    assert load_model(another).fingerprint() == read_header(another)["fingerprint"]
+
+
 def test_a_place_that_cannot_be_written_is_told(smoke_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"m\.safetensors: cannot be written"):
         save_model(load_model(smoke_model), tmp_path / "nowhere" / "m.safetensors")
@@ -57,7 +74,7 @@ def test_a_model_of_before_there_was_a_strength_has_all_of_it(smoke_model: Path,
     assert load_model(old).strength == 1
     assert load_model(old).fingerprint() == read_header(old)["fingerprint"] != read_header(smoke_model)["fingerprint"]
     again = save_model(load_model(old), tmp_path / "again.safetensors")
-    assert load_model(again).fingerprint() == read_header(again)["fingerprint"]
+    assert load_model(again).fingerprint() == read_header(again)["fingerprint"] == read_header(old)["fingerprint"]
     half = save_model(replace(load_model(old), strength=0.5), tmp_path / "half.safetensors")
     assert load_model(half).strength == 0.5
     assert read_header(half)["fingerprint"] != read_header(smoke_model)["fingerprint"]

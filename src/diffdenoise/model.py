@@ -38,7 +38,7 @@ class Model:
     blind_spot: None where the student has no teacher. strength: the share of the student's correction that is made.
     second_opinion: what is asked beside the student, if it is.
     history: what the training was (device, precision, number of scans and slices); nothing that names a patient or a
-    file. stored: the fingerprint that its file gives it, if it came from one.
+    file. stored: the header of its file, if it came from one; saved again it has the same, and the same fingerprint.
     """
 
     config: Config
@@ -49,7 +49,8 @@ class Model:
     history: dict[str, Any] = field(default_factory=dict)
     strength: float = 1.0
     second_opinion: SecondOpinion | None = None
-    stored: str = field(default="", init=False, compare=False)  # not taken over by `replace`, which makes another model
+    # not taken over by `replace`, which makes another model
+    stored: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def student(self) -> nn.Module:
@@ -73,7 +74,12 @@ class Model:
         return {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors().items()}
 
     def description(self) -> dict[str, Any]:
-        """The header, JSON-ready, without the fingerprint."""
+        """The header, JSON-ready, without the fingerprint; of a model from a file as it stands there.
+
+        What a file of an earlier version does not name is not added, for then its fingerprint would be another.
+        """
+        if self.stored:
+            return {key: value for key, value in self.stored.items() if key != "fingerprint"}
         return {
             "format": FORMAT,
             "version": __version__,
@@ -90,10 +96,10 @@ class Model:
     def fingerprint(self) -> str:
         """Hash of weights and of what decides a result; two models that denoise alike have the same.
 
-        Of a file of an earlier version it stays what it was, though there may be settings now that it does not name:
-        results, and images in archives, are known by it.
+        Of a file of an earlier version it stays what it was, though there may be settings now that it does not name,
+        also where it is saved again: results, and images in archives, are known by it.
         """
-        return self.stored or fingerprint_of(self.weights(), self.description())
+        return self.stored.get("fingerprint") or fingerprint_of(self.weights(), self.description())
 
     def to(self, device: str) -> Model:
         """Move the networks; returns self."""

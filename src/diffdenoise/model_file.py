@@ -87,7 +87,7 @@ def load_model(path: Path) -> Model:
         raise ModelError(f"{path}: damaged, the content does not match its fingerprint. Copy or fit it again.")
     if not all(weight.isfinite().all() for weight in weights.values()):
         raise ModelError(f"{path}: holds weights that are no numbers. Fit it again.")
-    object.__setattr__(model, "stored", fingerprint)
+    object.__setattr__(model, "stored", header)
     return model.to("cpu")
 
 
