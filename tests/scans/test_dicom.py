@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffdenoise.errors import LeftAlone, OwnResult, ScanError
+from diffdenoise.scans import dicom
 from diffdenoise.scans.dicom import output_names
 from diffdenoise.scans.dicom_derive import is_ours
 from diffdenoise.scans.dicom_scale import SignedScale
@@ -160,6 +163,42 @@ def test_series_is_sorted_along_its_normal_and_written_as_one_series(tmp_path: P
     assert is_done(found, tmp_path / "out", PROVENANCE)
     write_scan(scan, tmp_path / "out", PROVENANCE)
     assert not is_done(found, tmp_path / "out", REMOVED)
+
+
+def test_a_series_that_memory_holds_slice_by_slice_alone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (found,), _ = find([series(tmp_path / "knee", {name: number for number, name in enumerate("abcd")})])
+    needed = 4 * 64 * 64 * (2 + 4)
+    monkeypatch.setattr("diffdenoise.scans.stored.memory", lambda: needed - 1)
+    with pytest.raises(ScanError, match=r"knee: does not fit into memory \(98\.3 kB"):
+        read_scan(found)
+    monkeypatch.setattr("diffdenoise.scans.stored.memory", lambda: needed)
+    assert read_scan(found).pixels.shape == (4, 64, 64)
+
+
+@pytest.mark.parametrize(("files", "frames", "most"), [(48, 1, 1.6), (1, 48, 2.6)])
+def test_pixels_are_held_but_once_as_floats(tmp_path: Path, files: int, frames: int, most: float) -> None:
+    """Of a series beside one slice's; of a file of many frames beside what it holds, packed and unpacked."""
+    size, shape = {"Rows": 256, "Columns": 256, "NumberOfFrames": frames}, (frames, 256, 256)
+    for number in range(files):
+        more = {"SOPInstanceUID": f"1.2.{number}", "InstanceNumber": number, "PixelData": bytes(2 * math.prod(shape))}
+        changed_copy(bundled("MR_small.dcm"), tmp_path / f"{number}.dcm", **size, **more)
+    (found,), _ = find([tmp_path])
+    read_scan(found)  # what is imported counts for nothing
+    tracemalloc.start()
+    pixels = read_scan(found).pixels
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert pixels.shape == (48, 256, 256)
+    assert peak < most * pixels.nbytes
+
+
+def test_files_of_a_series_are_of_one_shape(tmp_path: Path) -> None:
+    """They are to `find`; who names them in Python is told."""
+    one, two = bundled("MR_small.dcm"), multi_frame(tmp_path / "two.dcm")
+    with pytest.raises(ScanError, match=r"has \((2|1), 64, 64\) pixels"):
+        dicom.read((one, two), "both")
 
 
 def test_without_positions_the_instance_number_orders(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from diffdenoise.scans import dicom_derive, dicom_frames, dicom_map, dicom_pixel
 from diffdenoise.scans.dicom_kind import check_kind, has_phase_frames, is_list, other_kind
 from diffdenoise.scans.dicom_scale import SignedScale, in_hounsfield
 from diffdenoise.scans.dicom_series import DEFLATED, check_inflated, has_mark, in_slice_order, quiet
+from diffdenoise.scans.planes import stacked
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.scans.stored import check_size, reading
+from diffdenoise.scans.stored import check_memory, check_size, reading
 
 __all__ = ["SUFFIXES", "check_kind", "has_mark", "read", "write"]
 
@@ -38,28 +39,49 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
 
     CT is in "HU", unless it says otherwise. Raises ScanError with the reason for what is no plain greyscale image.
     """
-    ordered, volumes = in_slice_order(paths) if len(paths) > 1 else (paths, 1)
-    frames: list[np.ndarray] = []
-    for path in ordered:
+    if len(paths) > 1:
+        return _read_series(paths, name)
+    with reading(paths[0], "DICOM"), quiet():
+        dataset = _load(paths[0])
+        pixels, about = dicom_pixels.physical(dataset), _about(dataset)
+        order, volumes = dicom_frames.in_order(dataset)
+    if order == sorted(order):  # most files; a copy may fill the memory
+        return Scan(pixels, name, "dicom_file", paths, frames=volumes, source=Stored((len(order),)), **about)
+    stored = Stored((len(order),), tuple(order))
+    return Scan(pixels[order], name, "dicom_file", paths, frames=volumes, source=stored, **about)
+
+
+def _read_series(paths: tuple[Path, ...], name: str) -> Scan:
+    """The scan in the files of a series, read into one array: a list and that beside it would take twice the memory."""
+    ordered, volumes = in_slice_order(paths)
+    pixels: np.ndarray | None = None
+    for number, path in enumerate(ordered):
         with reading(path, "DICOM"), quiet():
             dataset = _load(path)
-            pixels = dicom_pixels.physical(dataset)
-            modality = str(dataset.get("Modality") or "")
-            units = "HU" if in_hounsfield(dataset) else "arbitrary"
-        if frames and pixels.shape[1:] != frames[0].shape[1:]:
-            fault = f"has {pixels.shape[1:]} pixels where its series has {frames[0].shape[1:]}"
+            if pixels is None:
+                pixels = _room_for(len(ordered), dataset, name)
+            found, about = dicom_pixels.physical(dataset), _about(dataset)
+        if found.shape != pixels.shape[1:]:
+            fault = f"has {found.shape} pixels (frames, rows, columns) where its series has {pixels.shape[1:]}"
             raise ScanError(path, fault, "Put images of different sizes in folders of their own.")
-        frames.append(pixels)
-    if len(paths) > 1:
-        counts = tuple(len(pixels) for pixels in frames)
-        volumes = volumes if set(counts) == {1} else 1
-        return Scan(np.concatenate(frames), name, "dicom", ordered, units, volumes, Stored(counts), modality)
-    with reading(paths[0], "DICOM"), quiet():
-        order, volumes = dicom_frames.in_order(dataset)
-    count = (len(order),)
-    if order == sorted(order):  # most files; a copy may fill the memory
-        return Scan(frames[0], name, "dicom_file", paths, units, volumes, Stored(count), modality)
-    return Scan(frames[0][order], name, "dicom_file", paths, units, volumes, Stored(count, tuple(order)), modality)
+        pixels[number] = found
+    assert pixels is not None
+    count = pixels.shape[1]
+    source, frames = Stored((count,) * len(ordered)), volumes if count == 1 else 1
+    return Scan(stacked(pixels), name, "dicom", ordered, frames=frames, source=source, **about)
+
+
+def _room_for(files: int, dataset: Any, name: str) -> np.ndarray:
+    """(files, frames, rows, columns), for files like this one. ScanError if memory cannot hold them."""
+    shape = files, *dicom_pixels.shape_of(dataset)
+    check_memory(name, math.prod(shape), int(dataset.get("BitsAllocated") or 0) / 8)
+    return np.empty(shape, np.float32)
+
+
+def _about(dataset: Any) -> dict[str, Any]:
+    """What a scan says of itself besides its pixels."""
+    units = "HU" if in_hounsfield(dataset) else "arbitrary"
+    return {"units": units, "modality": str(dataset.get("Modality") or "")}
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

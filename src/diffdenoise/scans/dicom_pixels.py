@@ -85,8 +85,10 @@ def stored_words(dataset: Any) -> np.ndarray:
 def physical(dataset: Any) -> np.ndarray:
     """Pixels in physical units, float32, shape (frames, rows, columns)."""
     frames = stored_frames(dataset)
-    parts = [scale.physical(frame[None]) for frame, scale in zip(frames, scales(dataset), strict=True)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    pixels = np.empty(frames.shape, np.float32)
+    for index, (frame, scale) in enumerate(zip(frames, scales(dataset), strict=True)):
+        pixels[index] = scale.physical(frame[None])[0]
+    return pixels
 
 
 def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None:

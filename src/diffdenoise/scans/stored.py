@@ -83,6 +83,11 @@ def check_size(path: Path, shape: tuple[int, ...], stored: float, growth: float 
     if pixels * stored > held * growth:
         fault = f"announces {_bytes(pixels * stored)} of pixels, more than the {_bytes(held)} in the file can hold"
         raise ScanError(path, fault, "It is damaged or cut off: copy or export it again.")
+    check_memory(path, pixels, stored)
+
+
+def check_memory(path: object, pixels: int, stored: float) -> None:
+    """ScanError unless so many pixels find room, as they are stored (so many bytes each) and as float32."""
     need = pixels * (stored + 4)
     if need > memory():
         raise too_large(path, f" ({_bytes(need)}, this machine has {_bytes(memory())})")
