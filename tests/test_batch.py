@@ -104,11 +104,20 @@ def test_what_many_results_have_is_told_once_with_their_number(
     assert "and 2 more): the result is brighter or darker than the scan, by up to" in second
 
 
+def test_time_counts_from_before_the_first_scan(smoke_model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((32, 32)))
+    found, _ = find([tmp_path])
+    told: list[tuple[str, int, int]] = []
+    tell = lambda *step: told.append(step)  # noqa: E731
+    denoise_scans(Denoiser(load_model(smoke_model), "cpu"), found, tmp_path / "out", Wanted(), tell)
+    assert (told[0], told[-1]) == (("Denoising", 0, 1), ("Denoising", 1, 1))
+
+
 def test_an_interruption_does_not_keep_what_was_noticed_from_being_told(
     smoke_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def interrupted(what: str, done: int, total: int) -> None:
-        if what == "Denoising":
+        if what == "Denoising" and done:
             raise KeyboardInterrupt
 
     for name in "ab":

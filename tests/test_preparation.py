@@ -93,6 +93,17 @@ def test_a_scale_is_common_to_scans_of_one_unit_alone(tmp_path: Path, units: lis
     assert prepare(sources, make_config("smoke"), tmp_path, lambda *_: None).normalisation.mode == mode
 
 
+@pytest.mark.parametrize(
+    ("floor", "sigma", "warned"), [("remove", None, True), ("remove", 0.01, False), ("auto", None, False)]
+)
+def test_a_floor_of_noise_that_has_none_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, floor: str, sigma: float | None, warned: bool
+) -> None:
+    config = make_config("smoke", {"noise_floor": floor, "sigma": sigma})
+    prepare([Source("a", lambda: Scan(noisy(HEAD, 0), "a", "npy"))], config, tmp_path, lambda *_: None)
+    assert ("is then a guess" in caplog.text) == warned
+
+
 def test_a_fault_that_many_scans_have_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Each with figures of its own in the words for it."""
     caplog.set_level("WARNING", logger="diffdenoise")

@@ -164,6 +164,7 @@ def _denoise_all(
         for quantity in ("denoised", *MAPS)
     }
     results = {result_path(item, out) for item in found}
+    progress("Denoising", 0, len(found))
     for number, item in enumerate(found):
         try:
             due = [provenances[name] for name in wanted.quantities if not is_done(item, out, provenances[name])]

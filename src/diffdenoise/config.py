@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +27,7 @@ Pooling = Literal["parity", "global"]
 BlindNetwork = Literal["patch_blind", "puca", "half_plane", "local_global"]
 Leak = Literal["open", "damped", "masked", "redrawn"]
 _EXAMPLE = "Settings are lines such as: sigma = 25, and below a line [student]: steps = 2000"
+NEAR = 0.7  # of difflib's likeness; names less alike are others
 Feedback = Literal["student", "x_hat", "fused"]
 
 
@@ -304,5 +307,22 @@ def _in_words(fault: Any) -> str:
     """One of pydantic's complaints."""
     place = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
-        return f"{place}: there is no such setting"
+        near = _called_alike(place)
+        return f"{place}: there is no such setting" + (f" (did you mean {near}?)" if near else "")
     return ": ".join(part for part in (place, fault["msg"].removeprefix("Value error, ")) if part)
+
+
+def _called_alike(place: str) -> str:
+    """The settings that may have been meant, wherever they stand; empty where none is called like this."""
+    leaf = lambda name: name.rpartition(".")[2]  # noqa: E731
+    known = list(_names(Config))
+    nearest = get_close_matches(leaf(place), map(leaf, known), 1, NEAR)
+    return " or ".join(name for name in known if leaf(name) in nearest)
+
+
+def _names(settings: type[BaseModel], within: str = "") -> Iterator[str]:
+    """Of all settings, those of sections as section.name."""
+    for name, field in settings.model_fields.items():
+        yield f"{within}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _names(field.annotation, f"{within}{name}.")

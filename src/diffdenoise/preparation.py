@@ -43,6 +43,11 @@ from diffdenoise.training.stage import Progress
 log = logging.getLogger("diffdenoise")
 SLICES = "slices"  # folder of a run
 READING, MEASURING = "Reading scans", "Measuring their noise"
+GUESSED_FLOOR = (
+    'The floor of the noise is to be removed (noise_floor = "remove"), but the noise does not look like that of '
+    "magnitudes (Rician). How strong it is in the dark is then a guess, and dark tissue may go with it: give --sigma, "
+    "or leave the setting out."
+)
 REVISION = 23  # of what is kept in a run folder
 ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
 UNSAID = {"", "OT"}  # modalities: none, "other"
@@ -106,6 +111,8 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     _tell(told(config, choice), index["faults"])
     if mixture := index.get("mixture"):  # not in folders of earlier versions
         log.warning("%s", mixture)
+    if config.noise_floor == "remove" and config.sigma is None and not choice.floor:
+        log.warning("%s", GUESSED_FLOOR)
     settled = settle(config, choice)
     # Who asks for neighbours gets them, whatever their noise.
     alone = index["shared"] if config.student.neighbours is None else None
@@ -232,8 +239,8 @@ def _read(
             skipped[number] = str(error)
         progress(READING, number + 1, len(sources))
     if not ranges:
-        reasons = " | ".join(reason.removesuffix(".") for reason in skipped.values()) or "nothing was given"
-        raise ScanError("Input", f"no scan could be read: {reasons}", "Name others.")
+        reasons = "".join(f"\n{reason}" for reason in skipped.values()) or " (none was given)"
+        raise ScanError("Input", "no scan could be read", f"Name others, or mend these:{reasons}")
     return ranges, scans, skipped
 
 
