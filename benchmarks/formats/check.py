@@ -63,13 +63,17 @@ def _written(scan: Scan, folder: Path) -> View:
 
 
 def _slightly_changed(scan: Scan, before: View) -> np.ndarray:
-    """Three steps of what is stored, or a hundredth of the range, up and down at random; inside the range."""
+    """Three steps of what is stored, or a hundredth of the range, up and down at random; inside the range, and not onto
+    the padding value, beside which a result goes.
+    """
     low, high = float(scan.pixels.min()), float(scan.pixels.max())
     size = max(3 * before.step, (high - low) / 100)
     noise = size * np.random.default_rng(0).standard_normal(scan.pixels.shape)
     moved = np.clip(scan.pixels + noise, low, high).astype(np.float32)
     if before.padding is not None:
         padded = before.padding.reshape(scan.pixels.shape)
+        for value in np.unique(scan.pixels[padded]):
+            padded |= np.abs(moved - value) < before.step
         moved[padded] = scan.pixels[padded]
     return moved
 

@@ -53,9 +53,10 @@ alone: their results are NIfTI.
 ## Derived DICOM
 
 A denoised image keeps class, stored type, scale and padding of its source, and all tags but those that say that it is
-derived, of what, and how (PS3.3 C.7.6.1.1.2). Enhanced MR images lose the tags that only original ones may have, such
-as Echo Pulse Sequence (C.8.13.4): they stand in the source, to which the result refers. A derived image is whole by
-itself: tags that call its source a part of a concatenation are gone.
+derived, of what, and how (PS3.3 C.7.6.1.1.2); an enhanced one says of each frame which of its source's it comes from.
+No pixel becomes padding: what would come to lie on its value goes beside it. Enhanced MR images lose the tags that only
+original ones may have, such as Echo Pulse Sequence (C.8.13.4): they stand in the source, to which the result refers. A
+derived image is whole by itself: tags that call its source a part of a concatenation are gone.
 
 Copies of an image in one input (the same SOP Instance UID, number and place) are taken once, and the others told; one
 with other pixels is an error. Where a slice's position or number is no number, its series is ordered by the other of

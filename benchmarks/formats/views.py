@@ -14,7 +14,8 @@ INTENDED = {
     "DICOM": {
         "InstanceCreationDate", "InstanceCreationTime", "InstanceCreatorUID", "SOPInstanceUID", "SeriesInstanceUID",
         "SeriesDescription", "SeriesNumber", "ImageType", "DerivationDescription", "DerivationCodeSequence",
-        "SourceImageSequence", "ContributingEquipmentSequence", "SmallestImagePixelValue", "LargestImagePixelValue",
+        "SourceImageSequence", "SourceImageEvidenceSequence", "DerivationImageSequence",
+        "ContributingEquipmentSequence", "SmallestImagePixelValue", "LargestImagePixelValue",
         "SmallestPixelValueInSeries", "LargestPixelValueInSeries", "DataSetTrailingPadding", "FrameType",
         "LossyImageCompression", "SmallestImagePixelValueInPlane", "LargestImagePixelValueInPlane",
         "DigitalSignaturesSequence", "MACParametersSequence", "IconImageSequence", "ExtendedOffsetTable",
