@@ -310,3 +310,25 @@ def test_a_fit_without_a_folder_leaves_nothing_behind(
         Denoiser.fit(noisy_disks(), preset="fast", overrides=overrides, device="cpu", progress=progress)
     assert there
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("learned", "modality", "told"),
+    [
+        ("MR", "CT", True),
+        ("CR/DX, MR", "CT", True),
+        ("CT, MR", "CT", False),
+        ("MR", "MR", False),
+        ("CR/DX", "DX", False),
+        ("MR", "", False),
+        (None, "CT", False),
+    ],
+)
+def test_a_scan_of_another_modality_than_the_model_learned_from_is_told(
+    smoke_model: Path, caplog: pytest.LogCaptureFixture, learned: str | None, modality: str, told: bool
+) -> None:
+    model = load_model(smoke_model)
+    history = {**model.history, "modality": learned} if learned else model.history
+    scan = Scan(noisy_disks(slices=1), "a", "dicom", modality=modality)
+    Denoiser(replace(model, history=history), "cpu").denoise(scan)
+    assert (f"of {modality}, and the model was fitted on {learned} alone" in caplog.text) == told

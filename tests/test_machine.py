@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffdenoise.machine import machine_of, suffix_of
+from diffdenoise.machine import machine_of, modality_of, suffix_of
 from diffdenoise.scans.scan import Scan
 
 PIXELS = np.zeros((1, 2, 2), np.float32)
@@ -21,6 +21,14 @@ PIXELS = np.zeros((1, 2, 2), np.float32)
 )
 def test_modality_and_unit_say_it(modality: str, units: str, expected: str) -> None:
     assert machine_of(Scan(PIXELS, "a", "dicom", modality=modality, units=units)) == expected
+
+
+@pytest.mark.parametrize(
+    ("modality", "units", "expected"),
+    [("DX", "8-bit", "CR/DX"), ("CR", "arbitrary", "CR/DX"), ("PT", "arbitrary", "PT"), ("OT", "arbitrary", "")],
+)
+def test_modalities_that_are_alike_are_one(modality: str, units: str, expected: str) -> None:
+    assert modality_of(Scan(PIXELS, "a", "dicom", modality=modality, units=units)) == expected
 
 
 @pytest.mark.parametrize(("suffix", "expected"), [("T1w", "MR"), ("bold", "MR"), ("dwi", "MR"), ("pet", "")])

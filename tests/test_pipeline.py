@@ -198,6 +198,15 @@ def test_a_bad_scan_is_skipped_and_told_each_time(tmp_path: Path) -> None:
     assert done.model.history["scans"] == 2
 
 
+@pytest.mark.parametrize(("others", "told"), [("MR", "CT, MR"), ("CT", "CT"), ("", None)])
+def test_the_model_remembers_the_modality_of_its_scans_if_all_say_it(
+    tmp_path: Path, others: str, told: str | None
+) -> None:
+    scans = [Scan(noisy_disks(seed=seed), "a", "dicom", modality=said) for seed, said in enumerate(["CT", others])]
+    sources = [Source(str(seed), lambda scan=scan: scan) for seed, scan in enumerate(scans)]
+    assert fit(sources, make_config("smoke"), tmp_path, "cpu").model.history.get("modality") == told
+
+
 def test_a_scan_that_could_not_be_read_for_a_while_is_trained_on_when_it_can(tmp_path: Path) -> None:
     away = [True]
 

@@ -240,3 +240,13 @@ def test_of_which_scans_the_noise_is_known_exactly_is_kept(tmp_path: Path) -> No
     scans = Scan(noisy(OTHER, 0), "a", "npy"), Scan(counts, "b", "npy")
     for _ in range(2):  # the second time from what the run folder keeps
         assert prepared(tmp_path, *scans).counted == [False, True]
+
+
+def test_what_is_wrong_with_some_scans_names_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pixels = {f"{name}.npy": noisy_disks(1, 128, 128, seed=seed) for seed, name in enumerate("abc")}
+    pixels["b.npy"] = pixels["b.npy"].clip(0.2)  # the brightness of its ground
+    for _ in range(2):  # the second time from what the run folder keeps
+        caplog.clear()
+        prepared(tmp_path, *(Scan(image, name, "npy") for name, image in pixels.items()))
+        assert "noise was clipped" in caplog.text
+        assert "(1 of 3 scans: b.npy)" in caplog.text

@@ -16,7 +16,7 @@ from diffdenoise import __version__
 from diffdenoise.config import require_strength, require_teacher
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError, is_memory_error, reason_of
-from diffdenoise.inference import OTHER_UNIT, Denoised, Sampler, chosen, turns_of, weakened
+from diffdenoise.inference import Denoised, Sampler, chosen, turns_of, weakened
 from diffdenoise.machine import machine_of
 from diffdenoise.quality.reference_free import worst_bias
 from diffdenoise.scans import sidecar
@@ -74,26 +74,26 @@ class Outcome:
 class _Noticed:
     """What is to be said of results: each thing once, when all are done, for a thousand lines nobody reads.
 
-    untouched: names of scans without noise; foreign: of those of another unit; lifted: of those whose floor could not
-    be taken off as wanted; biases: by name, worrying ones; earlier: by quantity, maps left behind; renamed: results
-    under a name of before.
+    untouched: names of scans without noise; lifted: of those whose floor could not be taken off as wanted; doubts:
+    names by what speaks against the results; biases: by name, worrying ones; earlier: by quantity, maps left behind;
+    renamed: results under a name of before.
     """
 
     untouched: list[str] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
     lifted: list[str] = field(default_factory=list)
+    doubts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     biases: dict[str, float] = field(default_factory=dict)
     earlier: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     renamed: list[Path] = field(default_factory=list)
 
-    def look_at(self, scan: Scan, result: Denoised, noise_floor: str) -> None:
-        """At a result before it is weakened; noise_floor: the model's setting."""
+    def look_at(self, scan: Scan, result: Denoised, denoiser: Denoiser) -> None:
+        """At a result before it is weakened."""
         if result.untouched:
             self.untouched.append(scan.name)
-        elif result.magnitude is None and noise_floor == "remove":
+        elif result.magnitude is None and denoiser.model.config.noise_floor == "remove":
             self.lifted.append(scan.name)
-        if result.foreign:
-            self.foreign.append(scan.name)
+        for doubt in denoiser.doubts(scan, result):
+            self.doubts[doubt].append(scan.name)
         as_bright = result.pixels if result.magnitude is None else result.magnitude
         if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:
             self.biases[scan.name] = bias
@@ -108,8 +108,8 @@ class _Noticed:
                 "%s: the floor of the noise is left on: no dark background shows it, or there are negative values.",
                 of_all(self.lifted),
             )
-        if self.foreign:
-            log.warning("%s: %s", of_all(self.foreign), OTHER_UNIT)
+        for doubt, names in self.doubts.items():
+            log.warning("%s: %s", of_all(names), doubt)
         if self.biases:
             log.warning(
                 "%s: the result is brighter or darker than the scan, by %s%.1f times the removed noise. The model is "
@@ -208,7 +208,7 @@ def _denoise_one(
     def result(sampler: Sampler) -> Denoised:
         made = denoiser.denoise_slices(scan.pixels, sampler, wanted.seed, inner, scan.frames, machine_of(scan))
         if sampler == wanted.sampler:
-            noticed.look_at(scan, made, denoiser.model.config.noise_floor)
+            noticed.look_at(scan, made, denoiser)
         return weakened(made, scan.pixels, wanted.strength)
 
     images = {

@@ -17,8 +17,8 @@ from diffdenoise.budget import parse_budget
 from diffdenoise.config import require_strength
 from diffdenoise.device import choose_device
 from diffdenoise.errors import ConfigError, LeftAlone, ScanError
-from diffdenoise.inference import OTHER_UNIT, Denoised, Sampler, denoise_slices, weakened
-from diffdenoise.machine import machine_of, told_of
+from diffdenoise.inference import OTHER_UNIT, SHARED, Denoised, Sampler, denoise_slices, weakened
+from diffdenoise.machine import machine_of, modality_of, told_of
 from diffdenoise.model import Model
 from diffdenoise.model_file import load_model, save_model
 from diffdenoise.noise.texture import Machine
@@ -106,8 +106,8 @@ class Denoiser:
         require_strength(strength)
         pixels, frames = _slices_of(image)
         denoised = self.denoise_slices(pixels, sampler, seed, frames=frames, machine=_machine_of(image))
-        if denoised.foreign:
-            log.warning("%s", OTHER_UNIT)
+        for message in self.doubts(image, denoised):
+            log.warning("%s", message)
         result = weakened(denoised, pixels, strength).pixels
         if isinstance(image, Scan):
             return image.with_pixels(result)
@@ -129,6 +129,15 @@ class Denoiser:
         """
         told = partial(progress, "Denoising")
         return denoise_slices(self.model, pixels, sampler, seed, self.device, told, frames, machine)
+
+    def doubts(self, image: np.ndarray | Scan, denoised: Denoised) -> list[str]:
+        """What speaks against a result, in sentences that go on after the name of the image."""
+        modality = modality_of(image) if isinstance(image, Scan) else ""
+        learned = str(self.model.history.get("modality", ""))
+        unlike = modality and learned and modality not in learned.split(", ")
+        other_kind = f"it is of {modality}, and the model was fitted on {learned} alone. Fit one on such scans."
+        told = {OTHER_UNIT: denoised.foreign, SHARED: denoised.shared, other_kind: unlike}
+        return [message for message, holds in told.items() if holds]
 
     def uncertainty(
         self,

@@ -125,9 +125,7 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         "written by": f"diffdenoise {header['version']}, torch {header['torch']}",
         "preset": f"{config['preset']}, seed {config['seed']}",
         "training steps": ", ".join(f"{stage} {steps}" for stage, steps in stages.items()),
-        "trained on": ", ".join(
-            f"{value} {key}" for key, value in header["history"].items() if key in ("scans", "slices")
-        ),
+        "trained on": _trained_on(header["history"]),
         "device": f"{header['history'].get('device')}, {header['history'].get('precision')}",
         "normalisation": header["normalisation"]["mode"],
         "noise": ", ".join(f"{name} {config[name]:g}, given" for name in ("sigma", "counts") if config[name])
@@ -145,6 +143,11 @@ def _model_facts(header: dict[str, Any]) -> dict[str, Any]:
         **(of_teacher if taught else {}),
         "notice": header["notice"],
     }
+
+
+def _trained_on(history: dict[str, Any]) -> str:
+    counts = ", ".join(f"{history[key]} {key}" for key in ("scans", "slices") if key in history)
+    return f"{counts} of {history['modality']}" if "modality" in history else counts
 
 
 def _alpha(config: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +37,7 @@ OTHER_UNIT = (
     "the values span a far wider or narrower range than in the scans of the fit, and are denoised as if they were in "
     "the same unit. Give them in that unit, or fit on such scans."
 )
-log = logging.getLogger("diffdenoise")
+SHARED = "its slices seem to share noise, as those do that were interpolated or overlap: each is seen alone."
 Sampler = Literal["auto", "student", "ensemble", "second_opinion", "srds"]
 
 
@@ -48,7 +47,8 @@ class Denoised:
 
     spread: only where a sampler gave one. magnitude: the same with the floor of Rician noise, where that was taken off.
     untouched: no noise was found to take away. shares: of a second opinion, where one was mixed in. foreign: of another
-    unit, it seems, than the scans of the fit.
+    unit, it seems, than the scans of the fit. shared: its slices seem to share noise, so that each was seen alone by a
+    model that sees neighbours, too.
     """
 
     pixels: np.ndarray
@@ -57,6 +57,7 @@ class Denoised:
     untouched: bool = False
     shares: Shares | None = None
     foreign: bool = False
+    shared: bool = False
 
 
 def denoise_slices(
@@ -95,6 +96,7 @@ def denoise_slices(
     student = partial(over_symmetries, partial(tiled, model.student), turns=turns)
     series = series_of_scan(model, domain, pixels, frames)
     places, beside = len(pixels) // frames, seen_beside(model, pixels, frames)
+    shared = bool(beside) and not any(beside)
     asked = sampler == "second_opinion"
     second = second_opinion_on(model, domain, pixels, beside, student, frames, device) if asked else None
     shares = second.shares if second else None
@@ -118,14 +120,15 @@ def denoise_slices(
         result[place::places] = np.where(far_out, images, domain.back(clean).clip(*inside))
     floor = floor_of(model, pixels)
     if not floor:
-        return weakened(Denoised(result, spread, shares=shares, foreign=foreign), pixels, model.strength)
+        denoised = Denoised(result, spread, None, False, shares, foreign, shared)
+        return weakened(denoised, pixels, model.strength)
     signal, inverse = np.empty_like(result), inverse_of(result, floor)
     if spread is not None:
         spread = deviations_of_signal(result, spread, inverse)
     for index, image in enumerate(pixels):  # slice by slice, for the tables are of float64; stored ranges suffice
         far_out = domain.far_out(image[None])[0]
         signal[index] = np.where(far_out, image, np.maximum(inverse(result[index]), image.min()))
-    return weakened(Denoised(signal, spread, result, shares=shares, foreign=foreign), pixels, model.strength)
+    return weakened(Denoised(signal, spread, result, False, shares, foreign, shared), pixels, model.strength)
 
 
 def chosen(model: Model, sampler: Sampler) -> Sampler:
@@ -226,10 +229,8 @@ def seen_beside(model: Model, pixels: np.ndarray, frames: int = 1) -> list[int]:
     All 0, the slice itself, where slices share noise: what can be told of it from a neighbour would stay.
     """
     beside = offsets(model.config.student.neighbours or 0)
-    if beside and neighbours_share_noise(pixels[: len(pixels) // frames]):
-        log.info("Its slices seem to share noise, as those do that were interpolated or overlap: each is seen alone.")
-        return [0] * len(beside)
-    return beside
+    shared = beside and neighbours_share_noise(pixels[: len(pixels) // frames])
+    return [0] * len(beside) if shared else beside
 
 
 def seen_by_student(

@@ -10,14 +10,24 @@ from diffdenoise.scans import bids
 from diffdenoise.scans.scan import Scan
 
 OF_MR = {"T1w", "T2w", "PDw", "T2starw", "FLAIR", "bold", "sbref", "dwi", "epi", "asl"}  # BIDS suffixes
+ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
+UNSAID = {"", "OT"}  # modalities: none, "other"
+
+
+def modality_of(scan: Scan) -> str:
+    """MR, CT, CR/DX, PT, ...: by that of DICOM, Hounsfield units or the suffix of BIDS; "" where none of them says."""
+    said = scan.modality or (bids.modality_of(scan.paths[0]) if scan.paths else "")
+    if scan.units == "HU":
+        return "CT"
+    if not said:
+        return "MR" if suffix_of(scan) in OF_MR else ""
+    return "" if said in UNSAID else ALIKE.get(said, said)
 
 
 def machine_of(scan: Scan) -> Machine:
-    """By the modality of DICOM, Hounsfield units or the suffix of BIDS; "" where none of them says, or another one."""
-    modality = scan.modality or (bids.modality_of(scan.paths[0]) if scan.paths else "")
-    if modality == "CT" or scan.units == "HU":
-        return "CT"
-    return "MR" if modality == "MR" or (not modality and suffix_of(scan) in OF_MR) else ""
+    """Of those whose noise is known to be of a kind of its own; "" for all others."""
+    modality = modality_of(scan)
+    return "CT" if modality == "CT" else "MR" if modality == "MR" else ""
 
 
 def told_of(paths: Sequence[Path]) -> list[str]:

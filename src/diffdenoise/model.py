@@ -37,8 +37,9 @@ class Model:
 
     blind_spot: None where the student has no teacher. strength: the share of the student's correction that is made.
     second_opinion: what is asked beside the student, if it is.
-    history: what the training was (device, precision, number of scans and slices); nothing that names a patient or a
-    file. stored: the header of its file, if it came from one; saved again it has the same, and the same fingerprint.
+    history: what the training was (device, precision, number of scans and slices, modality of all if they say it);
+    nothing that names a patient or a file. stored: the header of its file, if it came from one; saved again it has the
+    same, and the same fingerprint.
     """
 
     config: Config

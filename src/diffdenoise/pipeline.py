@@ -200,7 +200,8 @@ class _Run:
     def history(self) -> dict[str, Any]:
         """What the training was, for the model file."""
         counts = {"scans": len(self.slices.store.shapes), "slices": self.slices.count}
-        return {"device": self.device, "precision": precision(self.device), **counts}
+        said = {"modality": ", ".join(self.slices.modalities)} if "" not in self.slices.modalities else {}
+        return {"device": self.device, "precision": precision(self.device), **counts, **said}
 
     def trained(
         self, stage: Stage, name: str, number: int, config: Config, key: str, ema: float | None = None

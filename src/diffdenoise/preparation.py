@@ -28,7 +28,7 @@ from diffdenoise.diagnosis import (
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ScanError
 from diffdenoise.far_out import limits_of
-from diffdenoise.machine import machine_of, suffix_of
+from diffdenoise.machine import machine_of, modality_of, suffix_of
 from diffdenoise.noise.estimate import NoiseLevel
 from diffdenoise.noise.repetition import repeated_around
 from diffdenoise.noise.texture import Machine
@@ -36,6 +36,7 @@ from diffdenoise.normalisation import Normalisation, fit_normalisation, measure_
 from diffdenoise.run_folder import cached, is_whole, key_of, write_json
 from diffdenoise.scans.scan import Scan
 from diffdenoise.series import Components, components_of
+from diffdenoise.text import some_of
 from diffdenoise.training.combinations import CombinationStore
 from diffdenoise.training.slices import SliceStore, scans_of, write_scan_slices
 from diffdenoise.training.stage import Progress
@@ -49,8 +50,6 @@ GUESSED_FLOOR = (
     "or leave the setting out."
 )
 REVISION = 23  # of what is kept in a run folder
-ALIKE = {"CR": "CR/DX", "DX": "CR/DX"}  # modalities: both are radiographs
-UNSAID = {"", "OT"}  # modalities: none, "other"
 APART = "Fit each kind apart, into a folder of its own."
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
 
@@ -69,7 +68,8 @@ class Slices:
 
     scales: (offset, scale) from a scan's own units; repeated: whether its noise was measured on repetitions; counted:
     whether it is known exactly; kept: how much grain is kept, as a share of its and the noise's variance; series: its
-    components, where the student is to see those in place of its frames.
+    components, where the student is to see those in place of its frames. modalities: of all scans (see
+    `machine.modality_of`); "" among them where one does not say.
     """
 
     key: str
@@ -83,6 +83,7 @@ class Slices:
     counted: list[bool]
     kept: list[float]
     series: list[Components | None]
+    modalities: list[str]
 
     @property
     def seen(self) -> SliceStore:
@@ -108,7 +109,7 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     key = key_of(key, index["left_out"]) if index.get("left_out") else key  # another time more can be read, perhaps
     levels = [NoiseLevel.of_dict(level) for level in index["levels"]]
     choice = Choice(**index["choice"])
-    _tell(told(config, choice), index["faults"])
+    _tell(told(config, choice), index["faults"], index.get("names", []))
     if mixture := index.get("mixture"):  # not in folders of earlier versions
         log.warning("%s", mixture)
     if config.noise_floor == "remove" and config.sigma is None and not choice.floor:
@@ -119,6 +120,7 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     store = SliceStore(to, index["frames"], alone)
     rule = Normalisation.of_dict(index["normalisation"])
     of_each = index["scales"], index["repeated"], index["counted"], index["kept"]
+    modalities = index.get("modalities", [""])
     helped = [found and bool(settled.student.series) for found in index["series"]]
     if any(helped) and config.student.neighbours is None and (volumes := index.get("volumes")):
         log.warning(
@@ -132,7 +134,7 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
         components_of(array[:, 0], frames) if wanted else None
         for array, frames, wanted in zip(store.arrays, store.frames, helped, strict=True)
     ]
-    return Slices(key, store, levels, rule, settled, index["skipped"], *of_each, series)
+    return Slices(key, store, levels, rule, settled, index["skipped"], *of_each, series, modalities)
 
 
 def can_read_more(sources: Sequence[Source], config: Config, folder: Path) -> bool:
@@ -161,16 +163,18 @@ def _key(sources: Sequence[Source], config: Config) -> str:
     return key_of(REVISION, [source.key for source in sources], *asked)
 
 
-def _tell(sentences: list[str], faults: list[dict[str, str]]) -> None:
-    """Say what was found and decided; each fault once, in the words for the first scan that has it, and how many do.
+def _tell(sentences: list[str], faults: list[dict[str, str]], names: list[str]) -> None:
+    """Say what was found and decided; each fault once, in the words for the first scan that has it, and which have it.
 
-    faults: of each scan, by name.
+    faults: of each scan, by name of the fault; names: of the scans, none in folders of earlier versions.
     """
     for sentence in sentences:
         log.info("%s", sentence)
-    for name, count in Counter(name for of_scan in faults for name in of_scan).items():
-        message = next(of_scan[name] for of_scan in faults if name in of_scan)
-        log.warning("%s%s", message, f" ({count} of {len(faults)} scans)" if len(faults) > 1 else "")
+    for fault in dict.fromkeys(fault for of_scan in faults for fault in of_scan):
+        has_it = [number for number, of_scan in enumerate(faults) if fault in of_scan]
+        which = f": {some_of([names[number] for number in has_it])}" if names else ""
+        of_all = f" ({len(has_it)} of {len(faults)} scans{which})" if len(faults) > 1 else ""
+        log.warning("%s%s", faults[has_it[0]][fault], of_all)
 
 
 def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progress: Progress) -> None:
@@ -214,6 +218,8 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "choice": vars(choice),
             "faults": [{fault.fault: fault.message for fault in found.faults} for found in diagnoses],
             "mixture": _mixture(scans),
+            "modalities": sorted({modality_of(scan) for scan in scans}),
+            "names": [scan.name for scan in scans],
             "volumes": sum(found.neighbours and not found.series for found in diagnoses),
             "skipped": list(skipped.values()),
             "left_out": list(skipped),
@@ -249,11 +255,8 @@ def _mixture(scans: Sequence[Scan]) -> str | None:
 
     One that has neither is no kind of its own: a NIfTI file may hold the same as the DICOM series beside it.
     """
-    kinds = Counter(
-        ALIKE.get(scan.modality, scan.modality) or suffix_of(scan) or ("CT" if scan.units == "HU" else "")
-        for scan in scans
-    )
-    if len(kinds.keys() - UNSAID) < 2 and len({scan.units == "HU" for scan in scans}) < 2:
+    kinds = Counter(suffix_of(scan) or modality_of(scan) for scan in scans)
+    if len(kinds.keys() - {""}) < 2 and len({scan.units == "HU" for scan in scans}) < 2:
         return None
     named = ", ".join(f"{count} {kind or 'that do not say what they are'}" for kind, count in kinds.most_common())
     return (
