@@ -198,6 +198,22 @@ def test_a_bad_scan_is_skipped_and_told_each_time(tmp_path: Path) -> None:
     assert done.model.history["scans"] == 2
 
 
+def test_an_interrupted_fit_goes_on_with_as_many_threads_as_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+
+    def give_way(chosen: int | None) -> int:
+        asked.append(chosen)
+        return chosen or 5
+
+    monkeypatch.setattr(pipeline, "give_way", give_way)
+    first = fit([source()], make_config("smoke"), tmp_path, "cpu").model.fingerprint()
+    (tmp_path / "model" / "done").unlink()
+    assert fit([source()], make_config("smoke"), tmp_path, "cpu").model.fingerprint() == first
+    assert asked == [None, 5]
+
+
 @pytest.mark.parametrize(("others", "told"), [("MR", "CT, MR"), ("CT", "CT"), ("", None)])
 def test_the_model_remembers_the_modality_of_its_scans_if_all_say_it(
     tmp_path: Path, others: str, told: str | None

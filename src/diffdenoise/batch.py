@@ -25,6 +25,7 @@ from diffdenoise.scans.scan import MAPS, Provenance, Scan
 from diffdenoise.scans.stored import too_large
 from diffdenoise.symmetry import SYMMETRIES
 from diffdenoise.text import some_of
+from diffdenoise.threads import give_way
 from diffdenoise.training.stage import Progress
 
 WORRYING_BIAS = 0.5  # in units of the removed noise
@@ -147,6 +148,7 @@ def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted:
     """
     if wanted.sampled:
         require_teacher(denoiser.model.config)
+    give_way()
     noticed = _Noticed()
     try:
         return _denoise_all(denoiser, found, out, wanted, progress, noticed)

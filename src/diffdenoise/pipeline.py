@@ -53,6 +53,7 @@ from diffdenoise.run_folder import (
 from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.settled import require_second_opinion, settled
 from diffdenoise.teacher import Teacher, choose_slices
+from diffdenoise.threads import give_way
 from diffdenoise.training.blind_spot import BlindSpotStage, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage
 from diffdenoise.training.pace import Pacer, steadily
@@ -65,6 +66,7 @@ from diffdenoise.training.student import StudentStage
 USE = {"turns", "second_opinion", "together"}  # settings of a student that only its use asks for, after the training
 WEIGHTS = "weights.safetensors"  # of a stage
 ASKED = "asked.json"  # the key of what a fit was asked for, on whatever machine
+THREADS = "threads.json"  # how many compute: the last bits of a sum depend on it
 NAMES = {
     "blind_spot": "1/4 Blind-spot network",
     "diffusion": "2/4 Diffusion",
@@ -106,6 +108,7 @@ def fit(
             tell_of_steps(config)
         write_json(to / ASKED, {"key": asked})
         slices = prepare(sources, config, folder, progress)
+        write_json(to / THREADS, {"threads": give_way(_threads_before(to))})
         with _seeded(config.seed):
             slices = held_down(slices)
         require_second_opinion(slices)
@@ -179,6 +182,11 @@ def _keep_earlier(path: Path, model: Model) -> None:
         aside = path.with_stem(f"{path.stem}-{fingerprint[:8]}")
         path.replace(aside)
         log.info("The model that was here, of other scans or settings, is kept as %s.", aside)
+
+
+def _threads_before(made: Path) -> int | None:
+    """That an interrupted fit began with, to end at the same model."""
+    return json.loads((made / THREADS).read_text())["threads"] if (made / THREADS).exists() else None
 
 
 def _skipped(made: Path) -> list[str]:

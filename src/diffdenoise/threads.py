@@ -2,29 +2,97 @@
 
 A network's step is some thousand small pieces of work, and after each all threads wait for the last. The libraries let
 them wait busily, for milliseconds, on the supposition that nothing else wants the cores. Where something else does,
-the last one waits for those that wait. What a user has set in the environment counts.
+the last one waits for those that wait, or for its turn on a core. So there are as many threads as cores are free when
+the work begins. What a user has set in the environment counts.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import time
 from collections.abc import MutableMapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 # Looks at whether the others are done, before a thread sleeps; libgomp's own is 300 000 (docs/architecture.md).
 SPINS = 10_000
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of computing in so many; or "max"
+STAT = Path("/proc/stat")  # of Linux
+LEAST_WATCHED = 0.5  # seconds, or nothing can be told
+log = logging.getLogger("diffdenoise")
 
 
 def settle_threads(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Let waiting threads sleep early, and have no more of them than this container's share of cores."""
+    """Let waiting threads sleep early, and have no more of them than this container's share of cores.
+
+    Where their number is left open it is watched from now on what others compute, for `give_way`.
+    """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & environment.keys():
         environment["GOMP_SPINCOUNT"] = str(SPINS)
+    if "OMP_NUM_THREADS" not in environment:
+        _watched.append(_computed())
     cores = quota()
     if cores < (os.cpu_count() or 1):
         environment.setdefault("OMP_NUM_THREADS", str(max(1, math.ceil(cores))))
+
+
+def give_way(chosen: int | None = None) -> int:
+    """Have as many threads as cores were free since the last call, or so many as were chosen before; returns how many.
+
+    Nothing is changed where `settle_threads` was not called, or a user has set their number. What others do later is
+    not looked at: a training takes as long as it takes, and ends at the same model after a kill.
+    """
+    import torch
+
+    most = _most()
+    if not _watched:
+        return torch.get_num_threads()
+    before, now = _watched[-1], _computed()
+    _watched[:] = [now]
+    others, cores = now.by_others_since(before), os.cpu_count() or 1
+    count = min(most, chosen or max(1, round(cores - others)))
+    if count < most and not chosen and count != torch.get_num_threads():
+        log.info("Other work keeps %.1f of %d cores busy: %d of %d threads compute.", others, cores, count, most)
+    torch.set_num_threads(count)
+    return count
+
+
+class _Computed(NamedTuple):
+    """Seconds that were computed until a time, by all processes and by this one."""
+
+    at: float
+    by_all: float
+    own: float
+
+    def by_others_since(self, before: _Computed) -> float:
+        """Cores that others kept busy; 0 where that cannot be told."""
+        passed = self.at - before.at
+        others = (self.by_all - before.by_all) - (self.own - before.own)
+        return max(0.0, others / passed) if passed > LEAST_WATCHED else 0.0
+
+
+_watched: list[_Computed] = []  # the last one
+
+
+@cache
+def _most() -> int:
+    """Threads that there are before any way is given."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _computed() -> _Computed:
+    by_all = 0.0
+    with suppress(OSError, ValueError, IndexError):  # no Linux
+        ticks = [int(field) for field in STAT.read_text().splitlines()[0].split()[1:9]]
+        # Without waiting, and without what is "nice", for that leaves the core to us.
+        by_all = sum(ticks[place] for place in (0, 2, 5, 6, 7)) / os.sysconf("SC_CLK_TCK")
+    return _Computed(time.monotonic(), by_all, time.process_time())
 
 
 def quota() -> float:
