@@ -108,7 +108,7 @@ def fit(
             tell_of_steps(config)
         write_json(to / ASKED, {"key": asked})
         slices = prepare(sources, config, folder, progress)
-        write_json(to / THREADS, {"threads": give_way(_threads_before(to))})
+        _settle_threads(folder / THREADS, plan_key)
         with _seeded(config.seed):
             slices = held_down(slices)
         require_second_opinion(slices)
@@ -184,9 +184,10 @@ def _keep_earlier(path: Path, model: Model) -> None:
         log.info("The model that was here, of other scans or settings, is kept as %s.", aside)
 
 
-def _threads_before(made: Path) -> int | None:
-    """That an interrupted fit began with, to end at the same model."""
-    return json.loads((made / THREADS).read_text())["threads"] if (made / THREADS).exists() else None
+def _settle_threads(path: Path, key: str) -> None:
+    """As many as the training with this key was begun with, to end at the same model; and keep their number."""
+    before = json.loads(path.read_text())["threads"] if key_in(path.parent, path.name) == key else None
+    write_json(path, {"key": key, "threads": give_way(before)})
 
 
 def _skipped(made: Path) -> list[str]:
