@@ -224,6 +224,18 @@ def test_an_mr_scanner_counts_nothing_but_its_noise_is_as_strong_as_it_is_found_
     assert whole or replace(of_any.level, skewness=()) == of_mr.level
 
 
+@pytest.mark.parametrize(("in_air", "kind"), [(0.03, "projected"), (0.06, "gaussian")])
+def test_noise_of_ct_is_as_strong_in_the_body_as_it_is_found_there(in_air: float, kind: str) -> None:
+    clean = mni_slices(60, 8, 5)
+    ramp = Texture(radial=(0.36, 2.0, 0.0))
+    noise = draw(clean.shape, ramp, torch.Generator().manual_seed(0)).numpy()
+    found = diagnose(1000 * (clean + np.where(clean > 0.2, 0.06, in_air) * noise) - 1000, machine="CT")
+    assert found.trend.kind == kind
+    assert ("weaker in air" in choose([found]).noise) == (kind == "projected")
+    air, body = np.sqrt(found.level.variance(np.array([-1000.0, -350.0])))
+    assert (air, body) == (pytest.approx(1000 * in_air, rel=0.15), pytest.approx(60, rel=0.15))
+
+
 def test_few_whole_counts_are_neither_clipped_nor_without_noise() -> None:
     """Scintigraphy: less than one count to a pixel beside the body, and nearly every other one of them zero."""
     body = 12 * mni_slices(60, 4, 10) + 0.8

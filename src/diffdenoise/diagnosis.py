@@ -47,6 +47,7 @@ IN_WORDS: dict[Kind, str] = {
     "gamma": "in proportion to the brightness, as multiplicative noise (speckle) is",
     "signal-dependent": "stronger where it is bright, as ghosts, pulsation or uneven coils make it in MR images",
     "rician": "weaker in the dark background and never negative, as in magnitude MR images (Rician)",
+    "projected": "weaker in air than in the body, as that of computed tomography is",
     "unknown": "of no kind known here",
 }
 

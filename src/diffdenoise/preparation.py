@@ -49,7 +49,7 @@ GUESSED_FLOOR = (
     "magnitudes (Rician). How strong it is in the dark is then a guess, and dark tissue may go with it: give --sigma, "
     "or leave the setting out."
 )
-REVISION = 23  # of what is kept in a run folder
+REVISION = 24  # of what is kept in a run folder
 APART = "Fit each kind apart, into a folder of its own."
 MOST_AT_ONCE = 8  # scans measured at the same time; each takes up to about 100 MB
 

@@ -7,6 +7,7 @@ With s the measured standard deviation at brightness b, in the scan's own units:
     gamma      s   = (b - offset) / sqrt(looks)          multiplicative noise of any origin
     rician     s^2 = sigma^2 var(|t + n + i m|)          at b = sigma E|t + n + i m|: 0.655 sigma in the dark
     signal-dependent                                     as poisson or gamma, but no such noise: from an MR scanner
+    projected                                            as it is measured: of CT, which goes by paths, not brightness
 
 The offset is 0 unless the scan holds negative values: then (HU) it is fitted. Anatomy adds to s where a brightness has
 no flat places, so a curve may lie below some of the points but not above them. Rician noise is told by its background,
@@ -29,7 +30,7 @@ from diffdenoise.noise.rician import deviation_at, moments, rician_sigma, skewne
 from diffdenoise.noise.spatial import EVEN, evened
 from diffdenoise.noise.texture import Machine
 
-Kind = Literal["gaussian", "poisson", "gamma", "rician", "signal-dependent", "unknown"]
+Kind = Literal["gaussian", "poisson", "gamma", "rician", "signal-dependent", "projected", "unknown"]
 GROWING: tuple[Kind, ...] = ("poisson", "gamma", "signal-dependent")  # over the whole range of brightness
 
 BINS = 20  # of brightness
@@ -94,8 +95,12 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
 
     On these the curve over brightness is free of the anatomy. A dark background shows itself in the image alone. The
     level's bins hold as many pixels each, most of them background; here they are measured anew, each as wide. machine:
-    where the image comes from; an MR scanner counts nothing, and speckle is not of its making.
+    where the image comes from; an MR scanner counts nothing, and speckle is not of its making. In CT the air around a
+    body is quieter than the body, however bright: no curve says how much.
     """
+    flat = max(level.sigma) < FLAT * min(level.sigma)
+    if machine == "CT":
+        return Trend("gaussian" if flat else "projected", sigma=level.typical)
     known = background_of(looked) if level.variation.is_even and differences is None else None
     if known is not None and (known.reach or level.reach):
         return Trend("rician", sigma=known.sigma)
@@ -120,7 +125,6 @@ def trend_of(looked: Looked, level: NoiseLevel, differences: Looked | None = Non
         curve = deviation_at(brightness, channel)
         if float(_cost(np.log(sigmas / curve) / errors)) < cost + SIMPLER:
             best = Trend("rician", sigma=channel, misfit=_misfit(sigmas, curve))
-    flat = max(level.sigma) < FLAT * min(level.sigma)
     if flat and (best.kind == "gaussian" or best.misfit > MOST_MISFIT):
         return Trend("gaussian", sigma=level.typical, misfit=best.misfit)
     return best if best.misfit <= MOST_MISFIT else Trend("unknown", sigma=level.typical, misfit=best.misfit)
