@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from diffdenoise import Denoiser, inference
-from diffdenoise.denoiser import _array_source, sources_of
+from diffdenoise.denoiser import _scan_of, _sources, sources_of
 from diffdenoise.diagnosis import Diagnosis, diagnose
 from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
 from diffdenoise.model import Round
@@ -217,7 +217,13 @@ def test_what_an_array_would_lose_is_refused(denoiser: Denoiser, image: Any, say
 def test_equal_values_of_another_kind_are_another_source() -> None:
     """8-bit values are scaled by fixed numbers, others by their noise: a fit of the one is none of the other."""
     image = np.arange(400, dtype=np.uint8).reshape(20, 20)
-    assert _array_source(image, 0).key != _array_source(image.astype(np.float32), 0).key
+    assert _sources(image)[0].key != _sources(image.astype(np.float32))[0].key
+
+
+def test_an_array_of_hounsfield_units_is_known_for_one() -> None:
+    body = mni_slices(60, 2, 10)
+    assert _scan_of(np.where(body > 0, 40 * body, -1000).astype(np.int16)).units == "HU"
+    assert _scan_of((1000 * body).astype(np.int16)).units == "arbitrary"
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -7,6 +7,7 @@ import logging
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from diffdenoise.preparation import Source
 from diffdenoise.presets import choose_config
 from diffdenoise.run_folder import find_model
 from diffdenoise.scans.files import Found, find, read_scan
+from diffdenoise.scans.hounsfield import looks_like_hounsfield
 from diffdenoise.scans.scan import Scan
 from diffdenoise.scans.sidecar import sha256
 from diffdenoise.scans.stored import (
@@ -104,15 +106,15 @@ class Denoiser:
         strength: the share of the removed noise, in (0, 1], that is removed indeed.
         """
         require_strength(strength)
-        pixels, frames = _slices_of(image)
-        denoised = self.denoise_slices(pixels, sampler, seed, frames=frames, machine=_machine_of(image))
-        for message in self.doubts(image, denoised):
+        scan = _scan_of(image)
+        denoised = self.denoise_slices(scan.pixels, sampler, seed, frames=scan.frames, machine=machine_of(scan))
+        for message in self.doubts(scan, denoised):
             log.warning("%s", message)
-        result = weakened(denoised, pixels, strength).pixels
+        result = weakened(denoised, scan.pixels, strength).pixels
         if isinstance(image, Scan):
             return image.with_pixels(result)
         stored = np.asanyarray(image)
-        return to_stored(result, stored.reshape(pixels.shape)).reshape(stored.shape)
+        return to_stored(result, stored.reshape(result.shape)).reshape(stored.shape)
 
     def denoise_slices(
         self,
@@ -130,9 +132,9 @@ class Denoiser:
         told = partial(progress, "Denoising")
         return denoise_slices(self.model, pixels, sampler, seed, self.device, told, frames, machine)
 
-    def doubts(self, image: np.ndarray | Scan, denoised: Denoised) -> list[str]:
-        """What speaks against a result, in sentences that go on after the name of the image."""
-        modality = modality_of(image) if isinstance(image, Scan) else ""
+    def doubts(self, scan: Scan, denoised: Denoised) -> list[str]:
+        """What speaks against a result, in sentences that go on after the name of the scan."""
+        modality = modality_of(scan)
         learned = str(self.model.history.get("modality", ""))
         unlike = modality and learned and modality not in learned.split(", ")
         other_kind = f"it is of {modality}, and the model was fitted on {learned} alone. Fit one on such scans."
@@ -154,9 +156,10 @@ class Denoiser:
         """
         require_strength(strength)
         told = partial(progress, "Measuring uncertainty")
-        pixels, frames = _slices_of(image)
-        found = uncertainty_of(self.model, pixels, seed, self.device, told, frames, strength, _machine_of(image))
-        return found.reshape(pixels.shape if isinstance(image, Scan) else np.shape(image))
+        scan = _scan_of(image)
+        machine = machine_of(scan)
+        found = uncertainty_of(self.model, scan.pixels, seed, self.device, told, scan.frames, strength, machine)
+        return found if isinstance(image, Scan) else found.reshape(np.shape(image))
 
     def save(self, path: str | Path) -> Path:
         """Write one self-describing model file (safetensors)."""
@@ -188,7 +191,7 @@ def _sources(images: Images) -> list[Source]:
     in_memory = [item for item in items if isinstance(item, np.ndarray | Scan)]
     if len(in_memory) == len(items):
         return [
-            _scan_source(item) if isinstance(item, Scan) else _array_source(item, number)
+            _scan_source(item if isinstance(item, Scan) else replace(_scan_of(item), name=f"array {number}"))
             for number, item in enumerate(in_memory)
         ]
     if in_memory:
@@ -203,11 +206,6 @@ def _sources(images: Images) -> list[Source]:
     return sources_of(found)
 
 
-def _array_source(image: np.ndarray, number: int) -> Source:
-    pixels, frames = _slices_of(image)
-    return _scan_source(Scan(pixels, f"array {number}", "npy", frames=frames, units=units_of(image.dtype)))
-
-
 def _scan_source(scan: Scan) -> Source:
     _check_values(scan.pixels, scan.name)
     digest = hashlib.sha256(np.ascontiguousarray(scan.pixels).tobytes()).hexdigest()
@@ -215,19 +213,17 @@ def _scan_source(scan: Scan) -> Source:
     return Source(" ".join(["scan", *what, digest]), lambda: scan)
 
 
-def _slices_of(image: np.ndarray | Scan) -> tuple[np.ndarray, int]:
-    """((slices, rows, columns), of how many frames), float32. Raises ScanError for what is no image, or several."""
+def _scan_of(image: np.ndarray | Scan) -> Scan:
+    """An array as a Scan without a file; any Scan as it is. Raises ScanError for what is no image, or several."""
     if isinstance(image, Scan):
         _check_values(image.pixels, image.name)
-        return image.pixels, image.frames
+        return image
     if isinstance(image, list | tuple):
         raise ScanError(f"A {type(image).__name__}", "is not one image", "Denoise one after the other, or numpy.stack.")
     image = np.asanyarray(image)
-    return _as_slices(image), math.prod(image.shape[:-3])
-
-
-def _machine_of(image: np.ndarray | Scan) -> Machine:
-    return machine_of(image) if isinstance(image, Scan) else ""
+    pixels = _as_slices(image)
+    units = "HU" if looks_like_hounsfield(pixels) else units_of(image.dtype)
+    return Scan(pixels, "The array", "npy", frames=math.prod(image.shape[:-3]), units=units)
 
 
 def _as_slices(image: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from diffdenoise.scans import bids, sidecar
 from diffdenoise.scans.atomic import atomic_file, atomic_folder
 from diffdenoise.scans.find import Found, find
 from diffdenoise.scans.formats import FOLDERS, FORMATS, OTHER_SUFFIX, suffix_of
+from diffdenoise.scans.hounsfield import looks_like_hounsfield
 from diffdenoise.scans.scan import Provenance, Scan
 from diffdenoise.scans.stored import too_large
 
@@ -28,9 +29,11 @@ def read_scan(found: Found) -> Scan:
     """The scan: float32 pixels (slices, rows, columns) in the file's units. Raises ScanError, and nothing else."""
     stamps = _stamps(found.paths)
     try:
-        return replace(FORMATS[found.format].read(found.paths, found.name), stamps=stamps)
+        scan = FORMATS[found.format].read(found.paths, found.name)
     except MemoryError as error:
         raise too_large(found.paths[0]) from error
+    unsaid = scan.units == "arbitrary" and not scan.modality
+    return replace(scan, stamps=stamps, units="HU" if unsaid and looks_like_hounsfield(scan.pixels) else scan.units)
 
 
 def _stamps(paths: tuple[Path, ...]) -> dict[Path, tuple[int, int]]:
