@@ -38,12 +38,12 @@ phantom of the benchmark it is worth 5 (docs/noise.md). What counts is the textu
 all shapes, and taken for smoothing, the students were 2.0 to 2.4 dB below the supervised one where the noise is even;
 with the ramp that a scan of CT is now taken to have (`noise/texture.py`) it is 0.5 dB with a soft kernel and 1.1 dB
 with a sharp one, of which a level that is found 7 % too low is part: with z from the projections themselves it is 0.1
-dB below (by hand). As it comes the noise is 1.4 times as strong in the middle as at the rim, as much between slices, and
-quieter around the head than in it (by hand). The flattest places are around it: taken for as strong everywhere it had a
-level of 16/255, and the students were 3.2 dB below. It is now as strong at each brightness as it is found there, 15/255
-in air and 23 to 26 in the head, and they are 0.6 dB below; where it is even that costs 0.8 dB (by hand), so it is taken
-for even where the levels differ by less than 1.3 times. In slices with anatomy k is found to be half to nine tenths of what the noise alone shows;
-none is found where nothing is absorbed."""
+dB below (by hand). As it comes the noise is 1.4 times as strong in the middle as at the rim, as much between slices,
+and quieter around the head than in it (by hand). The flattest places are around it: taken for as strong everywhere it
+had a level of 16/255, and the students were 3.2 dB below. It is now as strong at each brightness as it is found there,
+15/255 in air and 23 to 26 in the head, and they are 0.6 dB below; where it is even that costs 0.8 dB (by hand), so it
+is taken for even where the levels differ by less than 1.3 times. In slices with anatomy k is found to be half to nine
+tenths of what the noise alone shows; none is found where nothing is absorbed."""
 ABSORBED = (0.0, 0.01, 0.02)  # a pixel; water has 0.02 a millimetre
 TRAINED = 0.02
 SLICES = 6  # that k is found by

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffdenoise.scans.dicom_series import by_volume, place_along_normal
+from diffdenoise.scans.dicom_series import by_volume, places_along_normal
 
 Corner = tuple[float, ...]  # ImagePositionPatient, mm
 
@@ -29,9 +29,8 @@ def in_order(dataset: Any) -> tuple[list[int], int]:
     directions = [
         _item(group, "PlaneOrientationSequence") or _item(shared, "PlaneOrientationSequence") for group in groups
     ]
-    angles = {tuple(direction.get("ImageOrientationPatient") or ()) for direction in directions}
-    places = [place_along_normal(angle, corner) for angle in angles for corner in found]
-    if len(angles) != 1 or None in places:
+    places = places_along_normal([direction.get("ImageOrientationPatient") for direction in directions], found)
+    if places is None:
         return frames, 1
     times = [_item(group, "FrameContentSequence").get("TemporalPositionIndex") or 0 for group in groups]
     return by_volume(sorted(frames, key=lambda frame: (places[frame], times[frame], frame)), places.__getitem__)

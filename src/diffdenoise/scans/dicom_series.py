@@ -16,6 +16,7 @@ import numpy as np
 
 from diffdenoise.scans.stored import memory, reading, too_large
 
+_DIRECTION, _CORNER = "ImageOrientationPatient", "ImagePositionPatient"
 _KEYS = (
     "MediaStorageSOPClassUID",
     "SOPClassUID",
@@ -33,8 +34,8 @@ _KEYS = (
     "Rows",
     "Columns",
     "NumberOfFrames",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
+    _DIRECTION,
+    _CORNER,
     "InstanceNumber",
 )
 _OF_GE = 0x00430010, 0x0043102F  # who defines the block of private elements; which part of a complex image this is
@@ -45,6 +46,7 @@ PARTS = frozenset({"M", "P", "R", "I"})  # of complex MR images, in ImageType; s
 DICOMDIR = "1.2.840.10008.1.3.10"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 SAME_DIRECTION = 0.01  # of a cosine; within a series positions vary but not the direction
+SAME_PLACE = 0.01  # mm along the normal; slices are further apart
 _BLOCK = 1 << 20
 
 
@@ -104,11 +106,11 @@ def _keys_of(header: Any, alone: Keys) -> Keys | None:
         return alone._replace(broken=header.get("SeriesInstanceUID") is None and header.get("Rows") is None)  # cut off
     instance = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
     # careless anonymisers give all slices one UID: place and number tell these from copies
-    copy = (str(instance), _position(header), _number(header)) if instance else alone.copy
+    copy = (str(instance), _numbers(header.get(_CORNER)), _number(header)) if instance else alone.copy
     if int(header.get("NumberOfFrames") or 1) > 1:
         return Keys(("alone", header.SeriesInstanceUID, *copy), (), copy)
     series = (str(header.SeriesInstanceUID), str(header.get("Rows")), str(header.get("Columns")), parts_of(header))
-    return Keys(series, _direction(header), copy)
+    return Keys(series, _numbers(header.get(_DIRECTION)), copy)
 
 
 def parts_of(header: Any) -> frozenset[str]:
@@ -183,22 +185,21 @@ def in_slice_order(paths: tuple[Path, ...]) -> tuple[tuple[Path, ...], int]:
     the files lacks, or what is no number in it, orders none. Where every position was imaged equally often (over time,
     in several directions) volume by volume. Raises ScanError, which names the file that cannot be read.
     """
-    positions, numbers = {}, {}
+    headers = []
     for path in paths:
         with reading(path, "DICOM"), quiet():
-            header = header_of(path)
-            positions[path], numbers[path] = _position(header), _number(header)
-    by_position = all(value is not None for value in positions.values())
-    by_number = all(value is not None for value in numbers.values())
+            headers.append(header_of(path))
+    directions, corners = ([header.get(of) for header in headers] for of in (_DIRECTION, _CORNER))
+    places, numbers = places_along_normal(directions, corners), list(map(_number, headers))
+    by_number = None not in numbers
 
-    def key(path: Path) -> tuple[object, ...]:
-        position = positions[path] if by_position else 0.0
-        number = numbers[path] if by_number else 0
-        return (position, number, natural(path.name), str(path))
+    def key(index: int) -> tuple[object, ...]:
+        place, number = places[index] if places else 0, numbers[index] if by_number else 0
+        return (place, number, natural(paths[index].name), str(paths[index]))
 
-    ordered = sorted(paths, key=key)
-    in_volumes, volumes = by_volume(ordered, positions.get) if by_position else (ordered, 1)
-    return tuple(in_volumes), volumes
+    ordered = sorted(range(len(paths)), key=key)
+    in_volumes, volumes = by_volume(ordered, places.__getitem__) if places else (ordered, 1)
+    return tuple(paths[index] for index in in_volumes), volumes
 
 
 def by_volume(ordered: list[T], place_of: Callable[[T], Any]) -> tuple[list[T], int]:
@@ -228,24 +229,28 @@ def _number(header: Any) -> int | None:
         return None
 
 
-def _direction(header: Any) -> tuple[float, ...]:
-    """Of rows and columns in the patient; empty where it is not told, or is no number."""
+def places_along_normal(directions: Sequence[Any], corners: Sequence[Any]) -> list[int] | None:
+    """Of parallel slices, the number of each one's place along their normal (PS3.3 C.7.6.2.1.1), rising from 0.
+
+    directions, corners: ImageOrientationPatient and ImagePositionPatient of each. The normal is the first one's, for
+    the last digits of the others may differ; far from the origin these are millimetres. Places within SAME_PLACE are
+    one. None where one of them is not known, or not parallel.
+    """
+    angles, points = ([_numbers(value) for value in values] for values in (directions, corners))
+    parallel = all(len(angle) == 6 and is_along(angle, angles[0]) for angle in angles)
+    if not parallel or not all(len(point) == 3 for point in points):
+        return None
+    along = np.array(points) @ np.cross(angles[0][:3], angles[0][3:])
+    order = np.argsort(along, kind="stable")
+    numbers = np.empty(len(along), int)
+    numbers[order] = np.cumsum(np.diff(along[order], prepend=along[order[0]]) > SAME_PLACE)
+    return numbers.tolist()
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    """Of an element with several; empty where it is not told, or one of them is no finite number."""
     try:
-        return tuple(float(x) for x in header.get("ImageOrientationPatient") or ())
+        found = tuple(float(x) for x in value or ())
     except (TypeError, ValueError):
         return ()
-
-
-def _position(header: Any) -> float | None:
-    try:
-        return place_along_normal(header.get("ImageOrientationPatient"), header.get("ImagePositionPatient"))
-    except (TypeError, ValueError):  # what stands there is no number, or only one
-        return None
-
-
-def place_along_normal(direction: Any, corner: Any) -> float | None:
-    """Millimetres along the normal of the slice (PS3.3 C.7.6.2.1.1), rounded to micrometres; None if not known."""
-    angles, place = [float(x) for x in direction or ()], [float(x) for x in corner or ()]
-    if len(angles) != 6 or len(place) != 3 or not all(map(math.isfinite, (*angles, *place))):
-        return None
-    return round(float(np.dot(np.cross(angles[:3], angles[3:]), place)), 3)
+    return found if all(map(math.isfinite, found)) else ()
