@@ -2,7 +2,9 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffdenoise import threads
-from diffdenoise.threads import give_way, quota, settle_threads
+from diffdenoise.threads import give_way, made_once, quota, settle_threads
 
 
 def test_what_a_user_has_set_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -65,6 +67,20 @@ def test_who_imports_the_package_or_sets_their_number_keeps_it(monkeypatch: pyte
     settle_threads({})
     (watched,) = threads._watched
     assert watched.by_all * os.sysconf("SC_CLK_TCK") == 100 + 300 + 600 + 700 + 800
+
+
+def test_what_several_threads_ask_for_is_made_once() -> None:
+    made = []
+
+    @made_once
+    def slowly(number: int) -> int:
+        time.sleep(0.05)
+        made.append(number)
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(slowly, [3, 3, 4, 3])) == [3, 3, 4, 3]
+    assert sorted(made) == [3, 4]
 
 
 @contextmanager

@@ -103,7 +103,7 @@ class Planner:
             return config if stage == "teacher" else _with(config, stage, steps=min(most, _steps(config, stage)))
         name = f"{stage} {number}"
         if name in self.decisions:
-            decision = self.decisions[name]  # how long it took before an interruption is not known: as long as planned
+            decision = self.decisions[name]  # before an interruption and after it, it takes as long as planned
             self.spent, self.clock = decision["spent"] + decision["planned"], time.monotonic()
         else:
             decision = self._decision(stage, number, config, most)
@@ -120,9 +120,14 @@ class Planner:
             return Pace.even(steps), steadily
         recorded = self.decisions[name].get("pace")
         if recorded:  # how fast it was then is not known
-            return Pace(tuple((step, progress) for step, progress in recorded)), steadily
+            return Pace(tuple((step, progress) for step, progress in recorded)), self._paid
         self._record(name, {**self.decisions[name], "pace": Pace.even(steps).knots})
         return Pace.even(steps), partial(self._corrected, name, list(CORRECTED_AT))
+
+    def _paid(self, done: int, pace: Pace) -> Pace:
+        """Changes nothing: the time of a stage that goes on was counted when it was decided."""
+        self.clock = time.monotonic()
+        return pace
 
     def _corrected(self, name: str, moments: list[float], done: int, pace: Pace) -> Pace:
         """With as many steps as the planned time has room for, whenever one of the moments is past.

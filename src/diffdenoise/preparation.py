@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,7 @@ from diffdenoise.run_folder import cached, is_whole, key_of, write_json
 from diffdenoise.scans.scan import Scan
 from diffdenoise.series import Components, components_of
 from diffdenoise.text import some_of
+from diffdenoise.threads import cores
 from diffdenoise.training.combinations import CombinationStore
 from diffdenoise.training.slices import SliceStore, scans_of, write_scan_slices
 from diffdenoise.training.stage import Progress
@@ -274,7 +274,7 @@ def _diagnoses(store: SliceStore, machines: Sequence[Machine], progress: Progres
         return diagnose(store.arrays[number][:, 0], stacks, store.frames[number], machines[number])
 
     found, count = [], len(store.arrays)
-    with ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1)) as pool:  # NumPy's sorting lets others run
+    with ThreadPoolExecutor(min(MOST_AT_ONCE, cores())) as pool:  # NumPy's sorting lets others run
         for diagnosis in pool.map(one, range(count)):
             found.append(diagnosis)
             progress(MEASURING, len(found), count)

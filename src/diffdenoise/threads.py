@@ -12,11 +12,12 @@ import logging
 import math
 import os
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
-from typing import NamedTuple
+from threading import RLock
+from typing import NamedTuple, ParamSpec, TypeVar
 
 # Looks at whether the others are done, before a thread sleeps; libgomp's own is 300 000 (docs/architecture.md).
 SPINS = 10_000
@@ -24,6 +25,8 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of comput
 STAT = Path("/proc/stat")  # of Linux
 LEAST_WATCHED = 0.5  # seconds, or nothing can be told
 log = logging.getLogger("diffdenoise")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def settle_threads(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -35,9 +38,8 @@ def settle_threads(environment: MutableMapping[str, str] = os.environ) -> None:
         environment["GOMP_SPINCOUNT"] = str(SPINS)
     if "OMP_NUM_THREADS" not in environment:
         _watched.append(_computed())
-    cores = quota()
-    if cores < (os.cpu_count() or 1):
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, math.ceil(cores))))
+    if cores() < (os.cpu_count() or 1):
+        environment.setdefault("OMP_NUM_THREADS", str(cores()))
 
 
 def give_way(chosen: int | None = None) -> int:
@@ -53,10 +55,10 @@ def give_way(chosen: int | None = None) -> int:
         return torch.get_num_threads()
     before, now = _watched[-1], _computed()
     _watched[:] = [now]
-    others, cores = now.by_others_since(before), os.cpu_count() or 1
-    count = min(most, chosen or max(1, round(cores - others)))
+    others, every = now.by_others_since(before), os.cpu_count() or 1
+    count = min(most, chosen or max(1, round(every - others)))
     if count < most and not chosen and count != torch.get_num_threads():
-        log.info("Other work keeps %.1f of %d cores busy: %d of %d threads compute.", others, cores, count, most)
+        log.info("Other work keeps %.1f of %d cores busy: %d of %d threads compute.", others, every, count, most)
     torch.set_num_threads(count)
     return count
 
@@ -93,6 +95,23 @@ def _computed() -> _Computed:
         # Without waiting, and without what is "nice", for that leaves the core to us.
         by_all = sum(ticks[place] for place in (0, 2, 5, 6, 7)) / os.sysconf("SC_CLK_TCK")
     return _Computed(time.monotonic(), by_all, time.process_time())
+
+
+def made_once(make: Callable[P, T]) -> Callable[P, T]:
+    """As `functools.cache`, but threads that ask for it while it is being made wait, and do not make it themselves."""
+    lock, cached = RLock(), cache(make)
+
+    @wraps(make)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        with lock:
+            return cached(*args, **kwargs)  # type: ignore[arg-type]
+
+    return call
+
+
+def cores() -> int:
+    """That this process may use, at least one."""
+    return max(1, math.ceil(min(os.cpu_count() or 1, quota())))
 
 
 def quota() -> float:

@@ -11,6 +11,7 @@ from diffdenoise.noise.estimate import constant_level
 from diffdenoise.presets import PRESETS
 from diffdenoise.training.blind_spot import BlindSpotStage, make_blind_spot, mean_and_variance
 from diffdenoise.training.diffusion import DiffusionStage, make_diffusion
+from diffdenoise.training.pace import Pace
 from diffdenoise.training.recorrupted import RecorruptedStage
 from diffdenoise.training.slices import SliceStore, write_scan_slices
 from diffdenoise.training.stage import Batch, Stage, generator_of, pixel_loss, train
@@ -211,11 +212,15 @@ def test_interrupted_the_averaged_weights_end_as_if_it_had_not_been(
         if done == last:
             raise KeyboardInterrupt
 
-    whole, first, second = Squares(12), Squares(12), Squares(12)
-    train(whole, "", tmp_path / "whole", "cpu", quietly, ema=0.9)
+    def shorter(done: int, pace: Pace) -> Pace:
+        return pace.ending_at(14, done) if done == 5 else pace
+
+    whole, first, second = Squares(100), Squares(100), Squares(100)
+    train(whole, "", tmp_path / "whole", "cpu", quietly, 0.9999, shorter)
     with pytest.raises(KeyboardInterrupt):
-        train(first, "", tmp_path / "cut", "cpu", interrupt, ema=0.9)
-    train(second, "", tmp_path / "cut", "cpu", quietly, ema=0.9)
+        train(first, "", tmp_path / "cut", "cpu", interrupt, 0.9999, shorter)
+    second.pace = first.pace
+    train(second, "", tmp_path / "cut", "cpu", quietly, 0.9999)
     for one, other in zip(whole.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(one, other)
 

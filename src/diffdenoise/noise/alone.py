@@ -21,6 +21,7 @@ import numpy as np
 from diffdenoise.noise.looked import Looked
 from diffdenoise.noise.rician import rician_sigma
 from diffdenoise.noise.texture import DARK, GRAINS, GRID, LOUD, OF_GRAIN, Texture, must_gain, power, shapes
+from diffdenoise.threads import made_once
 
 FEWEST, SEEN = 12, 0.95  # windows; of one's pixels, neither masked nor dark
 LEAST = 0.1  # of the mean power, added to all: what is off where there is next to none matters little
@@ -89,7 +90,7 @@ def _weights() -> np.ndarray:
     return (counted / counted.sum()).astype(np.float32)
 
 
-@cache
+@made_once
 def _shown() -> tuple[np.ndarray, np.ndarray]:
     """Of each shape: what windows show of its power, and what it must gain."""
     found = []

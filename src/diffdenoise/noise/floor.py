@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from diffdenoise.noise.differences import deviation_of
-from diffdenoise.noise.looked import MOST_PIXELS
+from diffdenoise.noise.looked import MOST_PIXELS, some_places
 from diffdenoise.noise.rician import FEWEST_DARK, moments, of_most
 
 NEAR_FLOOR = 0.3  # of the floor; estimates so near to it are taken for empty places, to see how far off they are
@@ -64,7 +64,7 @@ def inverse_of(estimates: np.ndarray, sigma: float) -> Inverse:
         return without_floor(magnitude, sigma)
 
     floor = moments().mean[0]
-    looked = estimates.ravel()[:: 1 + estimates.size // MOST_PIXELS] / sigma
+    looked = estimates.ravel()[some_places(estimates.size, MOST_PIXELS)] / sigma
     empty = looked[np.abs(looked / floor - 1) < NEAR_FLOOR]
     error = deviation_of(empty - floor) if empty.size else 0.0
     if empty.size < FEWEST_DARK or error < LEAST_ERROR:

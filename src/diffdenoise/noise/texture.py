@@ -35,6 +35,7 @@ from diffdenoise.noise.looked import Looked
 from diffdenoise.noise.models import unit_kernel
 from diffdenoise.noise.reach import LONGEST_REACH
 from diffdenoise.noise.rician import magnitude_correlation, rician_sigma
+from diffdenoise.threads import made_once
 
 LONGEST = 6  # pixels; spacing that is looked at
 GRID = 64  # frequencies each way, on which the shapes are compared
@@ -186,7 +187,7 @@ def texture_of_background(correlated: np.ndarray, measured: np.ndarray | None) -
     return textures[int(np.where(grainy | _never("MR"), np.inf, off + extra).argmin())]
 
 
-@cache
+@made_once
 def _of_magnitudes() -> np.ndarray:
     """How the magnitudes correlate in an empty background, of each candidate."""
     return magnitude_correlation(_candidates()[1]).astype(np.float32)
@@ -313,7 +314,7 @@ def _profiles() -> list[Profile]:
     return [*smoothed, *(("band", float(share)) for share in np.arange(0.2, 1, 0.02))]
 
 
-@cache
+@made_once
 def _candidates() -> tuple[list[Texture], np.ndarray, np.ndarray, np.ndarray]:
     """Textures; of each the correlation at distances 0 to LONGEST, V at spacings 1 to LONGEST, what it must gain."""
     lines = np.stack([_along_axis(profile) for profile in _profiles()])

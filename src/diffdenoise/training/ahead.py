@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 import torch
+
+from diffdenoise.threads import cores
 
 Made = TypeVar("Made")
 
@@ -18,7 +19,7 @@ class Ahead(Generic[Made]):
     """Calls `make(step)` for the steps after the one that is asked for; it is a function of the step alone."""
 
     def __init__(self, make: Callable[[int], Made], threads: int | None = None) -> None:
-        count = threads or max(1, min(THREADS, (os.cpu_count() or 1) - 1))
+        count = threads or max(1, min(THREADS, cores() - 1))
         self.make, self.depth = make, 2 * count
         self.coming: dict[int, Future[Made]] = {}
         # Each does its own work alone: threads of threads would wait for one another.

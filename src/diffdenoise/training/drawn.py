@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -35,26 +36,23 @@ class Drawer:
         self.noisy, self.levels, self.seed = noisy, levels, seed
         pixels = sum(slices * rows * columns for slices, _, rows, columns in noisy.shapes)
         self.keeps = pixels <= KEPT and not noisy.sums
-        self.found: dict[tuple[int, int], np.ndarray] = {}
-        self.along: dict[tuple[int, int], np.ndarray] = {}
+        self.phases = cache(self._phases)
+        self.along = lru_cache(MOST_ALONG)(self._along)
 
     def draw(self, box: Box, generator: Generator) -> Tensor:
         """(1, 1, side, side)."""
-        level, place = self.levels[box.scan], (box.scan, box.slice)
+        level = self.levels[box.scan]
         if level.rays and not self.noisy.sums:
-            if place not in self.along:
-                if len(self.along) >= MOST_ALONG:
-                    del self.along[next(iter(self.along))]
-                self.along[place] = along_rays(self.noisy, level, box)
-            return draw_noise(self.noisy, level, box, generator, self.along[place])
+            return draw_noise(self.noisy, level, box, generator, self.along(box.scan, box.slice))
         if not (self.keeps and goes_by_phases(level)):
             return draw_noise(self.noisy, level, box, generator)
-        if place not in self.found:
-            self.found[place] = self._of_slice(*place)
-        turned = torch.from_numpy(np.ascontiguousarray(cut(self.found[place], box)))
+        turned = torch.from_numpy(np.ascontiguousarray(cut(self.phases(box.scan, box.slice), box)))
         return draw_by(turned[None], _texture_of(level, box), generator)
 
-    def _of_slice(self, scan: int, index: int) -> np.ndarray:
+    def _along(self, scan: int, index: int) -> np.ndarray:
+        return along_rays(self.noisy, self.levels[scan], scan, index)
+
+    def _phases(self, scan: int, index: int) -> np.ndarray:
         level, image = self.levels[scan], self.noisy.slice(scan, index)[None]
         generator = generator_of(self.seed, scan, 1 + index)  # a step's, were it 0: zeros at the end do not count
         return turned_by(image, level, level.texture, generator, level.over(image.shape))[0].numpy()
@@ -74,15 +72,15 @@ def draw_noise(
     over = strength_over(level.variation, noisy.shapes[box.scan], box)
     unit = None
     if level.rays and not noisy.sums:
-        along = along_rays(noisy, level, box) if along is None else along
+        along = along_rays(noisy, level, box.scan, box.slice) if along is None else along
         unit = _drawn_along(along, noisy.shapes[box.scan], level, box, generator)
     each = noise_like(x_noisy, level, _texture_of(level, box), generator, over, unit)
     return torch.tensordot(torch.from_numpy(np.sqrt(shares)), each, dims=1)[None]
 
 
-def along_rays(noisy: SliceStore, level: NoiseLevel, box: Box) -> np.ndarray:
-    """How strong the noise of a crop's slice is along each direction (see `noise.rays.amplitudes`)."""
-    return amplitudes(noisy.slice(box.scan, box.slice)[0].numpy(), level.rays)
+def along_rays(noisy: SliceStore, level: NoiseLevel, scan: int, index: int) -> np.ndarray:
+    """How strong the noise of a slice is along each direction (see `noise.rays.amplitudes`)."""
+    return amplitudes(noisy.slice(scan, index)[0].numpy(), level.rays)
 
 
 def _drawn_along(

@@ -192,8 +192,9 @@ def train(
 
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
-    # Of a training that is short beside it an average would be mostly what the weights were at the start.
-    averaging = [EMAWeightAveraging(decay=max(0.0, min(ema, 1 - OF_STEPS / stage.pace.steps)))] if ema else []
+    # Of a training that is short beside it an average would be mostly what the weights were at the start. By the steps
+    # as they were planned, which a training that goes on knows, too: its pace is another one by then.
+    averaging = [EMAWeightAveraging(decay=max(0.0, min(ema, 1 - OF_STEPS / stage.settings.steps)))] if ema else []
     seconds = float(os.environ.get("DIFFDENOISE_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS))
     quiet_lightning()
     trainer = lightning.Trainer(
