@@ -235,6 +235,17 @@ def test_of_another_seed_a_result_is_another_and_not_there_already(
     assert made[0] == made[2] != made[1]
 
 
+def test_a_spread_that_is_asked_for_later_leaves_the_result_alone(smoke_model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "scan.npy", noisy_disks(1, 24, 20))
+    (item,), _ = find([tmp_path / "scan.npy"])
+    out, denoiser = tmp_path / "out", Denoiser.load(smoke_model, "cpu")
+    denoise_scans(denoiser, [item], out, Wanted(), lambda what, done, total: None)
+    outcome = denoise_scans(denoiser, [item], out, Wanted(spread=True, seed=3), lambda what, done, total: None)
+    assert outcome.written == [result_path(item, out, "spread")]
+    record = json.loads((out / "scan_spread.npy.json").read_text())
+    assert (record["settings"]["sampler"], record["settings"]["seed"]) == ("srds", 3)
+
+
 def test_the_map_that_is_written_is_that_of_the_strength_and_the_seed(smoothing: Denoiser, tmp_path: Path) -> None:
     noisy = noisy_disks(2)
     np.save(tmp_path / "scan.npy", noisy)

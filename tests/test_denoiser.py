@@ -15,7 +15,7 @@ from torch import nn
 
 from diffdenoise import Denoiser, inference
 from diffdenoise.denoiser import _scan_of, _sources, sources_of
-from diffdenoise.diagnosis import Diagnosis, diagnose
+from diffdenoise.diagnosis import Diagnosis, diagnose_alone
 from diffdenoise.errors import ConfigError, DiffdenoiseError, ScanError
 from diffdenoise.model import Round
 from diffdenoise.model_file import load_model
@@ -244,10 +244,10 @@ def test_noise_is_judged_by_the_machine_that_made_a_scan(
     asked = []
 
     def seen(*of: Any, **named: Any) -> Diagnosis:
-        asked.append(named["machine"])
-        return diagnose(*of, **named)
+        asked.append(of[-1])
+        return diagnose_alone(*of, **named)
 
-    monkeypatch.setattr(inference, "diagnose", seen)
+    monkeypatch.setattr(inference, "diagnose_alone", seen)
     scan = Scan(noisy_disks(slices=1), "a", "npy", modality=machine)
     denoiser.denoise(scan)
     denoiser.uncertainty(scan)

@@ -13,6 +13,7 @@ from diffdenoise.diagnosis import (
     as_given,
     choose,
     diagnose,
+    diagnose_alone,
     settle,
     told,
     with_counts,
@@ -222,6 +223,16 @@ def test_an_mr_scanner_counts_nothing_but_its_noise_is_as_strong_as_it_is_found_
     assert not any(of_mr.level.skewness)
     assert "stronger where it is bright, as ghosts" in choose([of_mr]).noise
     assert whole or replace(of_any.level, skewness=()) == of_mr.level
+
+
+def test_one_scan_alone_has_a_texture_that_its_machine_can_make() -> None:
+    noise = draw((6, 160, 160), smoothed(0.8), torch.Generator().manual_seed(0)).numpy()
+    noisy = mni_slices(60, 6, 10)[:, 20:180, 20:180] + 0.05 * noise
+    for machine in ("", "CT", "MR"):
+        alone = diagnose_alone(noisy, machine=machine)
+        assert may_come_from(alone.level.texture, machine)
+        (fitted,) = with_shared_textures([diagnose(noisy, machine=machine)], ["a kind"], [machine])
+        assert fitted.level == alone.level
 
 
 @pytest.mark.parametrize(("in_air", "kind"), [(0.03, "projected"), (0.06, "gaussian")])

@@ -160,9 +160,8 @@ def _denoise_all(
     denoiser: Denoiser, found: Sequence[Found], out: Path, wanted: Wanted, progress: Progress, noticed: _Noticed
 ) -> Outcome:
     outcome, fingerprint = Outcome(), denoiser.model.fingerprint()
-    settings = _settings(denoiser, wanted)
     provenances = {
-        quantity: Provenance(__version__, fingerprint, settings | _of_map(wanted, quantity), quantity)
+        quantity: Provenance(__version__, fingerprint, _settings(denoiser, wanted, quantity), quantity)
         for quantity in ("denoised", *MAPS)
     }
     results = {result_path(item, out) for item in found}
@@ -246,22 +245,23 @@ def _found(result: Denoised) -> dict[str, Any]:
     return {"second_opinion": result.shares._asdict()} if result.shares else {}
 
 
-def _of_map(wanted: Wanted, quantity: str) -> dict[str, Any]:
-    """What decides a map of uncertainty beside what decides the result; seed 0 goes unsaid, as full strength does."""
-    return {"map_seed": wanted.seed} if quantity == "uncertainty" and wanted.seed else {}
+def _settings(denoiser: Denoiser, wanted: Wanted, quantity: str) -> dict[str, Any]:
+    """Everything besides the model that decides the pixels; what is as usual goes unsaid.
 
-
-def _settings(denoiser: Denoiser, wanted: Wanted) -> dict[str, Any]:
-    """Everything besides the model that decides the pixels."""
+    So results of earlier versions stay up to date, and keep their UIDs.
+    """
     config = denoiser.model.config
-    settings: dict[str, Any] = {"sampler": chosen(denoiser.model, wanted.sampler), "preset": config.preset}
-    if settings["sampler"] == "ensemble" and (turns := turns_of(denoiser.model, wanted.sampler)) < SYMMETRIES:
-        settings["turns"] = turns  # eight go unsaid, as full strength does
+    sampler = "srds" if quantity == "spread" else wanted.sampler
+    settings: dict[str, Any] = {"sampler": chosen(denoiser.model, sampler), "preset": config.preset}
+    if settings["sampler"] == "ensemble" and (turns := turns_of(denoiser.model, sampler)) < SYMMETRIES:
+        settings["turns"] = turns
     if config.noise_floor == "remove":  # as wanted: whether a scan shows its floor is not known before it is read
         settings["noise_floor"] = "removed"
-    if wanted.strength != 1:  # full strength goes unsaid: earlier results stay up to date, and keep their UIDs
+    if wanted.strength != 1:
         settings["strength"] = wanted.strength
-    if wanted.sampler == "srds" or wanted.spread:
+    if sampler == "srds":
         teacher = config.teacher
         settings.update(seed=wanted.seed, steps=teacher.steps, pairs=teacher.pairs, fused=teacher.fuse)
+    if quantity == "uncertainty" and wanted.seed:
+        settings["map_seed"] = wanted.seed
     return settings

@@ -11,7 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from diffdenoise.config import Config
-from diffdenoise.diagnosis import Diagnosis, choose, diagnose, told, with_shared_textures
+from diffdenoise.diagnosis import Diagnosis, choose, diagnose_alone, told
 from diffdenoise.errors import DiffdenoiseError, RunError, ScanError
 from diffdenoise.machine import machine_of
 from diffdenoise.model_file import read_header
@@ -67,9 +67,7 @@ def _is_result(folder: Path) -> bool:
 
 
 def _scan_facts(scan: Scan) -> dict[str, Any]:
-    machine = machine_of(scan)
-    alone = diagnose(scan.pixels, frames=scan.frames, machine=machine)
-    (found,) = with_shared_textures([alone], [""], [machine])
+    found = diagnose_alone(scan.pixels, scan.frames, machine_of(scan))
     level, trend = found.level, found.trend
     slices, rows, columns = scan.pixels.shape
     there = np.sqrt(level.variance(np.array(found.alone.knots)))  # at brightnesses that the scan has

@@ -130,6 +130,12 @@ def diagnose(
     return _with_rays(replace(found, shared=0 < own <= OWN), machine)
 
 
+def diagnose_alone(pixels: np.ndarray, frames: int = 1, machine: Machine = "") -> Diagnosis:
+    """The noise of a scan (slices, rows, columns) as a fit on it alone knows it, with a texture of its machine."""
+    (found,) = with_shared_textures([diagnose(pixels, frames=frames, machine=machine)], [""], [machine])
+    return found
+
+
 def with_shared_textures(
     found: Sequence[Diagnosis], kinds: Sequence[Hashable], machines: Sequence[Machine]
 ) -> list[Diagnosis]:

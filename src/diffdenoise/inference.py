@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffdenoise.crops import Crop, middle_of, spread_over
-from diffdenoise.diagnosis import Diagnosis, as_given, believed, diagnose
+from diffdenoise.diagnosis import Diagnosis, as_given, believed, diagnose_alone
 from diffdenoise.domain import Domain
 from diffdenoise.errors import ConfigError
 from diffdenoise.far_out import limits_of
@@ -286,7 +286,7 @@ def _levels_of(
 
 def noise_of(model: Model, pixels: np.ndarray, frames: int = 1, machine: Machine = "") -> Diagnosis:
     """As a fit knows it: told, or where volumes repeat one another measured on their differences; of its kind."""
-    found = as_given(model.config, diagnose(pixels, frames=frames, machine=machine), measure_range(pixels))
+    found = as_given(model.config, diagnose_alone(pixels, frames, machine), measure_range(pixels))
     return believed(found, model.normalisation)
 
 
