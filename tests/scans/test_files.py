@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace as replaced
 from pathlib import Path
+from random import Random
 from typing import IO
 
 import h5py
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from diffdenoise.errors import ConfigError, LeftAlone, OwnResult, ScanError
@@ -169,6 +172,63 @@ def test_names_differ_and_repeats_are_dropped(tmp_path: Path) -> None:
     third = image(tmp_path / "more" / "s2" / "anat.npy")
     assert names(first, second, third, first, tmp_path / "s1") == ["s1/anat.npy", "s2/anat.npy", "more/s2/anat.npy"]
     assert names(second, first) == ["s2/anat.npy", "s1/anat.npy"]  # whatever the order
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (["C"], ["anat/t1.npy", "t2.npy"]),
+        (["C", "D"], ["C/anat/t1.npy", "C/t2.npy", "D/anat/t1.npy"]),
+        (["C/anat/t1.npy", "D/anat"], ["C/anat/t1.npy", "D/anat/t1.npy"]),
+        (["C", "E/s/t2.npy"], ["C/anat/t1.npy", "C/t2.npy", "s/t2.npy"]),
+        (["C/t2.npy", "D"], ["t2.npy", "anat/t1.npy"]),
+        (["C/anat", "C", "C"], ["anat/t1.npy", "t2.npy"]),
+        (["*/anat/t1.npy"], ["C/anat/t1.npy", "D/anat/t1.npy"]),
+    ],
+)
+def test_where_inputs_have_results_of_one_name_all_get_the_folders_that_tell_them_apart(
+    tmp_path: Path, inputs: list[str], expected: list[str]
+) -> None:
+    for name in ("C/anat/t1.npy", "C/t2.npy", "D/anat/t1.npy", "E/s/t2.npy"):
+        image(tmp_path / name)
+    assert names(*(tmp_path / name for name in inputs)) == expected
+
+
+def test_a_series_right_inside_a_folder_is_told_apart_from_others_by_that_folder(tmp_path: Path) -> None:
+    for number, name in enumerate(("C", "C/loc", "D", "D/loc")):
+        series(tmp_path / name, {f"a{number}": 0, f"b{number}": 1}, SeriesInstanceUID=f"1.2.{number}")
+    assert sorted(names(tmp_path / "C", tmp_path / "D")) == ["C/1", "C/loc", "D/1", "D/loc"]
+
+
+PLACES = ("a/x.npy", "a/X.npy", "a/x.png", "a/x.tiff", "a/x-2.npy", "b/a/x.npy", "b/A/x.npy", "b/x.nii", "b/x.mnc")
+PLACES += ("c/a/x.npy", "c/b/a/x.tif", "c/b/x.nii.gz", "c/x.npy/x.npy")
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders and files of few names (empty: nothing is read)."""
+    root = tmp_path_factory.mktemp("places")
+    for name in PLACES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "b" / "link.npy").symlink_to(root / "a" / "x.npy")
+    return root
+
+
+EVERYWHERE = sorted({*PLACES, "b/link.npy", *(str(above) for name in PLACES for above in Path(name).parents)})
+
+
+@given(st.lists(st.sampled_from(EVERYWHERE), min_size=1, max_size=5), st.randoms())
+def test_names_of_results_differ_and_do_not_depend_on_the_order_of_inputs(
+    places: Path, inputs: list[str], random: Random
+) -> None:
+    found, errors = find([places / name for name in inputs])
+    assert not errors
+    results = [result_path(item, places, quantity) for item in found for quantity in ("denoised", "removed")]
+    assert len({path.as_posix().lower() for path in results}) == len(results)
+    random.shuffle(inputs)
+    again, _ = find([places / name for name in inputs])
+    assert {item.paths: item.name for item in again} == {item.paths: item.name for item in found}
 
 
 def test_names_differ_in_what_their_maps_are_called_too(tmp_path: Path) -> None:

@@ -7,11 +7,20 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import has_magic
+from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 
 from diffdenoise.errors import OWN_RESULT, DiscList, LeftAlone, OtherKind, OwnResult, ScanError
 from diffdenoise.scans import bids, dicom_group, dicom_series, foreign, sidecar
-from diffdenoise.scans.formats import KINDS, OTHER_SUFFIX, describe_formats, format_of, is_read_elsewhere, suffix_of
+from diffdenoise.scans.formats import (
+    FOLDERS,
+    KINDS,
+    OTHER_SUFFIX,
+    describe_formats,
+    format_of,
+    is_read_elsewhere,
+    suffix_of,
+)
 
 RUN_MARKER, SPOOL_MARKER = "diffdenoise-run.json", "diffdenoise-spool.json"  # in folders of a fit, of a node's queue
 _ELSEWHERE = "is of a kind that is not read here"
@@ -34,8 +43,8 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
     are followed (but to none above them, nor by `**`), and what has several names is found once. What lies in a folder
     and looks like an image, but is none to denoise, is told as LeftAlone, and is an error where it is named; copies of
     a DICOM image, but for the first, are told so, too. DICOM files under one input, or named one by one (as a shell
-    expands a pattern), are grouped into series. Names are relative to the input (in a BIDS data set: to its root) and
-    differ from each other.
+    expands a pattern), are grouped into series. Names are relative to the input (in a BIDS data set: to its root) or,
+    where two would be the same, to a folder above; they differ, and do not depend on the order of the inputs.
     """
     found: list[Found] = []
     errors: list[ScanError] = []
@@ -57,7 +66,7 @@ def find(inputs: Sequence[str | Path], own_results: bool = False) -> tuple[list[
     if len(named) == 1:
         found.append(Found((named[0],), "dicom_file", named[0].name))
     elif named:
-        named = [path.parent.resolve() / path.name for path in named]  # names of results hold no ".."
+        named = sorted({path.parent.resolve() / path.name for path in named})  # names of results hold no ".."
         drives = sorted({path.drive for path in named})  # of Windows, which have no folder in common
         for files in ([path for path in named if path.drive == drive] for drive in drives):
             found += _group(files, Path(os.path.commonpath([path.parent for path in files])), errors)
@@ -268,31 +277,68 @@ def _placed(item: Found) -> Found:
 
 
 def _without_repeats(found: list[Found]) -> list[Found]:
-    first: dict[tuple[object, ...], Found] = {}
+    """Each scan once, whichever of its inputs came first: by a path without links, and by the longest name."""
+    kept: dict[tuple[object, ...], Found] = {}
     for item in found:
-        first.setdefault((item.format, *map(os.path.realpath, item.paths)), item)
-    return list(first.values())
+        scan = item.format, *map(os.path.realpath, item.paths)
+        kept[scan] = min(kept[scan], item, key=_rank) if scan in kept else item
+    return list(kept.values())
+
+
+def _rank(item: Found) -> tuple[object, ...]:
+    path = os.path.abspath(item.paths[0])  # noqa: PTH100 - no link is followed
+    return path != os.path.realpath(path), -len(PurePosixPath(item.name).parts), path
 
 
 def _with_distinct_names(found: list[Found]) -> list[Found]:
-    """Series that share a folder with others get a folder of their own in it; then equal names are told apart.
+    """Of inputs that have results of one name all results get as many of the folders above as tell these apart.
 
-    All that share a name get their source's folder before it, so that a name does not depend on the order.
+    Folders that are above all inputs tell nothing, and stay out. Series that share a folder with others get a folder of
+    their own in it. What is of one name then, in one folder (a.png and a.tiff, a.npy and A.npy), is numbered.
     """
-    in_folders = Counter(place for item in found for place in _places_of(item.name))
+    bases = [_base_of(item) for item in found]
+    common = sum(1 for _ in takewhile(lambda parts: len({*parts}) == 1, zip(*bases, strict=False)))
+    above = [base[common:] for base in bases]
+    enough = min(range(max(map(len, above), default=0) + 1), key=lambda folders: _clashes(found, above, folders))
+    placed = _below(found, above, enough)
+    in_folders = Counter(place for item in placed for place in _places_of(item.name))
     shares = lambda item: item.format == "dicom" and in_folders[item.name] > 1  # noqa: E731
-    slugged = [_in_own_folder(item) if shares(item) else item for item in found]
-    for _ in range(2):
-        slugged = _told_apart_by_folders(slugged)
-    uses = Counter(result for item in slugged for result in _results(item, item.name))
-    taken: set[str] = set()
-    result = []
-    for item in slugged:
-        shared = max(uses[result] for result in _results(item, item.name)) > 1
-        name = next(name for name in _candidates(item, shared) if not taken & _results(item, name))
-        taken |= _results(item, name)
-        result.append(replace(item, name=name))
-    return result
+    return _numbered([_in_own_folder(item) if shares(item) else item for item in placed])
+
+
+def _base_of(item: Found) -> tuple[str, ...]:
+    """The folder that its name is relative to, in parts."""
+    place = _folder_of(item.paths) if item.format == "dicom" else item.paths[0]
+    # No link is followed: what folders of a data set's store are called tells nothing.
+    parts = Path(os.path.abspath(place)).parts  # noqa: PTH100
+    return parts[1 : -len(PurePosixPath(item.name).parts)]
+
+
+def _below(found: list[Found], above: list[tuple[str, ...]], folders: int) -> list[Found]:
+    """With the last so many of the folders above each before its name."""
+    pairs = zip(found, above, strict=True)
+    return [replace(item, name="/".join([*parts[max(len(parts) - folders, 0) :], item.name])) for item, parts in pairs]
+
+
+def _clashes(found: list[Found], above: list[tuple[str, ...]], folders: int) -> int:
+    """How many names of results scans would share that are of several folders above, with so many of these in names."""
+    places = defaultdict(set)
+    for item, parts in zip(_below(found, above, folders), above, strict=True):
+        for result in _results(item, item.name):
+            places[result].add(parts)
+    return sum(len(several) > 1 for several in places.values())
+
+
+def _numbered(found: list[Found]) -> list[Found]:
+    """Of scans of one name all but the first, by path, get a number behind it."""
+    uses = Counter(result for item in found for result in _results(item, item.name))
+    shared = [item for item in found if max(uses[result] for result in _results(item, item.name)) > 1]
+    taken = {result for item in set(found) - set(shared) for result in _results(item, item.name)}
+    names = {}
+    for item in sorted(shared, key=_rank):
+        names[item] = next(name for name in _candidates(item) if taken.isdisjoint(_results(item, name)))
+        taken |= _results(item, names[item])
+    return [replace(item, name=names.get(item, item.name)) for item in found]
 
 
 def _results(item: Found, name: str) -> set[str]:
@@ -311,37 +357,9 @@ def _in_own_folder(item: Found) -> Found:
     return replace(item, name=f"{item.name}/{dicom_series.series_slug(item.paths[0])}")
 
 
-def _told_apart_by_folders(found: list[Found]) -> list[Found]:
-    """Series of one name, but from several folders, get what is above their folders before it."""
-    folders: dict[str, set[Path]] = defaultdict(set)
-    for item in found:
-        if item.format == "dicom":
-            folders[item.name].add(_folder_of(item.paths).resolve())
-    several = lambda item: item.format == "dicom" and len(folders[item.name]) > 1  # noqa: E731
-    return [_below_what_is_above(item) if several(item) else item for item in found]
-
-
-def _below_what_is_above(item: Found) -> Found:
-    """The name is the end of its folder's path, and the series' own part."""
-    parts = PurePosixPath(item.name).parts
-    *_, above = ("root", *_folder_of(item.paths).resolve().parts[1 : 1 - len(parts)])
-    return replace(item, name=f"{above}/{item.name}")
-
-
-def _candidates(item: Found, shared: bool) -> Iterator[str]:
-    """The name, unless others share it; the name under its source's folder, or under two of them; then numbered."""
-    if not shared or item.format == "dicom":
-        yield item.name
-    if item.format != "dicom":
-        # No link is followed: what folders of a data set's store are called tells nothing.
-        source = Path(os.path.abspath(item.paths[0]))  # noqa: PTH100
-        above = (bids.root_of(source) if bids.place_of(source) else None) or source.parent  # the name has places in it
-        *_, grandparent, parent = ("root", "root", *above.parts[1:])
-        yield f"{parent}/{item.name}"
-        yield f"{grandparent}/{parent}/{item.name}"
-    pure = PurePosixPath(item.name)
-    stem, dot, suffixes = pure.name.partition(".")
-    number = 2
-    while True:
-        yield str(pure.with_name(f"{stem}-{number}{dot}{suffixes}"))
-        number += 1
+def _candidates(item: Found) -> Iterator[str]:
+    """The name, and then with numbers behind it."""
+    yield item.name
+    suffix = "" if item.format in FOLDERS else suffix_of(item.name)
+    for number in count(2):
+        yield f"{item.name.removesuffix(suffix)}-{number}{suffix}"
