@@ -71,6 +71,8 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     lonely.write_text("# header without pixels")
     with pytest.raises(ScanError, match=r"no \.REC file beside it"):
         read(lonely)
+    with pytest.raises(ScanError, match=r"ends in \.Par, .*Rename it"):  # nibabel would read lonely.par
+        read(lonely.rename(tmp_path / "lonely.Par"))
     with h5py.File(tmp_path / "broken.mnc", "w"):
         pass
     found, _ = find([tmp_path / "broken.mnc"])

@@ -176,6 +176,19 @@ def test_new_pixels_keep_header_and_geometry(tmp_path: Path) -> None:
     assert after.header.extensions[0].get_content() == before.header.extensions[0].get_content()
 
 
+@pytest.mark.parametrize("suffix", [".Nii", ".NII", ".Nii.gz", ".NII.GZ"])
+def test_a_suffix_in_capitals_is_not_that_of_the_image_beside_and_stays(tmp_path: Path, suffix: str) -> None:
+    for number, name in enumerate((suffix.lower(), suffix.upper(), suffix)):
+        save(tmp_path / f"a{suffix.lower()}", np.full((3, 4, 2), number, np.int16), scale=(1, 0))
+        (tmp_path / f"a{suffix.lower()}").rename(tmp_path / f"a{name}")
+    source = tmp_path / f"a{suffix}"
+    assert (read(source).pixels == 2).all()
+    result = round_trip(source, tmp_path / "out")
+    assert result.name == source.name
+    assert result.read_bytes()[:2] == source.read_bytes()[:2]
+    assert (read(result).pixels == 2).all()
+
+
 def test_nifti2(tmp_path: Path) -> None:
     nibabel.Nifti2Image(np.arange(60, dtype=np.float64).reshape(3, 4, 5) / 7, np.eye(4)).to_filename(tmp_path / "a.nii")
     assert round_trip(tmp_path / "a.nii", tmp_path / "out").read_bytes() == (tmp_path / "a.nii").read_bytes()

@@ -68,15 +68,11 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
 
 def check_kind(path: Path) -> None:
     """OtherKind for colours, and for what the header calls no intensities: labels, vectors, values on surfaces."""
-    import nibabel
-
-    with reading(path, "NIfTI"), _open(path, "rb") as file:
-        start = file.read(HEADERS)
-    types = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
-    sizes = (int.from_bytes(start[:4], order) for order in ("little", "big"))  # type: ignore[arg-type]
-    header_type = next((types[size] for size in sizes if size in types), None)
-    if header_type is None or len(start) < header_type.sizeof_hdr:
+    with reading(path, "NIfTI"):
+        start, image_type = _start(path)
+    if image_type is None:
         return  # no NIfTI, or cut off: reading it will say so
+    header_type = image_type.header_class
     header = header_type(start[: header_type.sizeof_hdr], check=False)
     intent = int(header["intent_code"])
     fault = "values on a surface (CIFTI)" if intent in CIFTI else INTENTS.get(intent)
@@ -84,6 +80,18 @@ def check_kind(path: Path) -> None:
         raise OtherKind(path, f"holds {fault}", "Give the image that it belongs to.")
     if int(header["datatype"]) in COLOUR:
         raise OtherKind(path, "is in colour", "Give the image that it was made from.")
+
+
+def _start(path: Path) -> tuple[bytes, Any]:
+    """The file's first bytes, and nibabel's type of image for such a header; None where that is none, or cut off."""
+    import nibabel
+
+    with _open(path, "rb") as file:
+        start = file.read(HEADERS)
+    types = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
+    sizes = (int.from_bytes(start[:4], order) for order in ("little", "big"))  # type: ignore[arg-type]
+    size = next((size for size in sizes if size in types and len(start) >= size), 0)
+    return start, types.get(size)
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
@@ -111,9 +119,11 @@ def _load(path: Path) -> _Volume:
     import nibabel
 
     with reading(path, "NIfTI"):
-        image = nibabel.load(path)
-        if not isinstance(image, nibabel.Nifti1Image):  # Nifti2Image is a kind of Nifti1Image
-            raise ScanError(path, f"is not NIfTI but {type(image).__name__}", "Convert it to NIfTI.")
+        _, image_type = _start(path)
+        if image_type is None:
+            raise ValueError("it does not begin with a header of NIfTI")
+        file = nibabel.FileHolder(str(path))  # given a name, nibabel takes x.Nii for x.nii, which may be another image
+        image = image_type.from_file_map({"header": file, "image": file})
         dtype = image.header.get_data_dtype()
         most = 4 if dtype.kind == "c" else 5
         check_numeric(path, dtype, complex_too=True)
