@@ -39,6 +39,12 @@ def test_it_says_how_the_noise_is_known(
     assert line.split(None, 1)[1].strip() == said
 
 
+def test_axes_that_are_doubted_are_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.moveaxis(noisy_disks(6), 0, -1))
+    (table,), _ = describe([tmp_path / "a.npy"])
+    assert any(line.strip().startswith("warning") and "slices of" in line for line in _lines(table))
+
+
 def test_grain_is_told_beside_the_texture(tmp_path: Path) -> None:
     texture = replace(smoothed(1.0), grain=0.15)
     noise = draw((4, 160, 160), texture, torch.Generator().manual_seed(0))

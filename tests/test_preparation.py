@@ -104,6 +104,20 @@ def test_a_floor_of_noise_that_has_none_is_warned_of(
     assert ("is then a guess" in caplog.text) == warned
 
 
+def test_axes_that_are_doubted_are_told_with_the_scan(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    scans = [Scan(noisy_disks(1), str(number), "npy", doubt="Look." if number else "") for number in range(3)]
+    prepared(tmp_path, *scans)
+    assert "1: Look. (2 of 3 scans)" in caplog.text
+
+
+@pytest.mark.parametrize("sides", [(15, 64), (15,)])
+def test_scans_that_are_too_small_to_learn_from_are_told_beside_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, sides: tuple[int, ...]
+) -> None:
+    prepared(tmp_path, *(Scan(noisy_disks(1, side, 40), f"{side}.npy", "npy") for side in sides))
+    assert ("From 1 of 2 scans (15.npy) nothing is learned" in caplog.text) == (len(sides) == 2)
+
+
 def test_a_fault_that_many_scans_have_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Each with figures of its own in the words for it."""
     caplog.set_level("WARNING", logger="diffdenoise")

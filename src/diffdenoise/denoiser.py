@@ -35,6 +35,7 @@ from diffdenoise.scans.stored import (
     LARGEST,
     RoundedAwayError,
     check_rounding,
+    doubt_of_axes,
     looks_coloured,
     to_stored,
     units_of,
@@ -223,7 +224,8 @@ def _scan_of(image: np.ndarray | Scan) -> Scan:
     image = np.asanyarray(image)
     pixels = _as_slices(image)
     units = "HU" if looks_like_hounsfield(pixels) else units_of(image.dtype)
-    return Scan(pixels, "The array", "npy", frames=math.prod(image.shape[:-3]), units=units)
+    doubt = doubt_of_axes(image.shape)
+    return Scan(pixels, "The array", "npy", frames=math.prod(image.shape[:-3]), units=units, doubt=doubt)
 
 
 def _as_slices(image: np.ndarray) -> np.ndarray:

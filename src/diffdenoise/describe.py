@@ -93,7 +93,8 @@ def _scan_facts(scan: Scan) -> dict[str, Any]:
         **({"with any fit": "\n".join(of_any_fit)} if of_any_fit else {}),
         "with three stages": "\n".join(reasons),
     }
-    return {**facts, "warning": "\n".join(fault.message for fault in found.faults)} if found.faults else facts
+    warnings = [*filter(None, [scan.doubt]), *(fault.message for fault in found.faults)]
+    return {**facts, "warning": "\n".join(warnings)} if warnings else facts
 
 
 def _neighbours(found: Diagnosis) -> str:

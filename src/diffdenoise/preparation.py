@@ -38,7 +38,7 @@ from diffdenoise.series import Components, components_of
 from diffdenoise.text import some_of
 from diffdenoise.threads import cores
 from diffdenoise.training.combinations import CombinationStore
-from diffdenoise.training.slices import SliceStore, scans_of, write_scan_slices
+from diffdenoise.training.slices import SMALLEST_CROP, SliceStore, is_usable, scans_of, write_scan_slices
 from diffdenoise.training.stage import Progress
 
 log = logging.getLogger("diffdenoise")
@@ -48,6 +48,10 @@ GUESSED_FLOOR = (
     'The floor of the noise is to be removed (noise_floor = "remove"), but the noise does not look like that of '
     "magnitudes (Rician). How strong it is in the dark is then a guess, and dark tissue may go with it: give --sigma, "
     "or leave the setting out."
+)
+TOO_SMALL = (
+    "From %d of %d scans (%s) nothing is learned, for their slices have sides of less than %d pixels. They can be "
+    "denoised all the same, with what the others teach."
 )
 REVISION = 24  # of what is kept in a run folder
 APART = "Fit each kind apart, into a folder of its own."
@@ -110,6 +114,9 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     levels = [NoiseLevel.of_dict(level) for level in index["levels"]]
     choice = Choice(**index["choice"])
     _tell(told(config, choice), index["faults"], index.get("names", []))
+    small = index.get("small", [])
+    if 0 < len(small) < len(levels):  # of all, the training says that there is nothing to learn from
+        log.warning(TOO_SMALL, len(small), len(levels), some_of(small), SMALLEST_CROP)
     if mixture := index.get("mixture"):  # not in folders of earlier versions
         log.warning("%s", mixture)
     if config.noise_floor == "remove" and config.sigma is None and not choice.floor:
@@ -216,7 +223,8 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "shared": [found.shared for found in diagnoses],
             "normalisation": asdict(rule),
             "choice": vars(choice),
-            "faults": [{fault.fault: fault.message for fault in found.faults} for found in diagnoses],
+            "faults": [_faults(*of_scan) for of_scan in zip(scans, diagnoses, strict=True)],
+            "small": [scan.name for scan, shape in zip(scans, store.shapes, strict=True) if not is_usable(shape)],
             "mixture": _mixture(scans),
             "modalities": sorted({modality_of(scan) for scan in scans}),
             "names": [scan.name for scan in scans],
@@ -225,6 +233,12 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "left_out": list(skipped),
         },
     )
+
+
+def _faults(scan: Scan, found: Diagnosis) -> dict[str, str]:
+    """What is wrong with a scan, or may be, by name."""
+    doubt = {"axes": f"{scan.name}: {scan.doubt}"} if scan.doubt else {}
+    return doubt | {fault.fault: fault.message for fault in found.faults}
 
 
 def _read(

@@ -81,6 +81,34 @@ def test_a_file_whose_noise_float32_rounds_away_is_named_with_the_remedy(tmp_pat
         read(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "doubted"),
+    [
+        ("a.npy", True), ("a.npz", True), ("a.h5", True), ("a.tif", True), ("imagej.tif", False), ("fastmri.h5", False),
+        ("a.nii", False), ("a.nrrd", False),
+    ],
+)  # fmt: skip
+def test_what_the_axes_of_an_array_are_is_doubted_where_nothing_tells_it(
+    tmp_path: Path, name: str, doubted: bool
+) -> None:
+    stored, path = np.zeros((24, 24, 6), np.float32), tmp_path / name
+    match path.suffix:
+        case ".npy":
+            np.save(path, stored)
+        case ".npz":
+            np.savez(path, stored)
+        case ".h5":
+            with h5py.File(path, "w") as file:
+                file["reconstruction_rss" if name == "fastmri.h5" else "image"] = stored
+        case ".tif":
+            tifffile.imwrite(path, stored, imagej=name == "imagej.tif")
+        case ".nii":
+            nibabel.save(nibabel.Nifti1Image(stored, np.eye(4)), path)
+        case _:
+            SimpleITK.WriteImage(SimpleITK.GetImageFromArray(stored), path)
+    assert bool(read(path).doubt) == doubted
+
+
 def test_patterns(tmp_path: Path) -> None:
     for name in ("s1/anat.npy", "s2/anat.npy", "s2/func.npy", "s[3]/anat.npy"):
         image(tmp_path / name)

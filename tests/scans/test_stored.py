@@ -15,6 +15,7 @@ from diffdenoise.scans.stored import (
     LARGEST,
     RoundedAwayError,
     check_size,
+    doubt_of_axes,
     memory,
     reading,
     to_float32,
@@ -147,3 +148,17 @@ def test_a_real_ct_of_four_gigabytes_is_accepted() -> None:
     if memory() < 13e9:
         pytest.skip("it would not fit into this machine's memory")
     check_size(Path("ct.nii"), (1024, 1024, 2000), 2, held=1024 * 1024 * 2000 * 2 + 352)
+
+
+@pytest.mark.parametrize("shape", [(128, 128, 6), (192, 256, 48), (64, 64, 16)])
+def test_an_array_whose_last_axis_seems_to_be_that_of_slices_is_doubted(shape: tuple[int, int, int]) -> None:
+    told = doubt_of_axes(shape)
+    assert f"{shape[0]} slices of {shape[1]} x {shape[2]} pixels" in told
+    assert f"{shape[2]} slices of {shape[0]} x {shape[1]}, move" in told
+
+
+@pytest.mark.parametrize(
+    "shape", [(6, 128, 128), (200, 256, 128), (20, 128, 6), (128, 6), (30, 128, 128, 6), (64,) * 3]
+)
+def test_other_arrays_are_not(shape: tuple[int, ...]) -> None:
+    assert not doubt_of_axes(shape)

@@ -23,6 +23,7 @@ from diffdenoise.scans.stored import (
     as_quantity,
     check_numeric,
     check_size,
+    doubt_of_axes,
     looks_coloured,
     reading,
     to_physical,
@@ -48,7 +49,8 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         parts = as_parts(_numbers(image), axis=0)
         pixels = to_physical(stacked(parts))
         frames = (2 if _is_complex(image) else 1) * _volumes(image)
-    return Scan(pixels, name, "hdf5", paths, units_of(parts.dtype), frames)
+        doubt = "" if image.name.lstrip("/") in IMAGES else doubt_of_axes(image.shape)
+    return Scan(pixels, name, "hdf5", paths, units_of(parts.dtype), frames, doubt=doubt)
 
 
 def check_kind(path: Path) -> None:

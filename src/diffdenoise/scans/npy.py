@@ -21,6 +21,7 @@ from diffdenoise.scans.stored import (
     as_quantity,
     check_numeric,
     check_size,
+    doubt_of_axes,
     looks_coloured,
     reading,
     to_physical,
@@ -39,7 +40,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         parts = as_parts(stored, axis=0)
         pixels = to_physical(stacked(parts))
     frames = math.prod(stored.shape[:-3]) * (2 if stored.dtype.kind == "c" else 1)
-    return Scan(pixels, name, "npy", paths, units_of(stored.dtype), frames)
+    return Scan(pixels, name, "npy", paths, units_of(stored.dtype), frames, doubt=doubt_of_axes(stored.shape))
 
 
 def check_kind(path: Path) -> None:

@@ -23,6 +23,7 @@ class Scan:
     source: private to the format's module: header, geometry, dtype.
     modality: as DICOM has it (MR, CT, PT, ...); empty where the file does not say.
     axis: of the file's volume, across which the slices are taken; None where there is no choice.
+    doubt: what is told of how it was read, if that may be wrong, with the remedy; empty where the file is clear.
     stamps: size and time of change of each file before it was read; empty where there is none, or nobody knows.
     """
 
@@ -35,6 +36,7 @@ class Scan:
     source: Any = field(default=None, repr=False)
     modality: str = ""
     axis: int | None = None
+    doubt: str = ""
     stamps: dict[Path, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
 
     def with_pixels(self, pixels: np.ndarray) -> Scan:

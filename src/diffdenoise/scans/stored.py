@@ -25,6 +25,7 @@ PLANES, MOST_PIXELS = 8, 1_000_000  # looked at for what float32 rounds away: ab
 FEWEST = 100  # pixels that differ from their neighbours, without which nothing is said of that
 ALIKE = 1e-6, 1e-13  # of the range, of the largest value: a smaller difference to the neighbours is no noise
 MOST_ROUNDED = 0.25  # of that difference, in the middle: noise whose sigma is about one step of float32
+THIN = 4  # times as long are both other axes of an array, if its last one seems to be that of the slices
 DEFLATE = 1032  # zlib's and gzip's packing: no byte of it becomes more bytes than that
 
 
@@ -124,6 +125,17 @@ def units_of(dtype: np.dtype) -> str:
 def looks_coloured(shape: tuple[int, ...]) -> bool:
     """Whether an array of this shape is more likely (rows, columns, colours) than (slices, rows, columns)."""
     return len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 4
+
+
+def doubt_of_axes(shape: tuple[int, ...]) -> str:
+    """What to say of an array that is more likely (rows, columns, slices) than (slices, rows, columns), else ""."""
+    if len(shape) != 3 or shape[-1] * THIN > min(shape[:2]):
+        return ""
+    rows, columns, slices = shape
+    return (
+        f"It is taken as {rows} slices of {columns} x {slices} pixels. If it is {slices} slices of {rows} x {columns}, "
+        "move the last axis first: numpy.moveaxis(x, -1, 0)."
+    )
 
 
 def to_physical(stored: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> np.ndarray:

@@ -22,6 +22,7 @@ from diffdenoise.scans.stored import (
     DEFLATE,
     check_numeric,
     check_size,
+    doubt_of_axes,
     reading,
     to_float32,
     to_physical,
@@ -46,12 +47,13 @@ _REMEDY = "It is damaged or cut off: copy or export it again."
 
 def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one TIFF, pages as slices; ScanError for colour, several image sizes, or fewer than 8 bits."""
-    with _opened(paths[0]) as (_, series):
+    with _opened(paths[0]) as (file, series):
+        doubt = "" if file.is_imagej or file.is_ome else doubt_of_axes(series.shape)  # these say what their axes are
         stored = _slices(series, paths[0])
         volumes = math.prod(series.shape[axis] for axis in _order(series)[0])
     with reading(paths[0], "TIFF"):
         pixels = to_physical(stored)
-    return Scan(pixels, name, "tiff", paths, units_of(stored.dtype), volumes)
+    return Scan(pixels, name, "tiff", paths, units_of(stored.dtype), volumes, doubt=doubt)
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
