@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -126,6 +127,22 @@ def test_an_interruption_does_not_keep_what_was_noticed_from_being_told(
     with caplog.at_level(logging.INFO, logger="diffdenoise"), pytest.raises(KeyboardInterrupt):
         denoise_scans(Denoiser(load_model(smoke_model), "cpu"), found, tmp_path / "out", Wanted(), interrupted)
     assert "1 of 2 scans (a.npy)" in caplog.text
+
+
+@pytest.mark.parametrize(("steps", "coarse"), [(0.7, True), (4, False)])
+def test_integers_that_are_coarser_than_the_noise_are_told_of_and_floats_are_not(
+    smoothing: Denoiser, tmp_path: Path, caplog: pytest.LogCaptureFixture, steps: float, coarse: bool
+) -> None:
+    """Whatever else the image: surroundings without noise are not looked at."""
+    whole = np.zeros((2, 128, 128))
+    whole[:, 32:96, 32:96] = np.rint(10 * steps + steps * np.random.default_rng(0).standard_normal((2, 64, 64)))
+    for name, stored in {"float": whole, "integer": whole.astype(np.int16)}.items():
+        np.save(tmp_path / f"{name}.npy", stored)
+    nibabel.save(nibabel.Nifti1Image((10 * whole).astype(np.int16), np.eye(4)), tmp_path / "fine.nii")
+    found, _ = find([tmp_path])
+    denoise_scans(smoothing, found, tmp_path / "out", Wanted(), lambda what, done, total: None)
+    assert ("1 of 3 scans (integer.npy): hardly more is removed than the step" in caplog.text) == coarse
+    assert ("hardly more is removed" in caplog.text) == coarse
 
 
 def test_a_map_of_an_earlier_result_is_told(

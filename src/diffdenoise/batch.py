@@ -12,6 +12,8 @@ from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from diffdenoise import __version__
 from diffdenoise.config import require_strength, require_teacher
 from diffdenoise.denoiser import Denoiser
@@ -28,6 +30,12 @@ from diffdenoise.text import some_of
 from diffdenoise.threads import give_way
 from diffdenoise.training.stage import Progress
 
+COARSE = 1.5  # steps; of noise of 1 and 1.5 of them 2 to 4 of 12 dB gained are lost by rounding, of 2 half a decibel
+ROUNDED = (
+    "hardly more is removed than the step between the stored integers, and rounding the result to them takes back "
+    "part of what was gained. Convert the scan to floats before; or subtract from it what --removed writes, which is "
+    "finer."
+)
 WORRYING_BIAS = 0.5  # in units of the removed noise
 log = logging.getLogger("diffdenoise")
 
@@ -96,6 +104,8 @@ class _Noticed:
         for doubt in denoiser.doubts(scan, result):
             self.doubts[doubt].append(scan.name)
         as_bright = result.pixels if result.magnitude is None else result.magnitude
+        if _is_coarse(scan, as_bright):
+            self.doubts[ROUNDED].append(scan.name)
         if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:
             self.biases[scan.name] = bias
 
@@ -123,6 +133,15 @@ class _Noticed:
             log.warning("%s: of an earlier result. Ask for it again with --%s, or delete it.", some_of(maps), quantity)
         if self.renamed:
             log.warning("%s: of a scan whose result has another name now. Look, and delete it.", some_of(self.renamed))
+
+
+def _is_coarse(scan: Scan, denoised: np.ndarray) -> bool:
+    """Whether rounding the result to the integers that the scan is stored in loses much of it."""
+    if not scan.step:
+        return False
+    inside = scan.pixels > scan.pixels.min()  # without surroundings that were set to zero
+    removed = scan.pixels[inside] - denoised[inside]
+    return 0 < np.std(removed) < COARSE * scan.step if removed.size else False
 
 
 def blocked(found: Sequence[Found], out: Path, wanted: Wanted) -> list[ScanError]:

@@ -49,7 +49,7 @@ def test_rescaled_values_and_units(tmp_path: Path) -> None:
     scan = read(bundled("CT_small.dcm"))
     dataset = pydicom.dcmread(bundled("CT_small.dcm"))
     np.testing.assert_array_equal(scan.pixels[0], dataset.pixel_array.astype(np.float32) - 1024)
-    assert (scan.units, scan.modality) == ("HU", "CT")
+    assert (scan.units, scan.modality, scan.step) == ("HU", "CT", 1)
     for other in (read(bundled("MR_small.dcm")), read(series(tmp_path, {"a": 0, "b": 1}))):
         assert (other.units, other.modality) == ("arbitrary", "MR")
 
@@ -90,6 +90,7 @@ def test_frames_have_scales_of_their_own(tmp_path: Path) -> None:
     source = pydicom.dcmread(path)
     scan = read(path)
     np.testing.assert_array_equal(scan.pixels[1], source.pixel_array[1] * 2.0 + 20)
+    assert scan.step == 2
     result = pydicom.dcmread(write_scan(scan.with_pixels(scan.pixels + 4), tmp_path / "out", PROVENANCE))
     np.testing.assert_array_equal(result.pixel_array, source.pixel_array + 2)
     kinds = [group.MRImageFrameTypeSequence[0].FrameType[0] for group in result.PerFrameFunctionalGroupsSequence]

@@ -35,6 +35,27 @@ def names(*inputs: str | Path) -> list[str]:
     return [item.name for item in find(list(inputs))[0]]
 
 
+def saved(path: Path, stored: np.ndarray) -> Path:
+    """In the format that the name says; in NIfTI the unit is two steps."""
+    match path.suffix:
+        case ".npy":
+            np.save(path, stored)
+        case ".npz":
+            np.savez(path, stored)
+        case ".h5":
+            with h5py.File(path, "w") as file:
+                file["reconstruction_rss" if path.stem == "fastmri" else "image"] = stored
+        case ".tif":
+            tifffile.imwrite(path, stored, imagej=path.stem == "imagej", photometric="minisblack")
+        case ".nii":
+            volume = nibabel.Nifti1Image(stored, np.eye(4))
+            volume.header.set_slope_inter(0.5, 0)
+            nibabel.save(volume, path)
+        case _:
+            SimpleITK.WriteImage(SimpleITK.GetImageFromArray(stored), path)
+    return path
+
+
 def test_folders_are_searched_in_natural_order(tmp_path: Path) -> None:
     for name in ("sub-10/a.npy", "sub-2/b.NPY", "sub-2/a10.npy", "sub-2/a9.npy"):
         image(tmp_path / "x.npy").rename(tmp_path / name) if (tmp_path / name).parent.exists() else (
@@ -91,22 +112,14 @@ def test_a_file_whose_noise_float32_rounds_away_is_named_with_the_remedy(tmp_pat
 def test_what_the_axes_of_an_array_are_is_doubted_where_nothing_tells_it(
     tmp_path: Path, name: str, doubted: bool
 ) -> None:
-    stored, path = np.zeros((24, 24, 6), np.float32), tmp_path / name
-    match path.suffix:
-        case ".npy":
-            np.save(path, stored)
-        case ".npz":
-            np.savez(path, stored)
-        case ".h5":
-            with h5py.File(path, "w") as file:
-                file["reconstruction_rss" if name == "fastmri.h5" else "image"] = stored
-        case ".tif":
-            tifffile.imwrite(path, stored, imagej=name == "imagej.tif")
-        case ".nii":
-            nibabel.save(nibabel.Nifti1Image(stored, np.eye(4)), path)
-        case _:
-            SimpleITK.WriteImage(SimpleITK.GetImageFromArray(stored), path)
-    assert bool(read(path).doubt) == doubted
+    assert bool(read(saved(tmp_path / name, np.zeros((24, 24, 6), np.float32))).doubt) == doubted
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.h5", "a.tif", "a.nii", "a.nrrd"])
+def test_the_step_of_stored_integers_is_known(tmp_path: Path, name: str, dtype: str) -> None:
+    scan = read(saved(tmp_path / name, np.arange(5 * 24 * 24).reshape(5, 24, 24).astype(dtype)))
+    assert scan.step == (0 if dtype == "float32" else 0.5 if name == "a.nii" else 1)
 
 
 def test_patterns(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def _room_for(files: int, dataset: Any, name: str) -> np.ndarray:
 def _about(dataset: Any) -> dict[str, Any]:
     """What a scan says of itself besides its pixels."""
     units = "HU" if in_hounsfield(dataset) else "arbitrary"
-    return {"units": units, "modality": str(dataset.get("Modality") or "")}
+    return {"units": units, "modality": str(dataset.get("Modality") or ""), "step": dicom_pixels.step_of(dataset)}
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

@@ -91,6 +91,12 @@ def physical(dataset: Any) -> np.ndarray:
     return pixels
 
 
+def step_of(dataset: Any) -> float:
+    """The largest step between neighbouring stored integers, in physical units; 0 for floats, or where a table says."""
+    lines = [] if _float_keyword(dataset) else scales(dataset)
+    return max((abs(line.slope) for line in lines if isinstance(line, dicom_scale.Rescale)), default=0.0)
+
+
 def replace(dataset: Any, pixels: np.ndarray, scale: SignedScale | None) -> None:
     """Put pixels (frames, rows, columns; physical) into the dataset, uncompressed.
 

@@ -26,6 +26,7 @@ from diffdenoise.scans.stored import (
     doubt_of_axes,
     looks_coloured,
     reading,
+    step_of,
     to_physical,
     units_of,
 )
@@ -50,7 +51,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         pixels = to_physical(stacked(parts))
         frames = (2 if _is_complex(image) else 1) * _volumes(image)
         doubt = "" if image.name.lstrip("/") in IMAGES else doubt_of_axes(image.shape)
-    return Scan(pixels, name, "hdf5", paths, units_of(parts.dtype), frames, doubt=doubt)
+    return Scan(pixels, name, "hdf5", paths, units_of(parts.dtype), frames, step=step_of(parts.dtype), doubt=doubt)
 
 
 def check_kind(path: Path) -> None:

@@ -22,6 +22,7 @@ from diffdenoise.scans.stored import (
     check_numeric,
     check_size,
     reading,
+    step_of,
     to_physical,
 )
 
@@ -44,7 +45,8 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         image, stored = _load(paths[0])
         axis = slice_axis(stored.shape, image.GetSpacing())
         pixels = to_physical(as_slices(stored, axis))
-    return Scan(pixels, name, "itk", paths, "arbitrary", math.prod(stored.shape[3:]), axis=axis)
+    frames = math.prod(stored.shape[3:])
+    return Scan(pixels, name, "itk", paths, "arbitrary", frames, axis=axis, step=step_of(stored.dtype))
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

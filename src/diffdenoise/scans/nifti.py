@@ -22,6 +22,7 @@ from diffdenoise.scans.stored import (
     check_numeric,
     check_size,
     reading,
+    step_of,
     to_float32,
     to_physical,
     to_stored,
@@ -63,7 +64,8 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
     with reading(paths[0], "NIfTI"):
         pixels = to_physical(as_slices(volume.stored, volume.axis), volume.slope, volume.intercept)
     frames = math.prod(volume.stored.shape[3:])
-    return Scan(pixels, name, "nifti", paths, "arbitrary", frames, axis=volume.axis)
+    step = step_of(volume.stored.dtype, volume.slope)
+    return Scan(pixels, name, "nifti", paths, "arbitrary", frames, axis=volume.axis, step=step)
 
 
 def check_kind(path: Path) -> None:

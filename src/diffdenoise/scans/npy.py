@@ -24,6 +24,7 @@ from diffdenoise.scans.stored import (
     doubt_of_axes,
     looks_coloured,
     reading,
+    step_of,
     to_physical,
     units_of,
 )
@@ -40,7 +41,8 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         parts = as_parts(stored, axis=0)
         pixels = to_physical(stacked(parts))
     frames = math.prod(stored.shape[:-3]) * (2 if stored.dtype.kind == "c" else 1)
-    return Scan(pixels, name, "npy", paths, units_of(stored.dtype), frames, doubt=doubt_of_axes(stored.shape))
+    about = units_of(stored.dtype), frames
+    return Scan(pixels, name, "npy", paths, *about, step=step_of(stored.dtype), doubt=doubt_of_axes(stored.shape))
 
 
 def check_kind(path: Path) -> None:

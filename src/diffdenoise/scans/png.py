@@ -16,7 +16,7 @@ import numpy as np
 
 from diffdenoise.errors import OtherKind, ScanError
 from diffdenoise.scans.scan import Provenance, Scan
-from diffdenoise.scans.stored import DEFLATE, check_size, reading, to_physical, to_stored, units_of
+from diffdenoise.scans.stored import DEFLATE, check_size, reading, step_of, to_physical, to_stored, units_of
 
 SUFFIXES: tuple[str, ...] = (".png",)
 
@@ -28,7 +28,7 @@ _COLOUR_TYPES = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale with alph
 def read(paths: tuple[Path, ...], name: str) -> Scan:
     """The scan in one PNG, shape (1, rows, columns); ScanError for colour, palettes and fewer than 8 bits."""
     grey = _grey(_load(paths[0]))
-    return Scan(to_physical(grey[None]), name, "png", paths, units_of(grey.dtype))
+    return Scan(to_physical(grey[None]), name, "png", paths, units_of(grey.dtype), step=step_of(grey.dtype))
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:

@@ -23,6 +23,8 @@ class Scan:
     source: private to the format's module: header, geometry, dtype.
     modality: as DICOM has it (MR, CT, PT, ...); empty where the file does not say.
     axis: of the file's volume, across which the slices are taken; None where there is no choice.
+    step: between neighbouring numbers that its file can hold, in physical units; 0 for floats (of files with several,
+    that of the last).
     doubt: what is told of how it was read, if that may be wrong, with the remedy; empty where the file is clear.
     stamps: size and time of change of each file before it was read; empty where there is none, or nobody knows.
     """
@@ -36,6 +38,7 @@ class Scan:
     source: Any = field(default=None, repr=False)
     modality: str = ""
     axis: int | None = None
+    step: float = 0.0
     doubt: str = ""
     stamps: dict[Path, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
 

@@ -122,6 +122,11 @@ def units_of(dtype: np.dtype) -> str:
     return "8-bit" if dtype == np.uint8 else "arbitrary"
 
 
+def step_of(dtype: np.dtype, slope: float = 1.0) -> float:
+    """Between neighbouring stored integers, in physical units; 0 for floats."""
+    return abs(slope) if dtype.kind in "iu" else 0.0
+
+
 def looks_coloured(shape: tuple[int, ...]) -> bool:
     """Whether an array of this shape is more likely (rows, columns, colours) than (slices, rows, columns)."""
     return len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 4

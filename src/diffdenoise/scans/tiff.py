@@ -24,6 +24,7 @@ from diffdenoise.scans.stored import (
     check_size,
     doubt_of_axes,
     reading,
+    step_of,
     to_float32,
     to_physical,
     to_stored,
@@ -53,7 +54,7 @@ def read(paths: tuple[Path, ...], name: str) -> Scan:
         volumes = math.prod(series.shape[axis] for axis in _order(series)[0])
     with reading(paths[0], "TIFF"):
         pixels = to_physical(stored)
-    return Scan(pixels, name, "tiff", paths, units_of(stored.dtype), volumes, doubt=doubt)
+    return Scan(pixels, name, "tiff", paths, units_of(stored.dtype), volumes, step=step_of(stored.dtype), doubt=doubt)
 
 
 def write(scan: Scan, target: Path, provenance: Provenance) -> None:
