@@ -107,7 +107,7 @@ def test_a_floor_of_noise_that_has_none_is_warned_of(
 def test_axes_that_are_doubted_are_told_with_the_scan(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     scans = [Scan(noisy_disks(1), str(number), "npy", doubt="Look." if number else "") for number in range(3)]
     prepared(tmp_path, *scans)
-    assert "1: Look. (2 of 3 scans)" in caplog.text
+    assert "Look. (2 of 3 scans: 1, 2)" in caplog.text
 
 
 @pytest.mark.parametrize("sides", [(15, 64), (15,)])

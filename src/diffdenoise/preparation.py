@@ -237,7 +237,7 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
 
 def _faults(scan: Scan, found: Diagnosis) -> dict[str, str]:
     """What is wrong with a scan, or may be, by name."""
-    doubt = {"axes": f"{scan.name}: {scan.doubt}"} if scan.doubt else {}
+    doubt = {"axes": scan.doubt} if scan.doubt else {}
     return doubt | {fault.fault: fault.message for fault in found.faults}
 
 
