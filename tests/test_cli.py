@@ -207,6 +207,19 @@ def test_run_then_info_evaluate_and_clean(scans: Path, tmp_path: Path, capsys: p
     assert run(capsys, "denoise", scans, "--model", out, "-o", tmp_path / "again")[0] == 0
 
 
+def test_a_pipe_has_no_width_and_cuts_no_name(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name, figures = f"{'long' * 40}.npy", tmp_path / "figures.json"
+    (scans / "1.npy").rename(scans / name)
+    assert name in run(capsys, "evaluate", scans, "--reference", scans)[1]
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    np.save(clean / "other.npy", noisy_disks(sigma=0))
+    status, said, errors = run(capsys, "evaluate", scans, "--reference", clean, "--json", figures)
+    assert (status, said) == (1, "")
+    assert len(errors.splitlines()) == 1  # both have the same fault
+    assert len(json.loads(figures.read_text())["errors"]) == 2
+
+
 def test_a_second_opinion_that_is_named_is_given_though_it_takes_longer_than_the_training(
     scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -323,6 +336,7 @@ def test_the_demo_is_told_what_the_command_is(
         (["denoise", "{scans}", "--model", "none.safetensors", "-o", "out"], "no such model"),
         (["evaluate", "{scans}", "--reference", "nothing"], "does not exist"),
         (["evaluate", "{scans}", "--reference", "{scans}", "--json", "nowhere/f.json"], "its folder is not there"),
+        (["evaluate", "{scans}", "--reference", "nothing", "--json", "{scans}"], "cannot be written (Is a directory)"),
         (["denoise", "{scans}", "--model", "none", "-o", "clean.nii.gz"], "clean.nii.gz: is named like a file; -o"),
         (["fit", "{scans}", "-o", "model.safetensors"], "model.safetensors: is named like a file; -o names a folder"),
         (["run", "{scans}", "-o", "out", "--preset", "fast", "--spread"], "no diffusion model"),

@@ -10,8 +10,8 @@ import tifffile
 
 from diffdenoise import Denoiser
 from diffdenoise.batch import Wanted, denoise_scans
-from diffdenoise.errors import ConfigError
-from diffdenoise.evaluate import evaluate_scans, figures_table, finite, write_figures
+from diffdenoise.errors import LeftAlone, ScanError
+from diffdenoise.evaluate import evaluate_scans, figures_table, finite, grouped, mean_of, write_figures
 from diffdenoise.scans.files import find
 from tests.conftest import noisy_disks
 from tests.scans.dicom_checks import series
@@ -69,20 +69,56 @@ def test_the_range_of_8_bit_images_is_theirs_in_any_format_or_a_number(tmp_path:
 def test_equal_images_have_no_figure_in_json_and_a_reference_is_no_noisy_input(tmp_path: Path) -> None:
     path = stored(tmp_path / "a.npy")
     (row,), _ = evaluate_scans(path, path, None, "unit")
-    assert json.loads(json.dumps(finite([row])))[0]["psnr"] is None
+    assert json.loads(json.dumps(finite(row)))["psnr"] is None
     assert "reference itself" in str(evaluate_scans(path, path, path, "unit")[1][0])
 
 
-@pytest.mark.parametrize("content", ["mine", "[]", '{"scans": []}'])
-def test_figures_replace_figures_and_nothing_else(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "figures.json"
-    for value in (1.0, 2.0):
-        write_figures(path, [{"scan": "a", "psnr": value}], "unit")
-        assert json.loads(path.read_text())["scans"][0]["psnr"] == value
-    path.write_text(content)
-    with pytest.raises(ConfigError, match="holds no figures"):
-        write_figures(path, [], "unit")
-    assert path.read_text() == content
+def test_a_reference_that_is_a_file_is_that_of_all_results_and_none_of_them(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for number in range(3):
+        stored(results / f"{number}.npy", sigma=0.05 * (number + 1))
+    clean, noisy = stored(results / "clean.npy", sigma=0), stored(tmp_path / "noisy.npy", sigma=0.2)
+    rows, errors = evaluate_scans(results, clean, noisy, "unit")
+    assert not errors
+    assert [row["scan"] for row in rows] == ["0.npy", "1.npy", "2.npy"]
+    assert rows[0]["psnr"] > rows[1]["psnr"] > rows[2]["psnr"] > rows[0]["noisy_psnr"] == rows[2]["noisy_psnr"]
+    assert str(figures_table(rows, "unit").title).endswith("all against " + str(clean))
+    assert "against" not in str(figures_table(rows[:1], "unit").title)
+
+
+def test_errors_with_the_same_fault_are_one(tmp_path: Path) -> None:
+    for number in range(5):
+        stored(tmp_path / "results" / f"{number}.npy")
+    np.save(tmp_path / "results" / "5.npy", noisy_disks(slices=2))
+    rows, errors = evaluate_scans(tmp_path / "results", stored(tmp_path / "other" / "x.npy").parent, None, "unit")
+    assert not rows
+    assert len(errors) == 6
+    (told,) = grouped(errors)
+    assert str(told).startswith(f"{tmp_path}/results/0.npy, ")
+    assert "2.npy and 3 more: has no reference of the same name. " in str(told)
+    _, errors = evaluate_scans(tmp_path / "results", tmp_path / "other" / "x.npy", None, "unit")
+    assert ["has shape (2, " in str(error) for error in errors] == [True]
+    left, failed = LeftAlone("a", "is so", "Do."), ScanError("b", "is so", "Do.")
+    assert [type(error) for error in grouped([left, failed])] == [LeftAlone, ScanError]
+
+
+def test_figures_in_json_tell_the_mean_the_ranges_and_what_failed(tmp_path: Path) -> None:
+    for name, sigma in (("a", 0.1), ("b", 0.2), ("c", 0.1)):
+        stored(tmp_path / "results" / f"{name}.npy", sigma=sigma)
+    tops = {name: np.load(stored(tmp_path / "clean" / f"{name}.npy", seed, 0)).max() for seed, name in enumerate("ab")}
+    rows, errors = evaluate_scans(tmp_path / "results", tmp_path / "clean", None, "fastMRI")
+    left = LeftAlone("mask.npy", "is a mask", "Leave it.")
+    write_figures(tmp_path / "f.json", rows, [*errors, *errors, left], "fastMRI")
+    said = json.loads((tmp_path / "f.json").read_text())
+    assert said["data_range"] == "fastMRI"
+    assert {row["scan"]: row["data_range"] for row in said["scans"]} == {f"{name}.npy": tops[name] for name in "ab"}
+    assert said["scans"][1]["reference"] == str(tmp_path / "clean" / "b.npy")
+    assert said["mean"]["psnr"] == pytest.approx((rows[0]["psnr"] + rows[1]["psnr"]) / 2)
+    assert said["mean"].keys() == {"psnr", "ssim", "psnr_foreground", "ssim_foreground"}
+    (failed,) = said["errors"]
+    assert failed["path"] == str(tmp_path / "results" / "c.npy")
+    assert failed["fault"] == "has no reference of the same name"
+    assert mean_of([]) == {}
 
 
 @pytest.mark.parametrize("rows", [16, 24])

@@ -155,9 +155,9 @@ def denoise(
 def evaluate(
     results: Annotated[Path, Parameter(help="A result, or a folder of results.")],
     *,
-    reference: Annotated[Path, Parameter(help="The reference, or a folder with references of the same names.")],
+    reference: Annotated[Path, Parameter(help="The reference of all, or a folder with references of the same names.")],
     noisy: Annotated[
-        Path | None, Parameter(help="The noisy input, or a folder of inputs: figures before and after.")
+        Path | None, Parameter(help="The noisy input of all, or a folder of inputs: figures before and after.")
     ] = None,
     data_range: Annotated[
         Literal["fastMRI", "unit"] | float,
@@ -168,16 +168,17 @@ def evaluate(
     json: Annotated[Path | None, Parameter(help="Write the figures to this file, too.")] = None,
 ) -> int:
     """Compare results with references: PSNR and SSIM, over the whole image and inside the foreground."""
-    from diffdenoise.evaluate import check_figures, evaluate_scans, figures_table, write_figures
+    from diffdenoise.evaluate import evaluate_scans, figures_table, grouped, write_figures
+    from diffdenoise.json_file import check_json
 
     if json is not None:
-        check_figures(json)
+        check_json(json, "figures")
     rows, errors = evaluate_scans(results, reference, noisy, data_range)
     if rows:
         _print(figures_table(rows, data_range))
-        if json is not None:
-            write_figures(json, rows, data_range)
-    return _report(errors)
+    if json is not None:
+        write_figures(json, rows, errors, data_range)
+    return _report(grouped(errors))
 
 
 @app.command
@@ -392,7 +393,10 @@ def _report(messages: Sequence[ScanError | str]) -> int:
 def _print(table: Any) -> None:
     from rich.console import Console
 
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:  # a pipe or a file has no width
+        console.width = 10_000
+    console.print(table)
 
 
 def _say(text: str) -> None:

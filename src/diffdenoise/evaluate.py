@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,16 @@ import numpy as np
 from rich.table import Table
 
 from diffdenoise.errors import ConfigError, LeftAlone, ScanError
+from diffdenoise.json_file import write_checked
 from diffdenoise.quality.reference import Convention, foreground, noise_kept, scores
 from diffdenoise.quality.reference import data_range as choose_range
-from diffdenoise.run_folder import write_json
 from diffdenoise.scans.files import Found, find, read_scan, result_path
 from diffdenoise.scans.scan import Scan
-from diffdenoise.text import plain
+from diffdenoise.text import plain, some_of
 
 Row = dict[str, Any]
 BEFORE = "noisy_"  # before the name of a figure of the noisy image
+NO_FIGURES = ("scan", "reference", "data_range")  # in a row
 
 
 def evaluate_scans(
@@ -26,12 +28,14 @@ def evaluate_scans(
 ) -> tuple[list[Row], list[ScanError]]:
     """One row of figures per result that has a reference, and what went wrong with the others.
 
-    Folders are matched by the relative names that the scans' results have, without the desc-denoised of BIDS; two
-    single files, and two folders of one DICOM series each, are taken as a pair whatever their names.
-    Raises ScanError if results or references are missing altogether.
+    Folders are matched by the relative names that the scans' results have, without the desc-denoised of BIDS. A single
+    reference (or noisy input) is that of all results, whatever their names; two folders of one DICOM series each are a
+    pair, too. Raises ScanError if results or references are missing altogether.
     """
     found, errors = _found(results)
     references = _by_name(reference, results, found)
+    if reference.is_file():  # it may lie among the results
+        found = [item for item in found if not _is_same(item.paths[0], reference)] or found
     inputs = _by_name(noisy, results, found, own_results=False) if noisy else {}
     rows = []
     for item in found:
@@ -58,11 +62,14 @@ def _found(path: Path, own_results: bool = True) -> tuple[list[Found], list[Scan
 
 def _by_name(path: Path, results: Path, wanted: list[Found], own_results: bool = True) -> dict[str, Found]:
     found, _ = _found(path, own_results)
-    if len(found) == len(wanted) == 1:
-        files = path.is_file() and results.is_file()
-        if files or found[0].format == wanted[0].format == "dicom":
-            return {_matched(wanted[0], results): found[0]}
+    two_series = len(found) == len(wanted) == 1 and found[0].format == wanted[0].format == "dicom"
+    if path.is_file() or two_series:
+        return {_matched(item, results): found[0] for item in wanted}
     return {_matched(item, path): item for item in found}
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _matched(item: Found, base: Path) -> str:
@@ -80,7 +87,8 @@ def _evaluate(item: Found, reference: Found, noisy: Found | None, convention: Co
     except ConfigError as error:
         raise ScanError(item.paths[0], str(error), "Choose another --data-range.") from error
     mask = foreground(truth.pixels)
-    row: Row = {"scan": item.name, **scores(result, truth.pixels, span, mask)}
+    row: Row = {"scan": item.name, "reference": str(reference.paths[0]), "data_range": span}
+    row |= scores(result, truth.pixels, span, mask)
     if noisy is not None:
         before = _as_cut(noisy, truth)
         if np.array_equal(before, truth.pixels):
@@ -102,16 +110,24 @@ def _as_cut(item: Found, truth: Scan) -> np.ndarray:
     return scan.pixels
 
 
+def grouped(errors: Sequence[ScanError]) -> list[ScanError]:
+    """One error for all files with the same fault, for a thousand lines nobody reads."""
+    alike: dict[tuple[type[ScanError], str, str], list[object]] = {}
+    for error in errors:
+        alike.setdefault((type(error), error.fault, error.remedy), []).append(error.path)
+    return [kind(some_of(list(dict.fromkeys(paths))), *said) for (kind, *said), paths in alike.items()]
+
+
 def figures_table(rows: list[Row], convention: Convention) -> Table:
     """The figures for the terminal, with their mean."""
-    table = Table(title=f"PSNR in dB and SSIM, data range: {convention}", title_justify="left")
-    keys = list(dict.fromkeys(key.removeprefix(BEFORE) for row in rows for key in row if key != "scan"))
-    table.add_column("scan")
+    references = {row["reference"] for row in rows}
+    all_against = f", all against {plain(*references)}" if len(references) == 1 < len(rows) else ""
+    table = Table(title=f"PSNR in dB and SSIM, data range: {convention}{all_against}", title_justify="left")
+    keys = list(dict.fromkeys(key.removeprefix(BEFORE) for row in rows for key in row if key not in NO_FIGURES))
+    table.add_column("scan", overflow="fold")  # a name that is cut off tells nothing
     for key in keys:
         table.add_column(key.replace("_", " "), justify="right")
-    every = [key for key in rows[0] if key != "scan" and all(key in row for row in rows)]  # else of unlike scans
-    means = {key: float(np.mean([row[key] for row in rows])) for key in every}
-    for row in [*rows, {"scan": "mean", **means}] if len(rows) > 1 else rows:
+    for row in [*rows, {"scan": "mean", **mean_of(rows)}] if len(rows) > 1 else rows:
         if row["scan"] == "mean":
             table.add_section()
         table.add_row(plain(row["scan"]), *(_figure(key, row.get(key)) for key in keys))
@@ -120,30 +136,21 @@ def figures_table(rows: list[Row], convention: Convention) -> Table:
     return table
 
 
-def finite(rows: list[Row]) -> list[Row]:
-    """Rows as JSON can hold them: null where a figure is infinite, as the PSNR of equal images is."""
-    plain_number = lambda value: None if isinstance(value, float) and not np.isfinite(value) else value  # noqa: E731
-    return [{key: plain_number(value) for key, value in row.items()} for row in rows]
+def mean_of(rows: list[Row]) -> Row:
+    """The mean of each figure that all rows have: one of some would be that of unlike scans."""
+    keys = [key for key in rows[0] if key not in NO_FIGURES and all(key in row for row in rows)] if rows else []
+    return {key: float(np.mean([row[key] for row in rows])) for key in keys}
 
 
-def write_figures(path: Path, rows: list[Row], convention: Convention) -> None:
-    """The rows as JSON; earlier figures are replaced, nothing else. Raises ConfigError."""
-    check_figures(path)
-    write_json(path, {"data_range": convention, "scans": finite(rows)})
+def finite(row: Row) -> Row:
+    """A row as JSON can hold it: null where a figure is infinite, as the PSNR of equal images is."""
+    return {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
 
 
-def check_figures(path: Path) -> None:
-    """ConfigError where something lies that is no file of figures, or where there is no folder to put one into."""
-    if not path.parent.is_dir():
-        raise ConfigError(f"--json {path}: its folder is not there. Make it, or give another name.")
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, RecursionError):
-        earlier = None
-    if not (isinstance(earlier, dict) and earlier.keys() == {"data_range", "scans"}):
-        raise ConfigError(f"--json {path}: is there already, and holds no figures. Give another name, or move it.")
+def write_figures(path: Path, rows: list[Row], errors: Sequence[ScanError], convention: Convention) -> None:
+    """Rows, their mean and what went wrong, as JSON; earlier figures are replaced, nothing else. Raises ConfigError."""
+    content = {"data_range": convention, "scans": [finite(row) for row in rows], "mean": finite(mean_of(rows))}
+    write_checked(path, "figures", content, errors)
 
 
 def _figure(key: str, value: float | None) -> str:
