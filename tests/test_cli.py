@@ -175,7 +175,8 @@ def test_run_then_info_evaluate_and_clean(scans: Path, tmp_path: Path, capsys: p
     assert "3 x 40 x 48" in said
     levels = [float(level) for level in re.findall(r"noise level +(\S+)", said)]
     assert levels == pytest.approx(2 * [0.05], rel=0.2)
-    assert "3 x 40 x 48" in run(capsys, "info", out / "0.npy")[1]  # a result that is named
+    assert "3 x 40 x 48" in run(capsys, "info", out / "0.npy", "--json", tmp_path / "i.json")[1]  # a result, named
+    assert json.loads((tmp_path / "i.json").read_text())["scans"][0]["shape"] == [3, 40, 48]
     clean_images = tmp_path / "clean"
     clean_images.mkdir()
     for number in range(2):
@@ -331,6 +332,7 @@ def test_the_demo_is_told_what_the_command_is(
     [
         (["denoise", "nothing", "--model", "none", "-o", "out"], "nothing: does not exist"),
         (["info", "nothing"], "does not exist"),
+        (["info", "{scans}", "--json", "{scans}"], "--json {scans}: cannot be written"),
         (["clean", "."], "no diffdenoise run"),
         (["fit", "{scans}", "-o", "out", "--budget", "soon"], "budget"),
         (["denoise", "{scans}", "--model", "none.safetensors", "-o", "out"], "no such model"),
@@ -352,9 +354,9 @@ def test_mistakes_are_answered_without_a_traceback(
     arguments: list[str], said: str, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    status, _, errors = run(capsys, *(argument.format(scans=scans) for argument in arguments))
-    assert status == 1
-    assert said in " ".join(errors.split())
+    status, told, errors = run(capsys, *(argument.format(scans=scans) for argument in arguments))
+    assert (status, told) == (1, "")  # before any work
+    assert said.format(scans=scans) in " ".join(errors.split())
     assert "Traceback" not in errors
 
 

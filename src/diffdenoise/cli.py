@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from diffdenoise import __version__
 from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, ScanError, is_memory_error
 from diffdenoise.interrupt import import_all, not_at_the_end
-from diffdenoise.text import printable, some_of, tell_in_plain_lines, typed
+from diffdenoise.text import print_table, printable, some_of, tell_in_plain_lines, typed
 
 if TYPE_CHECKING:
     from diffdenoise.batch import Outcome, Wanted
@@ -165,32 +165,35 @@ def evaluate(
             help="fastMRI: the reference volume's maximum. unit: 1 for images in [0, 1], 255 for 8-bit. Or a number."
         ),
     ] = "fastMRI",
-    json: Annotated[Path | None, Parameter(help="Write the figures to this file, too.")] = None,
+    json: Annotated[Path | None, Parameter(help="Write the figures as JSON to this file, too.")] = None,
 ) -> int:
     """Compare results with references: PSNR and SSIM, over the whole image and inside the foreground."""
     from diffdenoise.evaluate import evaluate_scans, figures_table, grouped, write_figures
     from diffdenoise.json_file import check_json
 
-    if json is not None:
-        check_json(json, "figures")
+    check_json(json, "figures")
     rows, errors = evaluate_scans(results, reference, noisy, data_range)
     if rows:
-        _print(figures_table(rows, data_range))
-    if json is not None:
-        write_figures(json, rows, errors, data_range)
+        print_table(figures_table(rows, data_range))
+    write_figures(json, rows, errors, data_range)
     return _report(grouped(errors))
 
 
 @app.command
 def info(
     files: Annotated[list[Path], Parameter(help="Scans, folders, model files or run folders.", negative=())],
+    *,
+    json: Annotated[Path | None, Parameter(help="Write it as JSON to this file, too.")] = None,
 ) -> int:
     """Say what a scan or a model is: format, size, range, estimated noise; or how the model was trained."""
-    from diffdenoise.describe import describe
+    from diffdenoise.describe import describe, write_descriptions
+    from diffdenoise.json_file import check_json
 
-    tables, errors = describe(files)
-    for table in tables:
-        _print(table)
+    check_json(json, "descriptions")
+    described, errors = describe(files)
+    for one in described:
+        print_table(one.table())
+    write_descriptions(json, described, errors)
     return _report(errors)
 
 
@@ -216,7 +219,7 @@ def demo(
     settings, chosen, seconds = _asked(preset, device, config, budget, sampled=True, seed=seed)
     with show_progress() as progress:
         made = run_demo(output, settings, sigma / 255, chosen, seconds, progress)
-    _print(made.table)
+    print_table(made.table)
     _say(f"Picture: {made.picture}\nPage: {made.page}")
     return 0
 
@@ -388,15 +391,6 @@ def _report(messages: Sequence[ScanError | str]) -> int:
     for message in dict.fromkeys(failed):
         _complain(message)
     return 1 if failed else 0
-
-
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:  # a pipe or a file has no width
-        console.width = 10_000
-    console.print(table)
 
 
 def _say(text: str) -> None:

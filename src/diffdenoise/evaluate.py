@@ -147,8 +147,8 @@ def finite(row: Row) -> Row:
     return {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
 
 
-def write_figures(path: Path, rows: list[Row], errors: Sequence[ScanError], convention: Convention) -> None:
-    """Rows, their mean and what went wrong, as JSON; earlier figures are replaced, nothing else. Raises ConfigError."""
+def write_figures(path: Path | None, rows: list[Row], errors: Sequence[ScanError], convention: Convention) -> None:
+    """Rows, their mean and what went wrong, as JSON, if a path is given; see `write_checked`."""
     content = {"data_range": convention, "scans": [finite(row) for row in rows], "mean": finite(mean_of(rows))}
     write_checked(path, "figures", content, errors)
 

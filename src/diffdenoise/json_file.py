@@ -15,8 +15,13 @@ Kind = Literal["figures", "descriptions"]
 MARKS: dict[Kind, set[str]] = {"figures": {"data_range", "scans"}, "descriptions": {"models", "scans"}}  # keys
 
 
-def check_json(path: Path, kind: Kind) -> None:
-    """ConfigError where it cannot be written, or would replace what is no file of this kind; asked before the work."""
+def check_json(path: Path | None, kind: Kind) -> None:
+    """ConfigError where it cannot be written, or would replace what is no file of this kind; asked before the work.
+
+    None: none is wanted.
+    """
+    if path is None:
+        return
     if not path.parent.is_dir():
         raise ConfigError(f"--json {path}: its folder is not there. Make it, or give another name.")
     try:
@@ -30,9 +35,11 @@ def check_json(path: Path, kind: Kind) -> None:
         raise ConfigError(f"--json {path}: is there already, and holds no {kind}. Give another name, or move it.")
 
 
-def write_checked(path: Path, kind: Kind, content: dict[str, Any], errors: Sequence[ScanError | str]) -> None:
+def write_checked(path: Path | None, kind: Kind, content: dict[str, Any], errors: Sequence[ScanError | str]) -> None:
     """The content and the errors, each once, without what was left alone. Raises ConfigError as `check_json` does."""
     check_json(path, kind)
+    if path is None:
+        return
     failed = [_plain(error) for error in errors if not isinstance(error, LeftAlone)]
     write_json(path, {**content, "errors": [one for n, one in enumerate(failed) if one not in failed[:n]]})
 

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 NAMED = 3  # of many
 
@@ -22,6 +23,16 @@ def plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(printable(text))
+
+
+def print_table(table: Any) -> None:
+    """A table of rich, on standard output: as wide as a terminal; a pipe or a file has no width."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 10_000
+    console.print(table)
 
 
 def typed(path: Path) -> str:

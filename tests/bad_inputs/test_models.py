@@ -86,8 +86,8 @@ def test_a_model_that_lies_is_refused(what: str, smoke_model: Path, tmp_path: Pa
     bad = rewritten(smoke_model, tmp_path / "bad.safetensors", signed(change))
     with pytest.raises(ModelError, match=rf"(?s)bad\.safetensors.*({says})"):
         load_model(bad)
-    tables, errors = describe([bad])  # what `info` shows needs no weights
-    assert tables or "bad.safetensors" in str(errors[0])
+    described, errors = describe([bad])  # what `info` shows needs no weights
+    assert described or "bad.safetensors" in str(errors[0])
 
 
 def header_of_length(length: int, header: bytes = b"{}") -> bytes:
