@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from cyclopts import App, Parameter
 from diffdenoise import __version__
 from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, ScanError, is_memory_error
 from diffdenoise.interrupt import import_all, not_at_the_end
-from diffdenoise.text import print_table, printable, some_of, tell_in_plain_lines, typed
+from diffdenoise.text import OF_A_SERVICE, print_table, printable, some_of, tell_in_plain_lines, typed
 
 if TYPE_CHECKING:
     from diffdenoise.batch import Outcome, Wanted
@@ -253,6 +254,7 @@ def serve(
     device: Device = "auto",
 ) -> int:
     """Be a DICOM node: receive series, denoise them by rules, send the derived series on. SIGTERM or Ctrl-C ends it."""
+    tell_in_plain_lines(OF_A_SERVICE)
     import_all()
     from diffdenoise.node.forward import Address
     from diffdenoise.node.room import Bounds
@@ -398,4 +400,4 @@ def _say(text: str) -> None:
 
 
 def _complain(text: str) -> None:
-    print(f"diffdenoise: {text}", file=sys.stderr)
+    logging.getLogger("diffdenoise").error("diffdenoise: %s", text)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 NAMED = 3  # of many
+OF_A_SERVICE = "%(asctime)s %(levelname)s %(message)s"  # its log is read days later
 
 
 def printable(text: str) -> str:
@@ -46,15 +47,16 @@ def some_of(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:NAMED])) + more
 
 
-def tell_in_plain_lines() -> None:
-    """Let what the package logs appear on stderr."""
-    package = logging.getLogger("diffdenoise")
-    package.handlers = [_Tell()]
+def tell_in_plain_lines(form: str = "%(message)s") -> None:
+    """Let what the package logs appear on stderr, each message in this form of `logging`."""
+    package, teller = logging.getLogger("diffdenoise"), _Tell()
+    teller.setFormatter(logging.Formatter(form, "%Y-%m-%d %H:%M:%S%z"))
+    package.handlers = [teller]
     package.setLevel(logging.INFO)
 
 
 class _Tell(logging.Handler):
-    """Messages of the package as plain lines on stderr, whatever that is at the moment (progress bars replace it)."""
+    """Messages of the package as lines on stderr, whatever that is at the moment (progress bars replace it)."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), file=sys.stderr, flush=True)
+        print(self.format(record), file=sys.stderr, flush=True)
