@@ -102,15 +102,41 @@ def test_sources_that_were_sent_give_way_to_what_comes(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_is_told_to_the_sender(
-    node: Listening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: Listening, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (node.spool.folder / "waiting").rmdir()
     (node.spool.folder / "waiting").touch()  # no folder can be made in it
     paths = series(tmp_path / "in", 1)
     assert send(node.port, paths) == [0xA700]
+    assert f"The disk refuses to write ({node.spool.folder}: Not a directory)" in caplog.text
     (node.spool.folder / "waiting").unlink()
     (node.spool.folder / "waiting").mkdir()
     assert send(node.port, paths) == [0]
+
+
+def test_a_refused_image_is_told_with_its_sender_and_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listening = Listening(tmp_path / "spool", Bounds(images=1))
+    try:
+        assert send(listening.port, series(tmp_path / "in", 2)) == [0, 0xA700]
+    finally:
+        listening.end()
+    assert "Refused an image from SCANNER at 127.0.0.1" in caplog.text
+    assert "images in the queue: 1, no more with this --max-images" in caplog.text
+
+
+def test_what_nobody_foresaw_is_counted_and_told_without_what_stands_in_the_image(
+    node: Listening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("Secret^Name")
+
+    monkeypatch.setattr(Spool, "add", broken)
+    assert send(node.port, series(tmp_path / "in", 1)) == [0x0110]
+    assert node.counters["refused"] == 1
+    assert "KeyError" in caplog.text
+    assert "Secret" not in caplog.text
 
 
 def test_the_same_image_again_is_kept_once_and_another_of_the_same_name_is_refused(

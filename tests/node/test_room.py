@@ -20,6 +20,20 @@ def test_a_spool_holds_no_more_than_its_bounds(tmp_path: Path, bounds: Bounds, m
     assert taken == most
 
 
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        (Bounds(images=1), "images in the queue: 1, no more with this --max-images"),
+        (Bounds(bytes=15), "the spool holds 1e-08 GB, no more with this --max-gb"),
+        (Bounds(free=10**18), "GB free, of which 1e+09 GB are left for denoising"),
+    ],
+)
+def test_what_stands_in_the_way_of_one_more_is_named(tmp_path: Path, bounds: Bounds, words: str) -> None:
+    spool = Spool(tmp_path, bounds)
+    spool.add("s", "i", 10 * b".")
+    assert words in spool.room.lack(10)
+
+
 @given(sizes=st.lists(st.integers(0, 50), max_size=6), failed=st.integers(0, 6), sent=st.integers(0, 6))
 def test_carried_on_or_counted_anew_the_usage_is_the_same(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], failed: int, sent: int

@@ -9,6 +9,7 @@ from threading import Lock
 COUNTED = {
     "received": "Images received and safely kept",
     "repeated": "Images received again that were known already",
+    "rejected": "Associations rejected, or let in with nothing that could be sent",
     "refused": "Images refused, so that the sender keeps them",
     "denoised": "Images denoised",
     "passed_over": "Images received that no rule asks to denoise",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
 from diffdenoise.errors import ConfigError, reason_of
+from diffdenoise.node.associations import VERIFICATION, caller_of, note_classes, note_rejection
 from diffdenoise.node.counters import Counters
 from diffdenoise.node.spool import Spool
 from diffdenoise.scans.dicom_series import DEFLATED
@@ -17,43 +19,63 @@ from diffdenoise.scans.dicom_series import DEFLATED
 # PS3.4 B.2.3
 SUCCESS, KEPT_THE_FIRST = 0x0000, 0xB000
 OUT_OF_RESOURCES, NOT_ITS_CLASS, NOT_UNDERSTOOD = 0xA700, 0xA900, 0xC000
+PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.7
 ASSOCIATIONS = 20  # at once
-_VERIFICATION = "1.2.840.10008.1.1"  # C-ECHO
 log = logging.getLogger("diffdenoise")
 
 
 class _Refusal(Exception):
-    """Status of the answer, reason for the counters, and comment for the sender (at most 64 characters)."""
+    """Status of the answer, reason for the counters, comment for the sender (at most 64 characters), more for the log.
 
-    def __init__(self, status: int, reason: str, comment: str) -> None:
-        self.status, self.reason, self.comment = status, reason, comment
+    None of them quotes what stands in the image.
+    """
+
+    def __init__(self, status: int, reason: str, comment: str, more: str = "") -> None:
+        self.status, self.reason, self.comment, self.more = status, reason, comment, more
 
 
 @dataclass(frozen=True)
 class Receiver:
-    """What the handlers of all associations share."""
+    """What the handlers of all associations share. taken: images by association."""
 
     spool: Spool
     counters: Counters
+    taken: Counter[Any] = field(default_factory=Counter)
 
     def store(self, event: Any) -> Any:
         """The answer to one C-STORE: a status, or a dataset with a status and a comment."""
         try:
-            return self._store(event)
+            answer = self._store(event)
         except _Refusal as refusal:
-            self.counters.add("refused", reason=refusal.reason)
-            log.warning("Refused an image: %s.", refusal.reason)
-            return _answer(refusal.status, refusal.comment)
+            return self._refuse(event, refusal)
         except OSError as error:
-            self.counters.add("refused", reason="disk")
-            log.warning("Refused an image: the disk refuses to write (errno %s).", error.errno)
-            return _answer(OUT_OF_RESOURCES, "The disk refuses to write")
+            more = f" ({self.spool.folder}: {reason_of(error)})"
+            return self._refuse(event, _Refusal(OUT_OF_RESOURCES, "disk", "The disk refuses to write", more))
+        except Exception as error:  # unforeseen, or memory: the library would answer, and nobody here would know
+            more = f" ({type(error).__name__})"
+            return self._refuse(event, _Refusal(PROCESSING_FAILURE, "unforeseen", "It cannot be processed", more))
+        self.taken[event.assoc] += 1
+        return answer
+
+    def ended(self, event: Any) -> None:
+        """An association was released, or broke off; of one in which nothing could be sent that was said before."""
+        caller, images = caller_of(event.assoc), self.taken.pop(event.assoc, 0)
+        if event.assoc.is_released and images:
+            log.info("Images received from %s: %d.", caller, images)
+        elif not event.assoc.is_released and event.assoc.accepted_contexts:
+            log.warning("The association with %s broke off. Images received: %d.", caller, images)
+
+    def _refuse(self, event: Any, refusal: _Refusal) -> Any:
+        self.counters.add("refused", reason=refusal.reason)
+        log.warning("Refused an image from %s: %s%s.", caller_of(event.assoc), refusal.comment, refusal.more)
+        return _answer(refusal.status, refusal.comment)
 
     def _store(self, event: Any) -> Any:
         content = event.encoded_dataset()
         series, image = _identity(content, event.request)
         if not self.spool.make_room(len(content), series):
-            raise _Refusal(OUT_OF_RESOURCES, "full", "The queue or the disk is full, send it again later")
+            more = f" ({self.spool.room.lack(len(content))})"
+            raise _Refusal(OUT_OF_RESOURCES, "full", "The queue or the disk is full, send it again later", more)
         known = self.spool.add(series, image, content)
         if known is None:
             self.counters.add("received")
@@ -75,12 +97,19 @@ def listen(receiver: Receiver, host: str, port: int, title: str, callers: Sequen
     entity = AE(title)
     entity.require_called_aet, entity.require_calling_aet = True, list(callers)
     entity.maximum_associations = ASSOCIATIONS
-    entity.add_supported_context(_VERIFICATION)
+    entity.add_supported_context(VERIFICATION)
     syntaxes = [syntax for syntax in ALL_TRANSFER_SYNTAXES if syntax != DEFLATED]  # is unpacked whole to be parsed
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(str(context.abstract_syntax), syntaxes)
+    handlers: list[Any] = [
+        (evt.EVT_C_STORE, receiver.store),
+        (evt.EVT_PDU_SENT, note_rejection, [receiver.counters]),
+        (evt.EVT_ACCEPTED, note_classes, [receiver.counters]),
+        (evt.EVT_RELEASED, receiver.ended),
+        (evt.EVT_ABORTED, receiver.ended),
+    ]
     try:
-        server: Any = entity.start_server((host, port), block=False, evt_handlers=[(evt.EVT_C_STORE, receiver.store)])
+        server: Any = entity.start_server((host, port), block=False, evt_handlers=handlers)
     except (OSError, OverflowError) as error:
         remedy = "Choose another with --port, or another address with --host."
         raise ConfigError(f"Cannot listen on {host}:{port} ({reason_of(error)}). {remedy}") from error

@@ -67,12 +67,23 @@ class Room:
 
     def fits(self, size: int) -> bool:
         """Whether one more of so many bytes stays within the bounds."""
-        return self.usage().queue < self.bounds.images and not self.is_short_of_bytes(size)
+        return not self.lack(size)
 
-    def is_short_of_bytes(self, size: int) -> bool:
-        """Whether so many bytes more are too many, for the spool or for its disk."""
-        free = shutil.disk_usage(self.folder).free
-        return self.usage().bytes + size > self.bounds.bytes or free - size < self.bounds.free
+    def lack(self, size: int) -> str:
+        """Which bound keeps one more of so many bytes out, in words; empty where it fits."""
+        if (queue := self.usage().queue) >= self.bounds.images:
+            return f"images in the queue: {queue}, no more with this --max-images"
+        return self.lack_of_bytes(size)
+
+    def lack_of_bytes(self, size: int) -> str:
+        """The same, of what the spool may hold and its disk can."""
+        held, free = self.usage().bytes, shutil.disk_usage(self.folder).free
+        if held + size > self.bounds.bytes:
+            return f"the spool holds {held / 1e9:.3g} GB, no more with this --max-gb"
+        if free - size < self.bounds.free:
+            kept = f"{self.bounds.free / 1e9:.3g} GB are left for denoising"
+            return f"the disk of {self.folder} has {free / 1e9:.3g} GB free, of which {kept}"
+        return ""
 
     def give_back(self, images: int, size: int) -> None:
         """So many images that were done, of so many bytes, are gone."""

@@ -148,9 +148,9 @@ class Spool:
         ago first, and the image's own series last: it may be a late slice, with its neighbours there.
         """
         with self._lock:
-            idle = self._idle() if self.room.is_short_of_bytes(size) else {}
+            idle = self._idle() if self.room.lack_of_bytes(size) else {}
             for folder in sorted(idle, key=lambda folder: (folder.name == series, idle[folder])):
-                if not self.room.is_short_of_bytes(size):
+                if not self.room.lack_of_bytes(size):
                     break
                 self._forget(folder)
             return self.room.fits(size)
