@@ -86,6 +86,7 @@ class Destination:
     answer: Callable[[pydicom.Dataset], int | None] = lambda dataset: 0
     syntaxes: tuple[str, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
     contexts: tuple[str, ...] = tuple(str(context.abstract_syntax) for context in AllStoragePresentationContexts)
+    callers: list[str] = field(default_factory=list)
     stored: dict[str, pydicom.Dataset] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
 
@@ -96,7 +97,7 @@ class Destination:
     @contextmanager
     def running(self) -> Iterator[Destination]:
         entity = AE("ARCHIVE")
-        entity.require_called_aet = True
+        entity.require_called_aet, entity.require_calling_aet = True, self.callers
         entity.add_supported_context(Verification)
         for context in self.contexts:
             entity.add_supported_context(context, list(self.syntaxes))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import logging
 import shutil
 import socket
+import socketserver
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from tests.node.node_checks import Destination, series, uid, wait_for
 
 def filled(tmp_path: Path, slices: int = 4, modality: str = "CT") -> tuple[Spool, list[str]]:
     """A spool with derived images to send, and their UIDs in the order they are sent."""
-    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool").mkdir(parents=True)
     spool = Spool(tmp_path / "spool")
     paths, results = series(tmp_path / "in", slices, modality), {}
     for path in paths:
@@ -70,6 +72,71 @@ def test_while_the_receiver_is_down_everything_stays_and_goes_when_it_is_up(tmp_
         with destination.running():
             wait_for(lambda: not spool.outgoing())
     assert set(destination.stored) == set(uids)
+
+
+def said_to(tmp_path: Path, address: Address, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says at the start, and of a first attempt to send to this address."""
+    spool, _ = filled(tmp_path)
+    forwarder = Forwarder(spool, address, "DIFFDENOISE", Counters())
+    with caplog.at_level(logging.INFO, "diffdenoise"):
+        forwarder._greet()
+        forwarder._send(spool.outgoing(), Event())
+    return [record.getMessage() for record in caplog.records if record.name == "diffdenoise"]
+
+
+def test_a_receiver_that_is_down_is_named_with_the_reason_and_the_remedy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = Destination().address
+    greeting, complaint = said_to(tmp_path, address, caplog)
+    fault = f"Cannot send to ARCHIVE@127.0.0.1:{address.port}: Connection refused. See that it runs"
+    assert greeting.startswith(fault)
+    assert complaint.startswith(fault)
+    assert "Images that wait: 4. Tried again in 1 s." in complaint
+
+
+def test_a_receiver_that_is_no_dicom_is_told_from_one_that_is_down(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Dumb(socketserver.BaseRequestHandler):
+        """Takes a connection and closes it."""
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Dumb) as server:
+        Thread(target=server.serve_forever).start()
+        said = said_to(tmp_path, Address("ARCHIVE", "127.0.0.1", server.server_address[1]), caplog)
+        server.shutdown()
+    assert all("no DICOM answer" in message for message in said)
+
+
+@pytest.mark.parametrize(
+    ("title", "callers", "words"),
+    [
+        ("OTHER", [], "OTHER is not its AE title. Correct --forward"),
+        ("ARCHIVE", ["SOMEONE"], "it does not know our AE title DIFFDENOISE. Enter it there"),
+    ],
+)
+def test_a_receiver_that_rejects_us_is_told_by_what_it_does_not_know(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, title: str, callers: list[str], words: str
+) -> None:
+    destination = Destination(callers=callers)
+    with destination.running():
+        said = said_to(tmp_path, Address(title, "127.0.0.1", destination.port), caplog)
+    assert len(said) == 2
+    assert all(words in message for message in said)
+
+
+def test_what_is_sent_and_what_is_not_taken_is_told_once_for_all_images(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused: list[str] = []
+    destination = Destination(answer=lambda dataset: 0xA700 if dataset.SOPInstanceUID in refused else 0)
+    with destination.running():
+        refused += filled(tmp_path / "like")[1][:2]
+        greeting, sent, failed = said_to(tmp_path, destination.address, caplog)
+    assert greeting == f"Derived series go to {destination.address}, which answers."
+    assert sent == f"Images sent to {destination.address}: 2."
+    assert "did not take: 2 (status A700, Refused: Out of Resources)" in failed
+    assert "/outgoing/s/" in failed
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b"])
@@ -126,10 +193,11 @@ def test_a_class_that_the_receiver_does_not_take_does_not_hold_up_another(tmp_pa
     for path in paths:
         spool.add("t", path.stem, path.read_bytes())
     spool.denoised("t", {path.name: Path(shutil.copy(path, tmp_path / path.name)) for path in paths})
-    with Destination(contexts=(CTImageStorage,)).running() as destination, forwarding(spool, destination):
+    with Destination(contexts=(CTImageStorage,)).running() as destination, forwarding(spool, destination) as counters:
         wait_for(lambda: len(destination.stored) == 2)
         wait_for(lambda: len(spool.outgoing()) == 2)  # the receiver has it a moment before the sender knows
         assert {uid(path) for path in spool.outgoing()} == set(uids)
+    assert {reason for (name, reason), _ in counters.items() if name == "send_failures"} == {"class not accepted"}
 
 
 def test_a_damaged_file_does_not_hold_up_the_others(tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-from diffdenoise.errors import ConfigError
+from diffdenoise.errors import ConfigError, reason_of
+from diffdenoise.node.associations import VERIFICATION
 from diffdenoise.node.counters import Counters
 from diffdenoise.node.spool import Spool, mark_of
 
@@ -18,7 +20,13 @@ POLL = 0.2  # seconds between two looks at the queue
 PATIENCE = 60  # seconds that the receiver may take for an answer
 LOOKING = 20  # times as long as a look that found nothing due is waited for the next: of a long queue it takes long
 AT_ONCE = 500  # images in one association
-_VERIFICATION = "1.2.840.10008.1.1"  # C-ECHO
+CONNECTING = 10  # seconds that it may take to connect
+# PS3.8 9.3.4: source and diagnostic of a rejection, and what to do about it
+_REJECTIONS = {
+    (1, 3): "it does not know our AE title {own}. Enter it there, or give another with --title",
+    (1, 7): "{title} is not its AE title. Correct --forward",
+}
+_NO_ANSWER = "no answer"
 log = logging.getLogger("diffdenoise")
 
 
@@ -29,6 +37,9 @@ class Address:
     title: str
     host: str
     port: int
+
+    def __str__(self) -> str:
+        return f"{self.title}@{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @classmethod
     def parse(cls, text: str) -> Address:
@@ -55,11 +66,12 @@ class Delays:
     _tries: dict[Any, int] = field(default_factory=dict)
     _until: dict[Any, float] = field(default_factory=dict)
 
-    def put_off(self, what: Any) -> None:
-        """It failed once more."""
+    def put_off(self, what: Any) -> float:
+        """It failed once more; gives for how many seconds it is not due."""
         tries = self.tries(what)
-        self._tries[what] = tries + 1
-        self._until[what] = time.monotonic() + min(self.first * 2.0 ** min(tries, 60), self.longest)
+        seconds = min(self.first * 2.0 ** min(tries, 60), self.longest)
+        self._tries[what], self._until[what] = tries + 1, time.monotonic() + seconds
+        return seconds
 
     def succeed(self, what: Any) -> None:
         """It worked: forget the failures."""
@@ -87,6 +99,7 @@ class Forwarder:
 
     def run(self, stop: Event) -> None:
         """Send until told to stop; an image on its way is finished."""
+        self._greet()
         rest = POLL
         while not stop.wait(rest):
             begun = time.monotonic()
@@ -100,71 +113,120 @@ class Forwarder:
         due = [path for path in self.spool.outgoing() if self.delays.due(path)]
         return sorted(due, key=self.delays.tries)[:AT_ONCE]
 
+    def _greet(self) -> None:
+        """Say whether the receiver is there: a mistake in --forward is to be seen before the first series."""
+        try:
+            self._associate([]).release()
+        except _Unreachable as error:
+            log.warning("Cannot send to %s: %s.", self.address, error)
+        else:
+            log.info("Derived series go to %s, which answers.", self.address)
+
     def _send(self, images: list[Path], stop: Event) -> None:
         """Send in one association. Where none can be had, or it breaks at once, the receiver is given a rest."""
-        association = self._associate(images)
-        if association is None:
-            return self._give_rest()
-        sent = 0
+        try:
+            association = self._associate(images)
+        except _Unreachable as error:
+            return self._give_rest(str(error))
+        outcomes: dict[str, list[Path]] = {}
         for image in images:
             if stop.is_set() or not association.is_established:
                 break
             mark = mark_of(image)
-            status = _store(association, image)
-            sent += self._taken(image, status, mark)
-            if status is None:  # the library may not know it yet, and would wait for an answer to the next one too
+            failure = _store(association, image)
+            self._note(image, failure, mark)
+            outcomes.setdefault(failure, []).append(image)
+            if failure == _NO_ANSWER:  # the library may not know it yet, and would wait for an answer to the next too
                 association.abort()
-        if sent:
-            log.info("Sent %d images.", sent)
-        if sent or association.is_established:
+        self._tell(outcomes)
+        if "" in outcomes or association.is_established:
             self.delays.succeed(self.address)
         else:
-            self._give_rest()
+            self._give_rest("it breaks off without an answer. Look at its log")
         if association.is_established:
             association.release()
 
     def _associate(self, images: list[Path]) -> Any:
-        """An association, established or not; None where the receiver's name is none that is known at the moment."""
+        """An association that is established. Raises _Unreachable."""
         from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
         from pynetdicom import AE
 
         entity = AE(self.title)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = PATIENCE
-        entity.connection_timeout = 10
-        entity.add_requested_context(_VERIFICATION)  # everyone has it: a class that is not taken breaks nothing
+        entity.connection_timeout = CONNECTING
+        entity.add_requested_context(VERIFICATION)  # everyone has it: a class that is not taken breaks nothing
         for sop_class in sorted({_sop_class(image) for image in images} - {""})[:127]:
             entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         try:
-            return entity.associate(self.address.host, self.address.port, ae_title=self.address.title)
-        except (OSError, UnicodeError):  # of the look-up: a mistyped name, or a name server that is down
-            return None
+            association = entity.associate(self.address.host, self.address.port, ae_title=self.address.title)
+        except (OSError, UnicodeError) as error:  # of the look-up: a mistyped name, or a name server that is down
+            raise _Unreachable(f"its host is not known ({reason_of(error)}). Check --forward and DNS") from error
+        if not association.is_established:
+            raise _Unreachable(self._why(association))
+        return association
 
-    def _taken(self, image: Path, status: int | str | None, mark: tuple[int, int] | None) -> bool:
-        """Whether the receiver has said that it has it (0x0000, or 0xBxxx with a remark): then it leaves the queue."""
-        if isinstance(status, int) and (status == 0 or status >> 12 == 0xB):
+    def _why(self, association: Any) -> str:
+        """Why it was not established, and what to do."""
+        if association.is_rejected:
+            answer = association.acceptor.primitive
+            other = f"it rejects the association ({answer.reason_str}). Look at its log"
+            why = _REJECTIONS.get((answer.result_source, answer.diagnostic), other)
+            return why.format(own=self.title, title=self.address.title)
+        if association.rejected_contexts:
+            return "it takes neither C-ECHO nor a class of these images. Let it take them from us"
+        try:  # the library keeps the system's reason to itself
+            socket.create_connection((self.address.host, self.address.port), CONNECTING).close()
+        except OSError as error:
+            return f"{reason_of(error)}. See that it runs, that --forward is right, and that no firewall is between"
+        return "there is a connection, but no DICOM answer. See that it runs, and that the port in --forward is right"
+
+    def _note(self, image: Path, failure: str, mark: tuple[int, int] | None) -> None:
+        """What the receiver has leaves the queue; the rest is put off."""
+        if failure:
+            self.delays.put_off(image)
+            self.counters.add("send_failures", reason=failure)
+        else:
             self.spool.sent(image, mark)
             self.delays.succeed(image)
             self.counters.add("sent")
-            return True
-        self.delays.put_off(image)
-        reason = f"status {status:04X}" if isinstance(status, int) else status or "no answer"
-        self.counters.add("send_failures", reason=reason)
-        log.warning("Image %s was not taken (%s); it stays in the queue.", image.stem[:8], reason)
-        return False
 
-    def _give_rest(self) -> None:
-        self.delays.put_off(self.address)
+    def _tell(self, outcomes: dict[str, list[Path]]) -> None:
+        """Log what was sent, and what was not taken and why."""
+        if taken := outcomes.pop("", []):
+            log.info("Images sent to %s: %d.", self.address, len(taken))
+        for failure, images in outcomes.items():
+            said = (self.address, len(images), _in_words(failure), images[0])
+            log.warning("Images that %s did not take: %d (%s). They stay in the queue; the first is %s.", *said)
+
+    def _give_rest(self, why: str) -> None:
+        seconds, queued = self.delays.put_off(self.address), self.spool.room.usage().outgoing
         self.counters.add("send_failures", reason="no association")
-        log.warning("The receiver cannot be reached or takes nothing; trying again later.")
+        said = (self.address, why, queued, seconds)
+        log.warning("Cannot send to %s: %s. Images that wait: %d. Tried again in %.0f s.", *said)
 
 
-def _store(association: Any, image: Path) -> int | str | None:
-    """The receiver's status; "not sendable" where nothing was sent; None where the connection broke without answer."""
+class _Unreachable(Exception):
+    """There is no association: why, and what to do."""
+
+
+def _store(association: Any, image: Path) -> str:
+    """Empty where the receiver says that it has it (0x0000, or 0xBxxx with a remark); else in short what is wrong."""
     try:
         status = association.send_c_store(image).get("Status")
     except Exception:  # pynetdicom raises several kinds for a class that is not taken and for what it cannot encode
-        return "not sendable"
-    return None if status is None else int(status)
+        taken = {context.abstract_syntax for context in association.accepted_contexts}
+        return "not sendable" if _sop_class(image) in taken | {""} else "class not accepted"
+    if status is None:
+        return _NO_ANSWER
+    return "" if status == 0 or status >> 12 == 0xB else f"status {status:04X}"
+
+
+def _in_words(failure: str) -> str:
+    """With what PS3.4 and PS3.7 call such a status."""
+    from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
+
+    known = STORAGE_SERVICE_CLASS_STATUS.get(int(failure[-4:], 16)) if failure.startswith("status ") else None
+    return f"{failure}, {known[1]}" if known else failure
 
 
 def _sop_class(image: Path) -> str:
