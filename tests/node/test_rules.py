@@ -55,11 +55,22 @@ def test_without_a_file_everything_is_denoised_with_the_model(models: Path) -> N
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[[rule]]\nstrenght = 0.5", ["rules.toml", "rule 1, strenght", "[[rule]]"]),
-        ("[[rule]]\n[[rule]]\nstrength = 1.5", ["rules.toml", "rule 2, strength", "less than or equal to 1"]),
-        ('[[rule]]\nsampler = "magic"', ["rule 1, sampler", "student"]),
-        ('[[rule]]\nmodel = "none.safetensors"', ["rule 1", "no model file", "none.safetensors", "diffdenoise fit"]),
-        ("rule = 3", ["rules.toml", "rule"]),
+        ("[[rule]]\nstrenght = 0.5", ["rule 1, strenght: there is no such key (did you mean strength?)"]),
+        ("[[rule]]\nkind = 3", ["rule 1, kind: there is no such key; there are modality, description, model,"]),
+        ("[[rule]]\n[[rule]]\nstrength = 1.5", ["rule 2, strength: has to be a number from 0 to 1, not 1.5."]),
+        ('[[rule]]\nstrength = "half"', ['rule 1, strength: has to be a number from 0 to 1, not "half".']),
+        ("[[rule]]\nstrength = true\nfoo = 1", ["strength: has to be", "not true; rule 1, foo: there is no such key"]),
+        ('[[rule]]\nsampler = "magic"', ['rule 1, sampler: has to be one of "auto", "student"', 'not "magic"']),
+        ('[[rule]]\nmodality = "ct"', ["rule 1, modality: has to be one, in capitals", 'not "ct"']),
+        ('[[rule]]\nmodality = ["CT", "MR"]', ["rule 1, modality: has to be one", 'not ["CT", "MR"]']),
+        ("[[rule]]\nmodel = 3", ["rule 1, model: has to be the path", "not 3"]),
+        ('[[rule]]\nmodel = "none.safetensors"', ["rule 1, model: there is no model file", "diffdenoise fit"]),
+        ('[[rule]]\nmodel = "."', ["rules.toml: rule 1, model: ", "there is no diffdenoise run"]),
+        ("rule = 3", ["rule: each begins with a line [[rule]], with two brackets"]),
+        ("rule = [3]", ["rule: each begins with a line [[rule]], with two brackets"]),
+        ("[rule]\nstrength = 1", ["rule: each begins with a line [[rule]], with two brackets"]),
+        ("[[rules]]\nstrength = 1", ["rules: there is no such table; each rule begins with a line [[rule]]"]),
+        ("strength = 1", ["strength: stands outside of a rule; write a line [[rule]] above it"]),
         ("[[rule", ["rules.toml", "TOML"]),
         ("", ["rules.toml", "holds no rule", "[[rule]]"]),
     ],
@@ -68,8 +79,22 @@ def test_mistakes_name_file_key_and_remedy(models: Path, text: str, said: list[s
     (models / "rules.toml").write_text(text)
     with pytest.raises(ConfigError) as error:
         load_rules(models / "rules.toml", models / "mr.safetensors")
-    for word in said:
+    for word in ["rules.toml: ", *said]:
         assert word in str(error.value)
+    assert "Input" not in str(error.value)
+
+
+def test_a_file_that_windows_saved_is_read(models: Path) -> None:
+    (models / "rules.toml").write_text("[[rule]]\nstrength = 0.5", encoding="utf-8-sig")
+    assert load_rules(models / "rules.toml", models / "mr.safetensors").rule[0].strength == 0.5
+
+
+def test_a_rule_for_everything_that_hides_others_is_warned_of(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for text, warned in (("[[rule]]\n" + FILE, True), (FILE + "[[rule]]\n", False)):
+        (models / "rules.toml").write_text(text)
+        caplog.clear()
+        load_rules(models / "rules.toml", models / "mr.safetensors")
+        assert ("rule 1 is for every series" in caplog.text) == warned
 
 
 def test_a_model_that_is_not_there_is_refused_before_anything_starts(models: Path) -> None:
@@ -79,7 +104,7 @@ def test_a_model_that_is_not_there_is_refused_before_anything_starts(models: Pat
         load_rules(None, models / "nothing")
     with pytest.raises(ConfigError, match="rule 3: name one"):
         load_rules(models / "rules.toml", None)
-    with pytest.raises(ConfigError, match="not a readable"):
+    with pytest.raises(ConfigError, match="no such file"):
         load_rules(models / "absent.toml", models / "mr.safetensors")
 
 

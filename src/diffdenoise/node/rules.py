@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import tomllib
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +14,21 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diffdenoise import __version__
-from diffdenoise.errors import ConfigError
+from diffdenoise.config import NEAR
+from diffdenoise.errors import ConfigError, RunError
 from diffdenoise.run_folder import find_model
 from diffdenoise.scans.sidecar import sha256
 
-_EXAMPLE = 'A rules file has tables such as: [[rule]] modality = "CT" strength = 0.8'
+log = logging.getLogger("diffdenoise")
+_EXAMPLE = 'A rule is a line [[rule]] and lines such as: modality = "CT", and: strength = 0.8'
+# of each key of a rule
+_ALLOWED = {
+    "modality": 'one, in capitals and quotes as in the images: such as "MR"',
+    "description": 'text in quotes, such as "*lung*"',
+    "model": 'the path of a model file or run folder, in quotes, such as "models/ct.safetensors"',
+    "strength": "a number from 0 to 1",
+    "sampler": 'one of "auto", "student", "ensemble", "second_opinion" and "srds"',
+}
 
 
 class Rule(BaseModel):
@@ -27,7 +40,7 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    modality: str | None = None
+    modality: str | None = Field(default=None, pattern="^[A-Z0-9_]*$")
     description: str = "*"
     model: str | None = None
     strength: float = Field(default=1.0, ge=0, le=1)
@@ -64,7 +77,7 @@ class Rules(BaseModel):
 def load_rules(file: Path | None, model: Path | None) -> Rules:
     """The rules in the file, or one for everything where there is none; every model's path found and made absolute.
 
-    model: for rules that name none. Paths in the file are relative to it. Raises ConfigError, ModelError or RunError.
+    model: for rules that name none. Paths in the file are relative to it. Raises ConfigError or ModelError.
     """
     rules = _read(file) if file else Rules()
     folder = file.parent if file else Path()
@@ -72,33 +85,52 @@ def load_rules(file: Path | None, model: Path | None) -> Rules:
     resolved = []
     for number, rule in enumerate(rules.rule, 1):
         where = f"{file}: rule {number}"
-        path = _found(folder / rule.model, where) if rule.model else default
+        path = _found(folder / rule.model, f"{where}, model") if rule.model else default
         if path is None and rule.strength:
             raise ConfigError(f"{where if file else 'No model'}: name one, in the rule (model = ...) or with --model.")
+        if rule.modality is None and set(rule.description) == {"*"} and number < len(rules.rule):
+            log.warning("%s is for every series, so those after it are never asked. Put it last.", where)
         resolved.append(rule.model_copy(update={"model": str(path) if path else None}))
     return Rules(rule=tuple(resolved))
 
 
 def _read(file: Path) -> Rules:
     try:
-        rules = Rules.model_validate({"rule": [], **tomllib.loads(file.read_text(encoding="utf-8"))})
+        rules = Rules.model_validate({"rule": [], **tomllib.loads(file.read_text(encoding="utf-8-sig"))})
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file}: there is no such file of rules. Check its name.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{file}: not a readable TOML file ({error}). {_EXAMPLE}") from error
     except ValidationError as error:
-        faults = "; ".join(f"{_key(fault['loc'])}: {fault['msg']}" for fault in error.errors())
-        raise ConfigError(f"{file}: {faults}. {_EXAMPLE}") from error
+        faults = dict.fromkeys(map(_in_words, error.errors()))
+        raise ConfigError(f"{file}: {'; '.join(faults)}.") from error
     if not rules.rule:
         raise ConfigError(f"{file}: holds no rule, so nothing would be denoised. {_EXAMPLE}")
     return rules
 
 
-def _key(location: tuple[Any, ...]) -> str:
-    """("rule", 0, "strength") -> "rule 1, strength"."""
-    return ", ".join(str(part + 1 if isinstance(part, int) else part) for part in location).replace("rule, ", "rule ")
+def _in_words(fault: Any) -> str:
+    """One of pydantic's complaints: which rule, which key, what is wrong and what is allowed."""
+    match fault["loc"]:
+        case ("rule", int(number), str(key)) if key in _ALLOWED:
+            given = json.dumps(fault["input"], ensure_ascii=False, default=str)  # about as it stands in the file
+            return f"rule {number + 1}, {key}: has to be {_ALLOWED[key]}, not {given}"
+        case ("rule", int(number), str(key)):
+            near = get_close_matches(key, _ALLOWED, 1, NEAR)
+            meant = f" (did you mean {near[0]}?)" if near else f"; there are {', '.join(_ALLOWED)}"
+            return f"rule {number + 1}, {key}: there is no such key{meant}"
+        case (str(key), *_) if key in _ALLOWED:
+            return f"{key}: stands outside of a rule; write a line [[rule]] above it"
+        case (str(key), *_) if key != "rule":
+            return f"{key}: there is no such table; each rule begins with a line [[rule]]"
+    return "rule: each begins with a line [[rule]], with two brackets"
 
 
 def _found(path: Path, where: str) -> Path:
-    model = find_model(path.expanduser())
+    try:
+        model = find_model(path.expanduser())
+    except RunError as error:
+        raise ConfigError(f"{where}: {error}") from error
     if not model.is_file():
         raise ConfigError(f"{where}: there is no model file {path}. Make one with: diffdenoise fit SCANS -o RUN")
     return model.resolve()
