@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -200,3 +201,14 @@ def _store(association, dataset: pydicom.Dataset, keyword: str) -> int:
 def test_a_port_that_is_taken_is_told(node: Listening) -> None:
     with pytest.raises(ConfigError, match="--port"):
         listen(Receiver(node.spool, node.counters), "127.0.0.1", node.port, "DIFFDENOISE")
+
+
+def test_a_port_of_the_systems_is_told_with_the_right_that_it_needs(
+    node: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(AE, "start_server", refused)
+    with pytest.raises(ConfigError, match=r":104 \(Permission denied\)\. Ports below 1024 need CAP_NET_BIND"):
+        listen(Receiver(node.spool, node.counters), "127.0.0.1", 104, "DIFFDENOISE")

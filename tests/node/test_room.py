@@ -25,7 +25,7 @@ def test_a_spool_holds_no_more_than_its_bounds(tmp_path: Path, bounds: Bounds, m
     [
         (Bounds(images=1), "images in the queue: 1, no more with this --max-images"),
         (Bounds(bytes=15), "the spool holds 1e-08 GB, no more with this --max-gb"),
-        (Bounds(free=10**18), "GB free, of which 1e+09 GB are left for denoising"),
+        (Bounds(free=10**18), "GB free, and 1e+09 GB stay free for denoising"),
     ],
 )
 def test_what_stands_in_the_way_of_one_more_is_named(tmp_path: Path, bounds: Bounds, words: str) -> None:

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,17 @@ def test_a_model_that_is_not_there_is_refused_before_anything_starts(models: Pat
         load_rules(models / "rules.toml", None)
     with pytest.raises(ConfigError, match="no such file"):
         load_rules(models / "absent.toml", models / "mr.safetensors")
+
+
+def test_a_model_that_may_not_be_read_is_told_before_anything_starts(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, *_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(ConfigError, match=r"--model: .*mr\.safetensors cannot be read \(Permission denied\)"):
+        load_rules(None, models / "mr.safetensors")
 
 
 def test_the_digest_changes_with_whatever_changes_a_result(models: Path) -> None:

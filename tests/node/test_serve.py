@@ -136,6 +136,14 @@ def test_two_nodes_do_not_share_a_spool(tmp_path: Path, smoke_model: Path) -> No
         pass
 
 
+def test_a_node_that_takes_nothing_says_so_at_the_start(
+    tmp_path: Path, smoke_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(tmp_path, Destination(), smoke_model, bounds=Bounds(free=10**18)):
+        pass
+    assert "Nothing is taken at the moment: the disk of" in caplog.text
+
+
 @pytest.mark.parametrize("times", [{"quiet": math.nan}, {"quiet": math.inf}, {"keep": -1.0}])
 def test_times_that_are_none_are_refused(tmp_path: Path, smoke_model: Path, times: dict[str, float]) -> None:
     node = Node(Address("X", "127.0.0.1", free_port()), load_rules(None, smoke_model), tmp_path / "spool", **times)

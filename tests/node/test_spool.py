@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -157,6 +158,21 @@ def test_the_folder_is_the_owners_alone_and_no_other_folder_is_taken(spool: Spoo
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / f".0123-{MARKER}").touch()  # killed when it made the marker
     assert make_spool_folder(tmp_path / "begun") == tmp_path / "begun"
+
+
+def test_a_folder_that_the_system_refuses_is_told_with_whom_it_has_to_belong_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, is_there = make_spool_folder(tmp_path / "others"), Path.exists
+
+    def refused(path: Path) -> bool:
+        if path.parent == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_there(path)
+
+    monkeypatch.setattr(Path, "exists", refused)
+    with pytest.raises(RunError, match=r"others: cannot be used \(Permission denied\)\. The user of the node"):
+        make_spool_folder(folder)
 
 
 def test_what_is_known_already_is_given_back_and_what_failed_is_taken_again(spool: Spool) -> None:

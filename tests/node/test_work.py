@@ -152,13 +152,20 @@ def test_one_slice_that_cannot_be_written_again_is_set_aside_and_the_others_are_
 
 
 def test_what_goes_wrong_before_a_rule_is_found_fails_the_series_not_the_node(
-    worker: Worker, denoisers: dict[str, Denoiser], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Worker,
+    denoisers: dict[str, Denoiser],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(work, "find", _raise(AttributeError("a bug")))
     add(worker, series(tmp_path / "in", 2))
     worker.series("s", denoisers, Event())
     assert worker.spool.room.usage().failed == worker.counters["failed"] == 2
-    assert "a bug" in (worker.spool.folder / "failed" / "s" / "reason.txt").read_text()
+    reason = worker.spool.folder / "failed" / "s" / "reason.txt"
+    assert "a bug" in reason.read_text()
+    assert f"{reason} says why" in caplog.text
+    assert "a bug" not in caplog.text  # it may quote what stands in the image
     monkeypatch.setattr(work, "find", _raise(OSError(errno.EMFILE, "Too many open files")))
     add(worker, series(tmp_path / "more", 2), "t")
     with pytest.raises(work._NoSpace):
@@ -225,7 +232,7 @@ def test_a_full_disk_fails_nothing(
 
 
 def test_at_work_it_waits_for_room_on_the_disk_and_keeps_sources_no_longer_than_told(
-    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     save, tries = dicom._save, []
 
@@ -254,6 +261,7 @@ def test_at_work_it_waits_for_room_on_the_disk_and_keeps_sources_no_longer_than_
         assert not thread.is_alive(), "it does not stop"
     assert worker.counters["denoised"] == 2
     assert len(tries) == 3  # of two images one was tried twice
+    assert f"{worker.spool.folder}: No space left on device. Denoising waits" in caplog.text
     assert worker.spool.room.usage().failed == 0
 
 

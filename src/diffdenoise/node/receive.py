@@ -112,6 +112,8 @@ def listen(receiver: Receiver, host: str, port: int, title: str, callers: Sequen
         server: Any = entity.start_server((host, port), block=False, evt_handlers=handlers)
     except (OSError, OverflowError) as error:
         remedy = "Choose another with --port, or another address with --host."
+        if isinstance(error, PermissionError):
+            remedy = "Ports below 1024 need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=). " + remedy
         raise ConfigError(f"Cannot listen on {host}:{port} ({reason_of(error)}). {remedy}") from error
 
     def end() -> None:

@@ -81,8 +81,8 @@ class Room:
         if held + size > self.bounds.bytes:
             return f"the spool holds {held / 1e9:.3g} GB, no more with this --max-gb"
         if free - size < self.bounds.free:
-            kept = f"{self.bounds.free / 1e9:.3g} GB are left for denoising"
-            return f"the disk of {self.folder} has {free / 1e9:.3g} GB free, of which {kept}"
+            kept = f"{self.bounds.free / 1e9:.3g} GB stay free for denoising"
+            return f"the disk of {self.folder} has {free / 1e9:.3g} GB free, and {kept}"
         return ""
 
     def give_back(self, images: int, size: int) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diffdenoise import __version__
 from diffdenoise.config import NEAR
-from diffdenoise.errors import ConfigError, RunError
+from diffdenoise.errors import ConfigError, RunError, reason_of
 from diffdenoise.run_folder import find_model
 from diffdenoise.scans.sidecar import sha256
 
@@ -129,8 +129,12 @@ def _in_words(fault: Any) -> str:
 def _found(path: Path, where: str) -> Path:
     try:
         model = find_model(path.expanduser())
+        if model.is_file():
+            model.open("rb").close()
+            return model.resolve()
     except RunError as error:
         raise ConfigError(f"{where}: {error}") from error
-    if not model.is_file():
-        raise ConfigError(f"{where}: there is no model file {path}. Make one with: diffdenoise fit SCANS -o RUN")
-    return model.resolve()
+    except OSError as error:
+        fault = f"{error.filename} cannot be read ({reason_of(error)})"
+        raise ConfigError(f"{where}: {fault}. Give the user of the node a copy that it can read.") from error
+    raise ConfigError(f"{where}: there is no model file {path}. Make one with: diffdenoise fit SCANS -o RUN")

@@ -22,7 +22,7 @@ from diffdenoise.node.room import Bounds
 from diffdenoise.node.rules import Rules
 from diffdenoise.node.spool import Spool, make_spool_folder
 from diffdenoise.node.work import Worker
-from diffdenoise.run_folder import locked
+from diffdenoise.run_folder import locked, named
 
 log = logging.getLogger("diffdenoise")
 
@@ -60,8 +60,11 @@ def serve(node: Node, stop: Event | None = None) -> None:
         stack.enter_context(_quiet())
         stack.enter_context(_ending(stop))
         stack.enter_context(locked(make_spool_folder(node.spool)))
-        spool, counters = Spool(node.spool, node.bounds), Counters()
-        spool.adopt(node.rules.digest())
+        with named(node.spool):
+            spool, counters = Spool(node.spool, node.bounds), Counters()
+            spool.adopt(node.rules.digest())
+        if lack := spool.room.lack(0):
+            log.warning("Nothing is taken at the moment: %s.", lack)
         worker = Worker(spool, node.rules, counters, node.device, node.quiet, 3600 * node.keep)
         forwarder = Forwarder(spool, node.forward, title, counters, node.delays)
         if node.health_port is not None:

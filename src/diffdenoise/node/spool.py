@@ -24,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 
-from diffdenoise.errors import RunError
+from diffdenoise.errors import RunError, reason_of
 from diffdenoise.node.room import KEPT, QUEUED, Bounds, Room, images_below, images_in
 from diffdenoise.run_folder import write_json
 from diffdenoise.scans.atomic import atomic_file, flush, flush_folder
@@ -255,15 +255,19 @@ def mark_of(path: Path) -> tuple[int, int] | None:
 
 def make_spool_folder(folder: Path) -> Path:
     """Create it with mode 0700, or check that it is a spool. Raises RunError for any other folder with content."""
-    if folder.exists() and not (folder / MARKER).exists() and (not folder.is_dir() or any(folder.glob("[!.]*"))):
-        raise RunError(f"{folder}: is there, and is no spool of a node. Choose an empty or a new folder with --spool.")
+    other = f"{folder}: is there, and is no spool of a node. Choose an empty or a new folder with --spool."
     try:
+        if folder.exists() and not (folder / MARKER).exists() and (not folder.is_dir() or any(folder.glob("[!.]*"))):
+            raise RunError(other)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         if not (folder / MARKER).exists():
             write_json(folder / MARKER, {"what": "The queue of a diffdenoise node. It holds patients' images."})
     except OSError as error:
-        raise RunError(f"{folder}: cannot be used ({error.strerror}). Choose another folder with --spool.") from error
+        raise RunError(
+            f"{folder}: cannot be used ({reason_of(error)}). The user of the node has to own it; or choose another "
+            "folder with --spool."
+        ) from error
     return folder
 
 

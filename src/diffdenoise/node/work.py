@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from diffdenoise.errors import OtherKind, OwnResult, ScanError
 from diffdenoise.node.counters import Counters
 from diffdenoise.node.rules import Rule, Rules
-from diffdenoise.node.spool import Spool
+from diffdenoise.node.spool import REASON, Spool
 from diffdenoise.scans.dicom_derive import is_ours
 from diffdenoise.scans.dicom_kind import check_kind
 from diffdenoise.scans.dicom_series import check_inflated
@@ -36,7 +37,7 @@ class _Stopped(Exception):
 
 
 class _NoSpace(Exception):
-    """The disk is full: the series stays where it is, and is tried again."""
+    """The disk is full, or the machine short of files: the series stays where it is, and is tried again."""
 
 
 @dataclass
@@ -62,8 +63,8 @@ class Worker:
                     self.series(series, denoisers, stop)
                 except _Stopped:
                     return
-                except _NoSpace:
-                    log.warning("The disk is full: denoising waits for %.0f s.", REST)
+                except _NoSpace as error:
+                    log.warning("%s: %s. Denoising waits for %.0f s.", self.spool.folder, error, REST)
                     stop.wait(REST)
             self.spool.forget(self.keep)
             self.spool.make_room(0)  # what was made of the sources takes room, too
@@ -79,8 +80,8 @@ class Worker:
         except (_Stopped, _NoSpace):
             raise
         except Exception as error:  # unforeseen: it must not stop the other series, nor come again at each start
-            if _is_short(error):
-                raise _NoSpace from error
+            if lack := _shortage(error):
+                raise _NoSpace(lack) from error
             self._fail(series, [path for path in waiting if path.exists()], f"{type(error).__name__}: {error}")
         finally:
             self.spool.end(series)
@@ -100,7 +101,7 @@ class Worker:
         """Only images that are fresh get a derived one: what was sent once never changes."""
         place = self.spool.workplace(series)
         if item.format in FOLDERS:  # a part of a series is called by its description, and logs name what is denoised
-            item = replace(item, name=series)
+            item = replace(item, name=f"Series {series[:8]}")
         try:
             rule, reason = decide(self.rules, fresh[0])
             if rule is None:
@@ -109,12 +110,12 @@ class Worker:
         except _Stopped:
             raise
         except ScanError as error:
-            if _is_short(error):
-                raise _NoSpace from error
+            if lack := _shortage(error):
+                raise _NoSpace(lack) from error
             self._fail(series, _blamed(error, fresh), str(error))
         except Exception as error:  # unforeseen, or memory: it must not stop the other series
-            if _is_short(error):
-                raise _NoSpace from error
+            if lack := _shortage(error):
+                raise _NoSpace(lack) from error
             self._fail(series, fresh, f"{type(error).__name__}: {error}")
         else:
             self.spool.denoised(series, {path.name: results[path.name] for path in fresh})
@@ -132,7 +133,8 @@ class Worker:
     def _fail(self, series: str, images: list[Path], reason: str) -> None:
         self.spool.fail(series, [path.name for path in images], reason)
         self.counters.add("failed", len(images))
-        log.warning("Series %s: %d images failed; the spool's failed folder says why.", series[:8], len(images))
+        told = self.spool.folder / "failed" / series / REASON
+        log.warning("Series %s: %d images failed; %s says why.", series[:8], len(images), told)
 
 
 def load_models(rules: Rules, device: str) -> dict[str, Denoiser]:
@@ -194,10 +196,10 @@ def _blamed(error: ScanError, fresh: list[Path]) -> list[Path]:
     return [error.path] if isinstance(error.path, Path) and error.path in fresh else fresh
 
 
-def _is_short(error: BaseException | None) -> bool:
-    """Whether the machine's shortage is at the bottom of it: libraries wrap it, and some leave its number out."""
+def _shortage(error: BaseException | None) -> str:
+    """The system's words, if the machine's shortage is at the bottom of it: libraries wrap it, some without number."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _SHORT_OF:
-            return True
+            return os.strerror(error.errno)
         error = error.__cause__ or error.__context__
-    return False
+    return ""
