@@ -266,13 +266,14 @@ def test_at_work_it_waits_for_room_on_the_disk_and_keeps_sources_no_longer_than_
 
 
 def test_told_to_stop_it_leaves_the_series_where_it_is(
-    worker: Worker, denoisers: dict[str, Denoiser], tmp_path: Path
+    worker: Worker, denoisers: dict[str, Denoiser], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     add(worker, series(tmp_path / "in", 2))
     stop = Event()
     stop.set()
-    with pytest.raises(work._Stopped):
+    with caplog.at_level(logging.INFO, "diffdenoise"), pytest.raises(work._Stopped):
         worker.series("s", denoisers, stop)
+    assert caplog.messages == ["Series s: 2 images are being denoised."]
     assert worker.spool.room.usage().waiting == 2
     assert not any((worker.spool.folder / "work").iterdir())
 

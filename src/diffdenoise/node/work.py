@@ -106,6 +106,7 @@ class Worker:
             rule, reason = decide(self.rules, fresh[0])
             if rule is None:
                 return self._pass_over(series, fresh, reason)
+            log.info("Series %s: %d images are being denoised.", series[:8], len(fresh))
             results = _denoise(denoisers[str(rule.model)], item, place, rule, stop)
         except _Stopped:
             raise
