@@ -79,7 +79,9 @@ def said_to(tmp_path: Path, address: Address, caplog: pytest.LogCaptureFixture) 
     spool, _ = filled(tmp_path)
     forwarder = Forwarder(spool, address, "DIFFDENOISE", Counters())
     with caplog.at_level(logging.INFO, "diffdenoise"):
-        forwarder._greet()
+        stop = Event()
+        stop.set()
+        forwarder.run(stop)  # says how it is and ends
         forwarder._send(spool.outgoing(), Event())
     return [record.getMessage() for record in caplog.records if record.name == "diffdenoise"]
 

@@ -136,6 +136,14 @@ def test_two_nodes_do_not_share_a_spool(tmp_path: Path, smoke_model: Path) -> No
         pass
 
 
+def test_a_spool_that_cannot_be_worked_with_is_told_by_the_folder(tmp_path: Path, smoke_model: Path) -> None:
+    recipe = make_spool_folder(tmp_path / "spool") / "recipe"
+    recipe.mkdir()
+    node = Node(Address("X", "127.0.0.1", free_port()), load_rules(None, smoke_model), tmp_path / "spool")
+    with pytest.raises(RunError, match=f"{recipe}: cannot be used"):
+        serving.serve(replace(node, health_port=None))
+
+
 def test_a_node_that_takes_nothing_says_so_at_the_start(
     tmp_path: Path, smoke_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
