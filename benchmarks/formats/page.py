@@ -11,14 +11,22 @@ from benchmarks.writing import markdown
 
 HEAD = """# Formats
 
-What is read, and written back in kind. The tables are written by the commands that measured them:
+| format | names | result |
+| --- | --- | --- |
+| DICOM | any, also without a suffix (`.dcm`, `.IMA`) | DICOM: of a series a folder of images, of one file a file |
+| NIfTI | `.nii`, `.nii.gz` | NIfTI; in a BIDS data set with BIDS names |
+| MetaImage, NRRD | `.mha`, `.nrrd` | the same |
+| HDF5 (ISMRMRD, fastMRI, one array) | `.h5`, `.hdf5` | HDF5 |
+| PNG | `.png` | PNG; maps as TIFF, for they hold negative or fractional numbers |
+| TIFF (ImageJ, OME) | `.tif`, `.tiff` | TIFF |
+| NumPy | `.npy`, `.npz` | the same |
+| Philips PAR/REC, MINC, AFNI | `.PAR`, `.mnc`, `.HEAD` | NIfTI |
 
-```
-python -m benchmarks.formats DICOM_FOLDER OTHER_FOLDER   # this page's first part; and of files that it makes itself
-python -m benchmarks.judges DICOM_FOLDER                 # its last part: derived images before others' programs
-```
+A result has its scan's geometry, units and type of numbers. Below is what is refused, what derived DICOM and BIDS look
+like, and then file by file what came of each that was tried.
+"""
 
-## Every file, read and written back
+FILES = """## Every file, read and written back
 
 Each file is opened by its own format's library, not by ours, before and after: pydicom, nibabel, SimpleITK, h5py,
 Pillow, tifffile, NumPy. It is written twice: with its own pixels, which must come back as the same stored numbers, and
@@ -40,7 +48,7 @@ RULES = """## What is refused, and why
   themselves. The list of a disc (DICOMDIR) is passed over in a folder, where the images are that it lists.
 - **K-space without an image**: an inverse Fourier transform and the root sum of squares would give an image, but
   no result in kind could be written back into k-space. Reconstruct first, and save the coils' sum.
-- **What is lost on the way back**, in none of the files above: of HDF5 references, soft links and chunks; of NRRD and
+- **What is lost on the way back**, in none of the files below: of HDF5 references, soft links and chunks; of NRRD and
   MetaImage fields that ITK does not carry over (measurement frame, thicknesses, comments).
 - **Several images in one file** (HDF5, NPZ): it is not clear which is meant. Masks, one-dimensional arrays and affine
   matrices beside the one image are copied.
@@ -86,15 +94,25 @@ record under the key `diffdenoise`; `.bval` and `.bvec` are copied beside a deno
 folder becomes a derivative data set.
 """
 
+COMMANDS = """## How this page is made
+
+By the commands that measured its tables:
+
+```
+python -m benchmarks.formats DICOM_FOLDER OTHER_FOLDER   # every file; also of files that it makes itself
+python -m benchmarks.judges DICOM_FOLDER                 # derived images before others' programs
+```
+"""
+
 
 def write_page(results: Path, docs: Path) -> None:
     """docs/formats.md, from files.json and (if it is there) judges.json."""
     records = json.loads((results / "files.json").read_text())
-    parts = [HEAD, _summary(records)]
+    parts = [HEAD, RULES, FILES, _summary(records)]
     parts += [_folder(folder, records) for folder in dict.fromkeys(record["folder"] for record in records)]
-    parts.append(RULES)
     if (judged := results / "judges.json").exists():
         parts.append(_judges(json.loads(judged.read_text())))
+    parts.append(COMMANDS)
     docs.mkdir(parents=True, exist_ok=True)
     (docs / "formats.md").write_text("\n".join(parts))
 

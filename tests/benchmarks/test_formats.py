@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from benchmarks.formats.made import make_files
 from benchmarks.formats.page import outcome, write_page
 from diffdenoise.scans import dicom_derive, dicom_pixels, nifti, tiff
 from diffdenoise.scans.files import write_scan
+from diffdenoise.scans.formats import FORMATS
 from tests.scans.dicom_checks import bundled
 from tests.scans.format_checks import PROVENANCE, REMOVED, read
 
@@ -25,6 +27,12 @@ REFUSED = {"colour.png", "colour.tif", "kspace_only.h5", "two_images.npz"}
 def test_the_committed_page_is_made_from_the_committed_results(tmp_path: Path) -> None:
     write_page(ROOT / "benchmarks" / "results" / "formats", tmp_path)
     assert (tmp_path / "formats.md").read_text() == (ROOT / "docs" / "formats.md").read_text()
+
+
+def test_the_page_begins_with_all_that_is_read() -> None:
+    table = (ROOT / "docs" / "formats.md").read_text().split("\n\n")[1]
+    named = {name.lower() for name in re.findall(r"`(\.\S+)`", table)}
+    assert named == {".dcm", ".ima", *(suffix for form in FORMATS.values() for suffix in form.SUFFIXES)}
 
 
 def committed() -> list[dict[str, Any]]:
