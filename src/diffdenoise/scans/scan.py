@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scan:
     """One image, stack, volume or series.
 
@@ -35,12 +35,20 @@ class Scan:
     paths: tuple[Path, ...] = ()
     units: str = "arbitrary"
     frames: int = 1
-    source: Any = field(default=None, repr=False)
+    source: Any = None
     modality: str = ""
     axis: int | None = None
     step: float = 0.0
     doubt: str = ""
-    stamps: dict[Path, tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
+    stamps: dict[Path, tuple[int, int]] = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        """In a line: what it is called and like, and where it is from."""
+        frames = f" ({self.frames} frames)" if self.frames > 1 else ""
+        kind = " ".join(part for part in (self.format, self.modality) if part)
+        files = f", {self.paths[0]}" + f" and {len(self.paths) - 1} more" * (len(self.paths) > 1) if self.paths else ""
+        shape = " x ".join(map(str, self.pixels.shape))
+        return f"Scan({self.name}: {shape}{frames}, {self.pixels.dtype}, {kind}, units {self.units}{files})"
 
     def with_pixels(self, pixels: np.ndarray) -> Scan:
         """The same scan with other pixels of the same shape (ValueError otherwise)."""
