@@ -29,7 +29,7 @@ from diffdenoise.preparation import Slices, Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
 from diffdenoise.second_opinion import LEAST, WEAKER, SecondOpinion, Shares
-from diffdenoise.settled import require_second_opinion, second_opinion_of
+from diffdenoise.settled import require_second_opinion, second_opinion_of, settled
 from diffdenoise.training.slices import SMALLEST_CROP
 from diffdenoise.training.student import make_student
 
@@ -310,7 +310,11 @@ def test_slices_of_all_frames_are_tried_with_their_own_neighbours(
 def test_where_most_scans_repeat_one_another_it_is_not_asked(tmp_path: Path, repeated: list[bool], asked: bool) -> None:
     model, slices = fitted(tmp_path, noisy(striped()), Blurs())
     slices = replace(slices, repeated=repeated)
-    assert (second_opinion_of(model, slices, "cpu") is not None) == asked
+    made = settled(model, slices, "cpu")
+    assert (made.second_opinion is not None) == asked
+    if not asked:
+        with pytest.raises(ConfigError, match=r"its scans are series or repeat one another\. Take the sampler auto\.$"):
+            denoise_slices(made, noisy(striped(1)), "second_opinion")
     require_second_opinion(slices)  # nobody wants it
     student = slices.config.student.model_copy(update={"second_opinion": True})
     wanted = replace(slices, config=slices.config.model_copy(update={"student": student}))

@@ -7,13 +7,15 @@ from torch import nn
 
 from diffdenoise import settled
 from diffdenoise.diffusion.target import ChainTarget
+from diffdenoise.errors import ConfigError
+from diffdenoise.inference import chosen
 from diffdenoise.model import Model, Round
 from diffdenoise.noise.estimate import constant_level
 from diffdenoise.noise.models import correlated, gaussian
 from diffdenoise.preparation import Source, prepare
 from diffdenoise.presets import make_config
 from diffdenoise.scans.scan import Scan
-from diffdenoise.second_opinion import SecondOpinion, Shares
+from diffdenoise.second_opinion import WHY_NONE, SecondOpinion, Shares
 from tests.conftest import noisy_disks
 
 
@@ -46,7 +48,15 @@ def test_a_second_opinion_is_looked_for_where_it_takes_little_time(
     """Two thirds of it, worth 3 passes each, pay for 2.5 passes over 8 slices."""
     second = SecondOpinion(Shares(0.5, 1.0), constant_level(0.1))
     monkeypatch.setattr(settled, "second_opinion_of", lambda *_: second)
-    assert settled_after(tmp_path, slices, second_opinion=asked).second_opinion == (second if expected else None)
+    model = settled_after(tmp_path, slices, second_opinion=asked)
+    assert model.second_opinion == (second if expected else None)
+    assert ("taken long" in model.history.get(WHY_NONE, "")) != expected
+
+
+def test_why_none_is_asked_is_told_to_who_wants_one(tmp_path: Path) -> None:
+    model = settled_after(tmp_path, 1, second_opinion=False)
+    with pytest.raises(ConfigError, match=r"fitted with second_opinion = false.* or fit with second_opinion = true"):
+        chosen(model, "second_opinion")
 
 
 @pytest.mark.parametrize(

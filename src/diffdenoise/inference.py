@@ -26,7 +26,7 @@ from diffdenoise.noise.texture import Machine
 from diffdenoise.noise.trend import counting_level, level_of_air
 from diffdenoise.normalisation import measure_range
 from diffdenoise.rounds import image_seed, sample_slice
-from diffdenoise.second_opinion import SecondOpinion, Shares
+from diffdenoise.second_opinion import IN_SERIES, WHY_NONE, SecondOpinion, Shares
 from diffdenoise.series import Components, components_of_parts
 from diffdenoise.symmetry import SYMMETRIES, over_symmetries
 from diffdenoise.tiling import tiled
@@ -136,10 +136,9 @@ def chosen(model: Model, sampler: Sampler) -> Sampler:
     if sampler not in get_args(Sampler):
         raise ConfigError(f"There is no sampler {sampler!r}. Choose one of: {', '.join(get_args(Sampler))}.")
     if sampler == "second_opinion" and not model.second_opinion:
-        raise ConfigError(
-            "This model asks for no second opinion: it is of series or repetitions, it would have taken long beside "
-            "its training, or it was not to. Take the sampler auto, or fit with second_opinion = true under [student]."
-        )
+        why = model.history.get(WHY_NONE, f"{IN_SERIES}, it would have taken long beside its training, or was not to")
+        again = "" if why == IN_SERIES else ", or fit with second_opinion = true under [student]"
+        raise ConfigError(f"This model asks for no second opinion: {why}. Take the sampler auto{again}.")
     if sampler != "auto":
         return sampler
     if model.second_opinion:

@@ -49,6 +49,8 @@ FAINT = 0.1  # of the noise's mean power over the frequencies: those with less c
 WEAKER = 0.8  # times as strong; of a single slice noise is known no better
 MOST_DARK = 0.2  # share of the variance of magnitudes that may correlate in another way than the texture says
 KNOWN = 0.25  # standard error; what is known of the object, or the background, alone no better is taken from both
+WHY_NONE = "why_no_second_opinion"  # in the history of a model that asks for none
+IN_SERIES = "its scans are series or repeat one another"  # one of the reasons: there none is asked, whoever wants it
 
 
 class Shares(NamedTuple):

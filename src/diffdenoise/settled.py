@@ -17,7 +17,7 @@ from diffdenoise.errors import ConfigError
 from diffdenoise.model import Model
 from diffdenoise.preparation import Slices
 from diffdenoise.rounds import image_seed
-from diffdenoise.second_opinion import SecondOpinion, Shares
+from diffdenoise.second_opinion import IN_SERIES, WHY_NONE, SecondOpinion, Shares
 from diffdenoise.symmetry import over_symmetries, takes_little, turns_that_take_little
 from diffdenoise.training.drawn import draw_noise, strength_over
 from diffdenoise.training.slices import Box, cut, is_usable
@@ -40,8 +40,9 @@ def settled(model: Model, slices: Slices, device: str) -> Model:
             )
         student = student.model_copy(update={"turns": turns})
         model = replace(model, config=model.config.model_copy(update={"student": student}))
-    asked = _pays(work, slices) if student.second_opinion is None else student.second_opinion
-    return replace(model, second_opinion=second_opinion_of(model, slices, device)) if asked else model
+    if why := _why_none(work, slices):
+        return replace(model, history={**model.history, WHY_NONE: why})
+    return replace(model, second_opinion=second_opinion_of(model, slices, device))
 
 
 def require_second_opinion(slices: Slices) -> None:
@@ -53,18 +54,26 @@ def require_second_opinion(slices: Slices) -> None:
         )
 
 
-def _pays(work: tuple[int, int], slices: Slices) -> bool:
-    """Whether a second opinion gains something in little time.
+def _why_none(work: tuple[int, int], slices: Slices) -> str:
+    """Why no second opinion is asked; empty where one is.
 
     Beside grain that is kept it gains nothing: it is right at frequencies where there is little but grain, wrong where
     most of the noise is, and its share is one for all (docs/tried.md).
     """
+    wanted = slices.config.student.second_opinion
+    if wanted is False:
+        return "it was fitted with second_opinion = false, its preset's or its settings'"
+    if not _may_be_asked(slices):
+        return IN_SERIES
+    if wanted:
+        return ""
     if not takes_little(*work, PASSES, OF_TRAINING):
-        return False
+        return "it would have taken long beside its training"
     grain = float(np.median(slices.kept))
-    if grain >= TOLD_GRAIN:
-        log.info("No second opinion is asked: it gains nothing beside grain that is kept (%.0f %%).", 100 * grain)
-    return grain < TOLD_GRAIN
+    if grain < TOLD_GRAIN:
+        return ""
+    log.info("No second opinion is asked: it gains nothing beside grain that is kept (%.0f %%).", 100 * grain)
+    return "it gains nothing beside grain that is kept"
 
 
 def _may_be_asked(slices: Slices) -> bool:
@@ -84,13 +93,8 @@ def _work(student: StudentSettings, slices: Slices) -> tuple[int, int]:
     return pixels, student.steps * student.batch * crop**2
 
 
-def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinion | None:
-    """What a student that was trained on these slices is to be asked beside, by the share that they bear out.
-
-    None where it may not be asked.
-    """
-    if not _may_be_asked(slices):
-        return None
+def second_opinion_of(model: Model, slices: Slices, device: str) -> SecondOpinion:
+    """What a student that was trained on these slices is to be asked beside, by the share that they bear out."""
     level = sorted(slices.levels, key=lambda level: level.typical)[len(slices.levels) // 2]
     second = SecondOpinion(Shares(0.0, 0.0), level)
     student = partial(over_symmetries, model.student, turns=model.config.student.turns or 1)
