@@ -282,6 +282,13 @@ def test_a_level_that_was_given_is_not_said_to_be_measured() -> None:
         assert not any(words in said for words in ("known exactly", "measured", "stronger where"))
 
 
+def test_a_sigma_that_was_given_is_told_as_it_was_given() -> None:
+    """Of magnitudes each channel has it; the noise itself is weaker nearly everywhere."""
+    dark = Diagnosis(constant_level(3), Trend("rician", sigma=3), (), constant_level(3))
+    assert with_sigma(dark, 5.125).level.typical < 5.12
+    assert "as given, a standard deviation of 5.125." in choose([with_sigma(dark, 5.125)]).noise
+
+
 def test_of_counts_that_were_given_the_level_of_a_middling_brightness_is_told() -> None:
     counted = np.random.default_rng(0).poisson(200 * mni_slices(60, 4, 10)).astype(np.float32)
     assert with_counts(diagnose(counted), 1, 200.0).level.typical == pytest.approx(np.sqrt(100), rel=0.05)

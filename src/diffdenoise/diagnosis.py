@@ -231,8 +231,7 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
         why["student.series"] = f"{together}, for their noise is their own."
     if kind in GROWING:
         why["stabilise"] = "Its level is not evened out: where we measured that, it gained nothing."
-    weakest, strongest = (f"{end([one.level.typical for one in found]):.3g}" for end in (min, max))
-    strength = weakest if weakest == strongest else f"{weakest} to {strongest}"
+    strength = _strength(found)
     if all(one.given for one in found):
         noise = f"The noise has, as given, a standard deviation of {strength}. It looks {pixels}."
     else:
@@ -244,6 +243,15 @@ def choose(found: Sequence[Diagnosis]) -> Choice:
     if kind == "rician":
         why["noise_floor"] = "What the noise adds to dark places, its floor, is taken off the result."
     return Choice(patch, loss, noise, why, kind == "rician", int(neighbours), series)
+
+
+def _strength(found: Sequence[Diagnosis]) -> str:
+    """From the weakest to the strongest; a sigma that is given as it is given, which Rician noise nowhere has."""
+    given = all(one.given for one in found)
+    levels = [one.alone if given else one.level for one in found]
+    digits = ".6g" if given and all(len(level.sigma) == 1 for level in levels) else ".3g"
+    weakest, strongest = (f"{end(level.typical for level in levels):{digits}}" for end in (min, max))
+    return weakest if weakest == strongest else f"{weakest} to {strongest}"
 
 
 def _how_measured(found: Sequence[Diagnosis]) -> str:
