@@ -20,8 +20,14 @@ def test_times_people_write(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "10 minutes", "-5m", "0", "m10", "90", "9" * 400 + "h"])
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="budget"):
+    with pytest.raises(ConfigError, match=r"budget .* is not a time"):
         parse_budget(text)
+
+
+@pytest.mark.parametrize("given", ["0s", "0h0m", 0, -3.0])
+def test_no_time_at_all_is_refused(given: str | float) -> None:
+    with pytest.raises(ConfigError, match=r"budget of .* nothing can be trained"):
+        parse_budget(given)
 
 
 @given(st.integers(1, 5))

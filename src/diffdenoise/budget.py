@@ -39,15 +39,19 @@ def parse_budget(given: str | float) -> float:
     Raises ConfigError for what is no time, or not more than none.
     """
     total = _seconds_in(given) if isinstance(given, str) else float(given)
-    if not 0 < total < math.inf:
+    if not -math.inf < total < math.inf:
         raise ConfigError(f"The budget {given!r} is not a time. Write it like 90s, 10m or 1h30m.")
+    if total <= 0:
+        raise ConfigError(f"In a budget of {given!r} nothing can be trained. Give some minutes, such as 3m.")
     return total
 
 
 def _seconds_in(text: str) -> float:
-    """0 where it is no time."""
+    """NaN where it is no time."""
     match = re.fullmatch(r"(?:(\d+\.?\d*)h)?(?:(\d+\.?\d*)m)?(?:(\d+\.?\d*)s)?", text.strip().lower())
-    hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    if not (match and match[0]):
+        return math.nan
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return 3600 * hours + 60 * minutes + seconds
 
 
