@@ -180,5 +180,5 @@ def test_runs_and_models_are_found_from_where_users_are(tmp_path: Path) -> None:
         find_model(tmp_path)
     (folder / "model.safetensors").touch()
     assert find_model(tmp_path) == find_model(folder / "model.safetensors") == folder / "model.safetensors"
-    with pytest.raises(RunError, match="no diffdenoise run"):
+    with pytest.raises(RunError, match=r"no diffdenoise run .*given as -o to `diffdenoise run`"):
         find_run(tmp_path / "elsewhere")

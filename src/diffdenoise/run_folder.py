@@ -166,7 +166,10 @@ def find_run(folder: Path) -> Path:
     for candidate in (folder, folder / ".diffdenoise"):
         if (candidate / MARKER).exists():
             return candidate
-    raise RunError(f"{folder}: there is no diffdenoise run in this folder.")
+    raise RunError(
+        f"{folder}: there is no diffdenoise run in this folder. "
+        "Name the one that was given as -o to `diffdenoise run` or `diffdenoise fit`."
+    )
 
 
 def find_model(path: Path) -> Path:
