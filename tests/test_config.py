@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from diffdenoise.config import Config, for_sampler, read_overrides
+from diffdenoise.config import Config, _setting_at, for_sampler, read_overrides
 from diffdenoise.errors import ConfigError
 from diffdenoise.presets import PRESETS, make_config
 
@@ -29,7 +29,23 @@ def test_overrides_replace_single_settings() -> None:
         ({"sigma": -1}, "sigma"),
         ({"counts": 0}, "counts"),
         ({"sigma": 0.1, "counts": 200}, "sigma and counts"),
-        ({"diffusion": 3}, "diffusion"),
+        ({"diffusion": 3}, r"diffusion = 3 \(allowed: settings below a line \[diffusion\]\)"),
+        ({"student": {"steps": -5}}, r"student\.steps = -5 \(allowed: a whole number above 0\)"),
+        ({"grain": "maybe"}, r'grain = "maybe" \(allowed: "remove" or "keep"\)'),
+        ({"sigma": {"x": 1}}, r'sigma = \{"x": 1\} \(allowed: a number above 0\)'),
+        ({"student": {"series": 3}}, r"allowed: true or false\)"),
+        (
+            {"student": {"encoder": ["a"]}},
+            r'sense: student\.encoder = \["a"\] \(allowed: a list such as .*above 0\)\.$',
+        ),
+        (
+            {"blind_spot": {"blocks": "x"}},
+            r'sense: blind_spot\.blocks = "x" \(allowed: a whole number above 0 or a list',
+        ),
+        ({"diffusion": {"hidden_share": 0.7}}, "allowed: a number above 0 and of at most 0.5"),
+        ({"sigma": float("nan")}, "sigma = NaN"),
+        ({1: 2}, "1: Keys should be strings"),
+        ({"student": {"budget": "3m"}}, "student.budget: is no setting, but the option --budget of the command"),
         ({"rounds": 2, "student": {"learns_from": "recorrupted"}}, "rounds"),
         ({"student": {"start": "synthetic", "width": 32}}, "weights to start from"),
         ({"student": {"encoder": [1, 1, 1]}}, "equally many levels"),
@@ -54,6 +70,13 @@ def test_overrides_replace_single_settings() -> None:
 def test_a_wrong_setting_is_named(overrides: dict, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         make_config("cpu", overrides)
+
+
+def test_of_each_setting_it_can_be_told_what_is_allowed() -> None:
+    for name, part in Config.model_fields.items():
+        settings = getattr(part.annotation, "model_fields", {None: None})
+        for path in ([name] if setting is None else [name, setting] for setting in settings):
+            assert _setting_at(path)[0] == path
 
 
 @pytest.mark.parametrize(("ensemble", "turns"), [(True, 8), (False, 1), (None, None)])

@@ -1,5 +1,6 @@
 import inspect
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -91,8 +92,39 @@ def test_a_teacher_to_learn_from_chooses_a_preset_that_has_one() -> None:
 
 
 def test_settings_of_a_teacher_that_there_is_not_are_refused() -> None:
-    with pytest.raises(ConfigError, match="diffusion: does nothing"):
+    with pytest.raises(ConfigError, match=r"diffusion: does nothing.* take the preset cpu or gpu"):
         choose_config("fast", "cpu", {"diffusion": {"steps": 5}})
+
+
+@pytest.mark.parametrize("overrides", [["a"], "settings.toml", [], 3])
+def test_overrides_that_are_no_dictionary_are_refused(overrides: Any) -> None:
+    with pytest.raises(ConfigError, match=r"dictionary such as .*read_overrides makes one"):
+        choose_config(None, "cpu", overrides)
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "sampled", "said"),
+    [
+        (None, {}, False, "Preset fast: the student alone."),
+        (None, {"preset": "cpu"}, False, "Preset cpu: blind-spot network, diffusion model and student."),
+        ("smoke", {"blind_spot": {"patch": 3}}, True, "Preset smoke: blind-spot network, diffusion model and student."),
+        (
+            None,
+            {"rounds": 2, "blind_spot": {"patch": 3}},
+            False,
+            "because of blind_spot, rounds in the settings; without",
+        ),
+        (None, {}, True, "because of the samples that are asked for; without, it is fast, the student alone."),
+    ],
+)
+def test_the_preset_is_told_and_what_it_is_taken_for(
+    preset: str | None, overrides: dict, sampled: bool, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="diffdenoise"):
+        choose_config(preset, "cpu", overrides, sampled)
+    (told,) = caplog.messages
+    assert said in told
+    assert ("without" in told) == ("without" in said)
 
 
 def test_the_preset_fast_bounds_the_visits_and_leaves_to_the_fit_what_depends_on_it() -> None:

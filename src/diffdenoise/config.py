@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,11 @@ Pooling = Literal["parity", "global"]
 BlindNetwork = Literal["patch_blind", "puca", "half_plane", "local_global"]
 Leak = Literal["open", "damped", "masked", "redrawn"]
 _EXAMPLE = "Settings are lines such as: sigma = 25, and below a line [student]: steps = 2000"
+# Of the commands, as cli.py has them, that are sometimes taken for settings.
+OPTIONS = ("output", "model", "config", "budget", "device", "sampler", "strength", "uncertainty", "spread", "removed")
+KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "a text in quotes"}
+BOUNDS = {"exclusiveMinimum": "above", "minimum": "of at least", "exclusiveMaximum": "below", "maximum": "of at most"}
+LONGEST = 60  # characters of what was given
 NEAR = 0.7  # of difflib's likeness; names less alike are others
 Feedback = Literal["student", "x_hat", "fused"]
 
@@ -296,20 +302,58 @@ def read_overrides(path: Path) -> dict[str, Any]:
 
 
 def config_from(values: dict[str, Any]) -> Config:
-    """A config from nested plain values. Raises ConfigError that names every fault."""
+    """A config from nested plain values. Raises ConfigError that names every fault, what was given, what is allowed."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"These settings make no sense: {'; '.join(map(_in_words, error.errors()))}.") from error
+        faults = dict.fromkeys(_in_words(fault, values) for fault in error.errors())
+        raise ConfigError(f"These settings make no sense: {'; '.join(faults)}.") from error
 
 
-def _in_words(fault: Any) -> str:
-    """One of pydantic's complaints."""
+def _in_words(fault: Any, values: dict[str, Any]) -> str:
+    """One of pydantic's complaints about these values; the same for each that it has about one setting."""
     place = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
-        near = _called_alike(place)
-        return f"{place}: there is no such setting" + (f" (did you mean {near}?)" if near else "")
-    return ": ".join(part for part in (place, fault["msg"].removeprefix("Value error, ")) if part)
+        return f"{place}: {_unknown(place)}"
+    path, allowed = _setting_at(fault["loc"])
+    if fault["type"] == "value_error" or not path:  # one of this module's own, or about the whole
+        return ": ".join(part for part in (place, fault["msg"].removeprefix("Value error, ")) if part)
+    given: Any = values
+    for name in path:
+        given = given.get(name)
+    return f"{'.'.join(path)} = {json.dumps(given, default=str)[:LONGEST]} (allowed: {allowed})"
+
+
+def _unknown(place: str) -> str:
+    """What is to be said of a name that no setting has."""
+    if (name := place.rpartition(".")[2]) in OPTIONS:
+        return f"is no setting, but the option --{name} of the command"
+    near = _called_alike(place)
+    return "there is no such setting" + (f" (did you mean {near}?)" if near else "")
+
+
+def _setting_at(location: Sequence[str | int]) -> tuple[list[str], str]:
+    """The path of the setting that a place is in, or is, and in words what it may be."""
+    whole = Config.model_json_schema()
+    path, here = list[str](), whole
+    for name in location:
+        if name not in here.get("properties", {}):  # inside a list, or one of several kinds
+            break
+        path, here = [*path, str(name)], here["properties"][name]
+        here = whole["$defs"][here["$ref"].rpartition("/")[2]] if "$ref" in here else here
+    return path, f"settings below a line [{'.'.join(path)}]" if "properties" in here else _allowed(here)
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    """What a JSON schema of a single setting lets through."""
+    if "anyOf" in schema:
+        return " or ".join(_allowed(one) for one in schema["anyOf"] if one.get("type") != "null")
+    if one_of := schema.get("enum"):
+        return " or ".join(map(json.dumps, one_of))
+    if schema["type"] == "array":
+        return f"a list such as [16, 32], each {_allowed(schema['items'])}"
+    bounds = (f" {words} {schema[key]:g}" for key, words in BOUNDS.items() if key in schema)
+    return KINDS[schema["type"]] + " and".join(bounds)
 
 
 def _called_alike(place: str) -> str:

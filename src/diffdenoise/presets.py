@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from diffdenoise.config import (
@@ -132,6 +133,7 @@ OF_TEACHER = {"blind_spot", "diffusion", "teacher", "rounds", "feedback"}  # set
 # What a preset has other than above where it runs on a GPU: a larger step takes hardly longer there, and brings more.
 ON_GPU: dict[str, dict[str, Any]] = {"fast": {"student": {"batch": 16, "crop": 128}}}
 
+log = logging.getLogger("diffdenoise")
 PRESETS = {config.preset: config for config in (SMOKE, FAST, CPU, GPU, PAPER)}
 
 
@@ -168,21 +170,36 @@ def choose_config(
     """The preset (given or named by overrides), as it is on the device, with overrides; without one, "fast".
 
     settings: more of them; those that are None do not count. sampled: the diffusion model is wanted. With it, or where
-    overrides are about it, a preset with a teacher is chosen, "gpu" or "cpu" by the device.
+    overrides are about it, a preset with a teacher is chosen, "gpu" or "cpu" by the device. Which one is taken is told.
     Raises ConfigError for settings that make no sense, or are about a teacher where there is none.
     """
+    if not isinstance(overrides, dict | None):
+        raise ConfigError(
+            f'Overrides are a dictionary such as {{"student": {{"neighbours": 0}}}}, not {overrides!r}; '
+            "diffdenoise.config.read_overrides makes one of a TOML file."
+        )
     given = {key: value for key, value in settings.items() if value is not None}
     of_teacher = sorted(OF_TEACHER.intersection(overrides or {}))
     if _learns_from(overrides) == "teacher":
         of_teacher.append("student.learns_from")
-    chosen = ("gpu" if device == "cuda" else "cpu") if sampled or of_teacher else "fast"
-    named = (overrides or {}).get("preset")
+    chosen = ("gpu" if device == "cuda" else "cpu") if sampled or of_teacher else FAST.preset
+    named = preset or (overrides or {}).get("preset")
     config = make_config(preset or (chosen if named is None else None), {**(overrides or {}), **given}, device)
     if of_teacher and not config.has_teacher:
         raise ConfigError(
-            f"{', '.join(of_teacher)}: does nothing, for with preset {config.preset} there is no teacher."
+            f"{', '.join(of_teacher)}: does nothing, for with preset {config.preset} there is no teacher. "
+            "Leave it out, or take the preset cpu or gpu."
         )
+    why = f"{', '.join(of_teacher)} in the settings" if of_teacher else "the samples that are asked for" * sampled
+    _tell(config, "" if named else why)
     return config
+
+
+def _tell(config: Config, asked: str) -> None:
+    """Say which preset is taken; asked: what it is taken for, if nobody named it and it is not the usual one."""
+    stages = "blind-spot network, diffusion model and student" if config.has_teacher else "the student alone"
+    why = f" It is taken because of {asked}; without, it is {FAST.preset}, the student alone." if asked else ""
+    log.info("Preset %s: %s.%s", config.preset, stages, why)
 
 
 def _learns_from(overrides: dict[str, Any] | None) -> Any:
