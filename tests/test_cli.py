@@ -16,6 +16,7 @@ from diffdenoise.demo import Demo
 from diffdenoise.errors import RunError
 from diffdenoise.model_file import load_model
 from diffdenoise.pipeline import Fit
+from diffdenoise.run_folder import make_run_folder
 from tests.conftest import noisy_disks
 from tests.scans.dicom_checks import no_image, series
 
@@ -203,7 +204,7 @@ def test_run_then_info_evaluate_and_clean(scans: Path, tmp_path: Path, capsys: p
     assert "psnr" in rows[0]
     status, said, _ = run(capsys, "clean", out)
     assert status == 0
-    assert "Freed" in said
+    assert re.search(r"out: freed \S+ MB", said)
     assert not (out / ".diffdenoise" / "slices").exists()
     assert run(capsys, "denoise", scans, "--model", out, "-o", tmp_path / "again")[0] == 0
 
@@ -333,7 +334,11 @@ def test_the_demo_is_told_what_the_command_is(
         (["denoise", "nothing", "--model", "none", "-o", "out"], "nothing: does not exist"),
         (["info", "nothing"], "does not exist"),
         (["info", "{scans}", "--json", "{scans}"], "--json {scans}: cannot be written"),
-        (["clean", "."], "no diffdenoise run"),
+        (["clean", "."], "no diffdenoise run in this folder. Name the one that was given as -o"),
+        (
+            ["fit", "{scans}", "-o", "out", "--config", "{settings}"],
+            "settings.toml: These settings make no sense: sigma =",
+        ),
         (["fit", "{scans}", "-o", "out", "--budget", "soon"], "budget"),
         (["denoise", "{scans}", "--model", "none.safetensors", "-o", "out"], "no such model"),
         (["evaluate", "{scans}", "--reference", "nothing"], "does not exist"),
@@ -354,10 +359,88 @@ def test_mistakes_are_answered_without_a_traceback(
     arguments: list[str], said: str, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    status, told, errors = run(capsys, *(argument.format(scans=scans) for argument in arguments))
+    settings = tmp_path / "settings.toml"
+    settings.write_text("sigma = -1")
+    status, told, errors = run(capsys, *(argument.format(scans=scans, settings=settings) for argument in arguments))
     assert (status, told) == (1, "")  # before any work
     assert said.format(scans=scans) in " ".join(errors.split())
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["run", "a.nii"],
+            "run: --output or -o is missing. Folder for the results. For example: diffdenoise run SCANS",
+        ),
+        (["fit", "-o", "out"], "fit: SCANS is missing. "),
+        (["denoise", "a.nii", "-o", "out"], "denoise: --model is missing. "),
+        (["run", "a.nii", "--output"], "run: --output needs a value. "),
+        (["run", "a.nii", "-o", "out", "--budgte", "3m"], "Unknown option: --budgte. Did you mean --budget?"),
+        (["run", "a.nii", "-o", "out", "--sigma", "-1"], 'Invalid value "-1.0" for --sigma. Must be > 0.'),
+        (["run", "a.nii", "-o", "out", "--sigma", "nan"], 'Invalid value "nan" for --sigma. Must be > 0.'),
+        (["fit", "a.nii", "-o", "out", "--seed", "-1"], 'Invalid value "-1" for --seed. Must be >= 0.'),
+        (["fit", "a.nii", "-o", "out", "--counts", "0"], 'Invalid value "0.0" for --counts. Must be > 0.'),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_answered_in_a_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, errors = run(capsys, *arguments)
+    assert status == 2
+    assert errors.startswith(f"diffdenoise: {said}")
+    assert errors.count("\n") == 1
+
+
+def test_each_command_has_an_example_of_its_own() -> None:
+    from diffdenoise.cli import app
+    from diffdenoise.options import EXAMPLES
+
+    assert set(EXAMPLES) == {name for name in app if not name.startswith("-")}
+    for name, example in EXAMPLES.items():
+        app.parse_args(example.removeprefix("diffdenoise ").split(), exit_on_error=False, print_error=False)
+        assert example.startswith(f"diffdenoise {name} ")
+
+
+def test_options_that_are_no_settings_are_known_to_the_settings() -> None:
+    from inspect import signature
+
+    from diffdenoise.cli import denoise, fit
+    from diffdenoise.cli import run as run_command
+    from diffdenoise.config import OPTIONS
+
+    options = {name for command in (run_command, fit, denoise) for name in signature(command).parameters}
+    assert set(OPTIONS) == options - {"scans", *Config.model_fields}
+
+
+def test_several_folders_are_cleaned_though_one_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [make_run_folder(tmp_path / name) for name in ("a", "b")]
+    for folder in runs:
+        (folder / "slices").mkdir()
+    status, said, errors = run(capsys, "clean", runs[0], tmp_path / "none", runs[1])
+    assert status == 1
+    assert not any((folder / "slices").exists() for folder in runs)
+    assert said.count("freed") == 2
+    assert "none: there is no diffdenoise run" in errors
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [("", "Preset fast: the student alone.\n"), ("[blind_spot]\npatch = 3\n", "It is taken because of blind_spot in")],
+)
+def test_a_fit_tells_its_preset(
+    settings: str,
+    said: str,
+    scans: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("diffdenoise.pipeline.fit", lambda *_: _leave())
+    (tmp_path / "settings.toml").write_text(settings)
+    _, _, errors = run(capsys, "fit", scans, "-o", tmp_path / "out", "--config", tmp_path / "settings.toml")
+    assert said in errors
 
 
 def test_ctrl_c_during_the_heavy_imports_is_answered_in_words(scans: Path, tmp_path: Path) -> None:

@@ -8,11 +8,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from diffdenoise import __version__
-from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, ScanError, is_memory_error
+from diffdenoise.errors import ConfigError, DiffdenoiseError, LeftAlone, RunError, ScanError, is_memory_error
 from diffdenoise.interrupt import import_all, not_at_the_end
+from diffdenoise.options import (
+    Budget,
+    ConfigFile,
+    Counts,
+    Device,
+    FitSeed,
+    Out,
+    Preset,
+    Removed,
+    SamplerChoice,
+    Scans,
+    Seed,
+    Sigma,
+    Spread,
+    Strength,
+    Uncertainty,
+    in_words,
+)
 from diffdenoise.text import OF_A_SERVICE, print_table, printable, some_of, tell_in_plain_lines, typed
 
 if TYPE_CHECKING:
@@ -28,46 +46,6 @@ app = App(
     help_format="rich",
     suppress_keyboard_interrupt=False,  # main says what Ctrl-C means
 )
-
-Scans = Annotated[list[Path], Parameter(help="Files, folders (with all below) or patterns.", negative=())]
-Out = Annotated[Path, Parameter(name=["--output", "-o"], help="Folder for the results.")]
-Preset = Annotated[
-    Literal["smoke", "fast", "cpu", "gpu", "paper"] | None,
-    Parameter(
-        help="What is trained, and how large. fast: the student alone. cpu, gpu: the method's three stages. paper: as "
-        "published. smoke: for trying out. If not given: fast, or cpu or gpu where samples are asked for."
-    ),
-]
-Budget = Annotated[
-    str | None, Parameter(help="Time for the whole fit, such as 90s, 10m or 1h30m, instead of the preset's steps.")
-]
-Sigma = Annotated[float | None, Parameter(help="Noise standard deviation in the scans' units; estimated if not given.")]
-Counts = Annotated[
-    float | None,
-    Parameter(help="Counting noise, so many counts to a unit of the scans: 1 for images of counts. Estimated if not."),
-]
-FitSeed = Annotated[int | None, Parameter(name="--seed", help="Seed of everything random; 0 if not given.")]
-Seed = Annotated[int, Parameter(help="Seed of everything random.")]
-Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
-ConfigFile = Annotated[
-    Path | None, Parameter(name="--config", help="TOML file with settings that replace the preset's.")
-]
-SamplerChoice = Annotated[
-    Literal["auto", "student", "ensemble", "second_opinion", "srds"],
-    Parameter(
-        help="student: one fast pass. ensemble: the mean of its passes over the eight ways to turn and mirror a slice; "
-        "slower, and a little better. second_opinion: with as much of what collaborative filtering makes of it as the "
-        "scan, or those of the fit, bear out. auto: of these what takes little time beside the training, over fewer "
-        "turns (2 or 4) where eight take too long. srds: sample symmetric pairs and fuse; slow."
-    ),
-]
-Spread = Annotated[bool, Parameter(negative=(), help="Also write the spread of the sampled pairs; not the error.")]
-Strength = Annotated[
-    float,
-    Parameter(help="Share of the removed noise that is removed indeed, above 0, to 1; less leaves some of it in."),
-]
-Uncertainty = Annotated[bool, Parameter(negative=(), help="Also write the result's expected error, pixel by pixel.")]
-Removed = Annotated[bool, Parameter(negative=(), help="Also write the removed noise: noisy minus denoised.")]
 
 
 @app.command
@@ -281,21 +259,32 @@ def serve(
 
 
 @app.command
-def clean(folder: Annotated[Path, Parameter(help="A run folder, or the output folder of `diffdenoise run`.")]) -> int:
+def clean(
+    folders: Annotated[list[Path], Parameter(help="Run folders, or output folders of `diffdenoise run`.", negative=())],
+) -> int:
     """Delete the patients' pixels that a fit keeps for resuming; the model and the results stay."""
     from diffdenoise.run_folder import clean as clean_run
     from diffdenoise.run_folder import find_run
 
-    freed = clean_run(find_run(folder))
-    _say(f"Freed {freed / 1e6:.1f} MB. The model stays.")
-    return 0
+    errors = []
+    for folder in folders:
+        try:
+            freed = clean_run(find_run(folder))
+        except RunError as error:
+            errors.append(str(error))
+        else:
+            _say(f"{typed(folder)}: freed {freed / 1e6:.1f} MB. The model stays.")
+    return _report(errors)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: errors made for users are printed without a traceback, the exit status says how it went."""
     tell_in_plain_lines()
     try:
-        status = app(arguments, result_action="return_value")
+        status = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _complain(in_words(error))
+        status = 2
     except DiffdenoiseError as error:
         _complain(str(error))
         status = 1
@@ -360,8 +349,12 @@ def _asked(
     from diffdenoise.device import choose_device
     from diffdenoise.presets import choose_config
 
-    seconds, chosen = parse_budget(budget) if budget else None, choose_device(device)
-    return choose_config(preset, chosen, read_overrides(config) if config else None, sampled, **more), chosen, seconds
+    seconds, chosen = None if budget is None else parse_budget(budget), choose_device(device)
+    overrides = read_overrides(config) if config else None
+    try:
+        return choose_config(preset, chosen, overrides, sampled, **more), chosen, seconds
+    except ConfigError as error:
+        raise ConfigError(f"{config}: {error}" if config else str(error)) from error
 
 
 def _denoise(
