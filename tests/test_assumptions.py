@@ -6,6 +6,7 @@ from diffdenoise import assumptions
 from diffdenoise.assumptions import check_noise
 from diffdenoise.noise.estimate import estimate_noise
 from diffdenoise.noise.models import correlated, gamma, gaussian, poisson, rician
+from diffdenoise.noise.texture import Machine
 from diffdenoise.phantom import mni_slices
 
 
@@ -31,6 +32,13 @@ def test_noise_correlated_too_far(width: float) -> None:
 
 def test_next_to_no_noise() -> None:
     assert _faults(_noisy(0.3)) == ["noise_free"]
+
+
+@pytest.mark.parametrize(("machine", "faults"), [("CT", []), ("", ["noise_free"])])
+def test_of_ct_only_a_window_is_shown_at_once(machine: Machine, faults: list[str]) -> None:
+    hounsfield = 1400 * _noisy(0.55) - 1000  # noise of 3 HU
+    found = check_noise(hounsfield, estimate_noise(hounsfield), machine=machine)
+    assert [finding.fault for finding in found] == faults
 
 
 def test_noise_below_a_grey_level() -> None:

@@ -10,9 +10,11 @@ import numpy as np
 from diffdenoise.noise.estimate import NoiseLevel, level_of
 from diffdenoise.noise.looked import MOST_PIXELS, Looked, look, some_of, some_places
 from diffdenoise.noise.reach import LONGEST_REACH, reach_of
+from diffdenoise.noise.texture import Machine
 from diffdenoise.normalisation import measure_range
 
-NOISE_FREE = 0.003  # of the bulk range: weaker noise is hardly seen where all of that is shown
+NOISE_FREE = 0.003  # of the values that are shown at once: weaker noise is hardly seen
+WINDOW = 400.0  # HU that are shown of CT at once; of other images it is the bulk of their range
 OF_A_STEP = 0.5  # of the quantisation step: weaker noise was rounded away
 ANATOMY = 3.0  # times that weakest noise; a level up to this may be anatomy where the finest differences show none
 NEAR = 9  # pixels; side of the square around a pixel
@@ -30,16 +32,21 @@ class Finding:
 
 
 def check_noise(
-    slices: np.ndarray, level: NoiseLevel, looked: Looked | None = None, counted: bool = False
+    slices: np.ndarray,
+    level: NoiseLevel,
+    looked: Looked | None = None,
+    counted: bool = False,
+    machine: Machine = "",
 ) -> list[Finding]:
     """What is wrong with the noise of (slices, rows, columns); level: as estimated from them, in the same units.
 
     looked: what was looked at of them for the level, where it is at hand. counted: the values are whole counts, whose
-    many zeros and coarse steps are no fault.
+    many zeros and coarse steps are no fault. machine: that made them.
     """
     looked = looked or look(slices)
     _, scale = measure_range(slices)
-    limit = max(NOISE_FREE * scale, 0.0 if counted else OF_A_STEP * _step(slices))
+    shown = min(scale, WINDOW) if machine == "CT" else scale
+    limit = max(NOISE_FREE * shown, 0.0 if counted else OF_A_STEP * _step(slices))
     # The finest differences see least anatomy. In a scan without noise that is all the level, further out, sees.
     finest = level_of(looked, reach=0).typical if level.reach else level.typical
     if level.typical < limit or (finest < limit and level.typical < ANATOMY * limit):
@@ -58,8 +65,9 @@ def check_noise(
 def _noise_free(finest: float, level: float, limit: float) -> str:
     found = f"{level:.3g}" if finest >= 0.99 * level else f"{finest:.3g} where it is smoothest, {level:.3g} over all"
     return (
-        f"There may be next to no noise: {found}; less than {limit:.3g} (0.3 % of the range of values, or half a grey "
-        "level) is hardly seen. Denoising could take away more detail than noise: look at --removed, or use it so."
+        f"There may be next to no noise: {found}; less than {limit:.3g} (0.3 % of the values that are shown at once, or "
+        "half a grey level) is hardly seen. Denoising could take away more detail than noise: look at --removed, or "
+        "use it so."
     )
 
 

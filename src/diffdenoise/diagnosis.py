@@ -116,7 +116,7 @@ def diagnose(
     one = look(slices) if looked.pure else looked
     alone = level_of(one) if looked.pure else level
     trend = trend_of(one, level, looked if looked.pure else None, machine)
-    faults = tuple(check_noise(first, level, looked, trend.counted))
+    faults = tuple(check_noise(first, level, looked, trend.counted, machine))
     own = own_between(slices[: len(slices) // frames])
     hidden = trend.kind == "gaussian" and level.reach and not looked.pure  # by anatomy, at most brightnesses
     of_its_kind = even_level(looked, level) if hidden else as_its_kind(level, trend)

@@ -31,9 +31,13 @@ def print_table(table: Any) -> None:
     from rich.console import Console
 
     console = Console()
-    if not console.is_terminal:
-        console.width = 10_000
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    console.width = 10_000
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def typed(path: Path) -> str:
