@@ -65,8 +65,8 @@ def check_noise(
 def _noise_free(finest: float, level: float, limit: float) -> str:
     found = f"{level:.3g}" if finest >= 0.99 * level else f"{finest:.3g} where it is smoothest, {level:.3g} over all"
     return (
-        f"There may be next to no noise: {found}; less than {limit:.3g} (0.3 % of the values that are shown at once, or "
-        "half a grey level) is hardly seen. Denoising could take away more detail than noise: look at --removed, or "
+        f"There may be next to no noise: {found}; less than {limit:.3g} (0.3 % of the values that are shown at once, "
+        "or half a grey level) is hardly seen. Denoising could take away more detail than noise: look at --removed, or "
         "use it so."
     )
 
