@@ -264,3 +264,16 @@ def test_what_is_wrong_with_some_scans_names_them(tmp_path: Path, caplog: pytest
         prepared(tmp_path, *(Scan(image, name, "npy") for name, image in pixels.items()))
         assert "noise was clipped" in caplog.text
         assert "(1 of 3 scans: b.npy)" in caplog.text
+
+
+def test_scans_too_small_to_learn_from_do_not_count_in_what_is_decided(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="diffdenoise")
+    large, small = (Scan(noisy_disks(2, side, side), str(side), "npy") for side in (128, 12))
+    said = []
+    for name, scans in {"large": (large,), "with small": (small, large, small)}.items():
+        caplog.clear()
+        prepared(tmp_path / name, *scans)
+        said.append(next(of.getMessage() for of in caplog.records if "standard deviation" in of.getMessage()))
+    assert said[0] == said[1]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -12,32 +10,20 @@ from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from diffdenoise import __version__
 from diffdenoise.config import require_strength, require_teacher
 from diffdenoise.denoiser import Denoiser
 from diffdenoise.errors import ConfigError, ScanError, is_memory_error, reason_of
 from diffdenoise.inference import Denoised, Sampler, chosen, turns_of, weakened
 from diffdenoise.machine import machine_of
-from diffdenoise.quality.reference_free import worst_bias
+from diffdenoise.noticed import Noticed
 from diffdenoise.scans import sidecar
 from diffdenoise.scans.files import Found, check_target, is_done, read_scan, result_path, write_scan
-from diffdenoise.scans.scan import MAPS, Provenance, Scan
+from diffdenoise.scans.scan import MAPS, Provenance
 from diffdenoise.scans.stored import too_large
 from diffdenoise.symmetry import SYMMETRIES
-from diffdenoise.text import some_of
 from diffdenoise.threads import give_way
 from diffdenoise.training.stage import Progress
-
-COARSE = 1.5  # steps; of noise of 1 and 1.5 of them 2 to 4 of 12 dB gained are lost by rounding, of 2 half a decibel
-ROUNDED = (
-    "hardly more is removed than the step between the stored integers, and rounding the result to them takes back "
-    "part of what was gained. Convert the scan to floats before; or subtract from it what --removed writes, which is "
-    "finer."
-)
-WORRYING_BIAS = 0.5  # in units of the removed noise
-log = logging.getLogger("diffdenoise")
 
 
 @dataclass(frozen=True)
@@ -79,71 +65,6 @@ class Outcome:
     failed: list[ScanError] = field(default_factory=list)
 
 
-@dataclass
-class _Noticed:
-    """What is to be said of results: each thing once, when all are done, for a thousand lines nobody reads.
-
-    untouched: names of scans without noise; lifted: of those whose floor could not be taken off as wanted; doubts:
-    names by what speaks against the results; biases: by name, worrying ones; earlier: by quantity, maps left behind;
-    renamed: results under a name of before.
-    """
-
-    untouched: list[str] = field(default_factory=list)
-    lifted: list[str] = field(default_factory=list)
-    doubts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    biases: dict[str, float] = field(default_factory=dict)
-    earlier: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
-    renamed: list[Path] = field(default_factory=list)
-
-    def look_at(self, scan: Scan, result: Denoised, denoiser: Denoiser) -> None:
-        """At a result before it is weakened."""
-        if result.untouched:
-            self.untouched.append(scan.name)
-        elif result.magnitude is None and denoiser.model.config.noise_floor == "remove":
-            self.lifted.append(scan.name)
-        for doubt in denoiser.doubts(scan, result):
-            self.doubts[doubt].append(scan.name)
-        as_bright = result.pixels if result.magnitude is None else result.magnitude
-        if _is_coarse(scan, as_bright):
-            self.doubts[ROUNDED].append(scan.name)
-        if (bias := worst_bias(scan.pixels, as_bright)) > WORRYING_BIAS:
-            self.biases[scan.name] = bias
-
-    def tell(self, count: int) -> None:
-        """Log it, of a batch of `count` scans."""
-        of_all = lambda names: f"{len(names)} of {count} scans ({some_of(names)})" if count > 1 else some_of(names)  # noqa: E731
-        if self.untouched:
-            log.info("%s: no noise is found in it; the result is the scan as it is.", of_all(self.untouched))
-        if self.lifted:
-            log.info(
-                "%s: the floor of the noise is left on: no dark background shows it, or there are negative values.",
-                of_all(self.lifted),
-            )
-        for doubt, names in self.doubts.items():
-            log.warning("%s: %s", of_all(names), doubt)
-        if self.biases:
-            log.warning(
-                "%s: the result is brighter or darker than the scan, by %s%.1f times the removed noise. The model is "
-                "trained too little or for other scans: look at --removed, and fit with more time or on these scans.",
-                of_all(sorted(self.biases, key=lambda name: -self.biases[name])),
-                "up to " if len(self.biases) > 1 else "",
-                max(self.biases.values()),
-            )
-        for quantity, maps in self.earlier.items():
-            log.warning("%s: of an earlier result. Ask for it again with --%s, or delete it.", some_of(maps), quantity)
-        if self.renamed:
-            log.warning("%s: of a scan whose result has another name now. Look, and delete it.", some_of(self.renamed))
-
-
-def _is_coarse(scan: Scan, denoised: np.ndarray) -> bool:
-    """Whether rounding the result to the integers that the scan is stored in loses much of it."""
-    if not scan.step:
-        return False
-    inside = scan.pixels > scan.pixels.min()  # without surroundings that were set to zero
-    removed = scan.pixels[inside] - denoised[inside]
-    return 0 < np.std(removed) < COARSE * scan.step if removed.size else False
-
-
 def blocked(found: Sequence[Found], out: Path, wanted: Wanted) -> list[ScanError]:
     """Why results may not be written, for those that may not; empty if all is well, or cannot be told yet."""
     errors = []
@@ -168,7 +89,7 @@ def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted:
     if wanted.sampled:
         require_teacher(denoiser.model.config)
     give_way()
-    noticed = _Noticed()
+    noticed = Noticed()
     try:
         return _denoise_all(denoiser, found, out, wanted, progress, noticed)
     finally:  # also of those that were done before an interruption, for they are not made again
@@ -176,7 +97,7 @@ def denoise_scans(denoiser: Denoiser, found: Sequence[Found], out: Path, wanted:
 
 
 def _denoise_all(
-    denoiser: Denoiser, found: Sequence[Found], out: Path, wanted: Wanted, progress: Progress, noticed: _Noticed
+    denoiser: Denoiser, found: Sequence[Found], out: Path, wanted: Wanted, progress: Progress, noticed: Noticed
 ) -> Outcome:
     outcome, fingerprint = Outcome(), denoiser.model.fingerprint()
     provenances = {
@@ -217,7 +138,7 @@ def _denoise_one(
     wanted: Wanted,
     due: list[Provenance],
     progress: Progress,
-    noticed: _Noticed,
+    noticed: Noticed,
     written: list[Path],
 ) -> None:
     """due: those not done yet; written: gets each result's path as soon as it is there, for a later one may fail."""
@@ -244,7 +165,7 @@ def _denoise_one(
         written.append(write_scan(scan.with_pixels(pixels), out, replace(provenance, found=found)))
 
 
-def _note_earlier(item: Found, out: Path, unasked: list[Provenance], noticed: _Noticed) -> None:
+def _note_earlier(item: Found, out: Path, unasked: list[Provenance], noticed: Noticed) -> None:
     for provenance in unasked:
         old = result_path(item, out, provenance.quantity)
         if old.exists() and sidecar.load(old) and not is_done(item, out, provenance):

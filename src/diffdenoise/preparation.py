@@ -199,7 +199,8 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
         mode = "fixed" if len(set(units)) == 1 and units[0] != "arbitrary" else "noise"
     rule = fit_normalisation(ranges, [found.alone for found in diagnoses], mode)
     diagnoses = [believed(found, rule) for found in diagnoses]
-    choice = choose(diagnoses)
+    learned_from = [found for found, shape in zip(diagnoses, store.shapes, strict=True) if is_usable(shape)]
+    choice = choose(learned_from or diagnoses)
     levels, scales = [], []
     for path, own, found in zip(scans_of(folder), ranges, diagnoses, strict=True):
         offset, scale = rule.apply(own, found.alone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,12 @@ def print_table(table: Any) -> None:
     with console.capture() as captured:
         console.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """A sort key that puts "slice9" before "slice10"."""
+    parts = re.split(r"(\d+)", text.lower())
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def typed(path: Path) -> str:

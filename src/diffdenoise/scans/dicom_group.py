@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from diffdenoise.errors import LeftAlone, ScanError
 from diffdenoise.scans import dicom_series
 
@@ -74,7 +76,21 @@ def _called(path: Path) -> tuple[Path, str]:
 
 def _doubled(taken: Path, left: Path) -> ScanError:
     """What to say of an image that there is already: left alone if it is the same one, else an error."""
-    if dicom_series.differ(taken, left):
+    if _differ(taken, left):
         fault = f"has the SOP Instance UID, number and place of {taken}, but other pixels"
         return ScanError(left, fault, "Give it a UID of its own, or leave it out.")
     return LeftAlone(left, _COPY, "The longest copy is taken, the first of these by name.")
+
+
+def _differ(path: Path, other: Path) -> bool:
+    """Whether files that pass for copies of one image hold two; one that is cut off or broken holds no other."""
+    import pydicom
+
+    with dicom_series.quiet():
+        try:
+            one, two = (pydicom.dcmread(file, force=True) for file in (path, other))
+            if "PixelData" in one and one.PixelData == two.get("PixelData"):
+                return False
+            return not np.array_equal(one.pixel_array, two.pixel_array)  # packed in other ways they may be equal yet
+        except Exception:
+            return False

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from diffdenoise.scans.stored import memory, reading, too_large
+from diffdenoise.text import natural
 
 _DIRECTION, _CORNER = "ImageOrientationPatient", "ImagePositionPatient"
 _KEYS = (
@@ -124,20 +125,6 @@ def parts_of(header: Any) -> frozenset[str]:
     return frozenset(_GE_PARTS[number]) if number in range(len(_GE_PARTS)) else PARTS & words
 
 
-def differ(path: Path, other: Path) -> bool:
-    """Whether files that pass for copies of one image hold two; one that is cut off or broken holds no other."""
-    import pydicom
-
-    with quiet():
-        try:
-            one, two = (pydicom.dcmread(file, force=True) for file in (path, other))
-            if "PixelData" in one and one.PixelData == two.get("PixelData"):
-                return False
-            return not np.array_equal(one.pixel_array, two.pixel_array)  # packed in other ways they may be equal yet
-        except Exception:
-            return False
-
-
 def series_slug(path: Path) -> str:
     """A short name for the file's series, fit for a folder: its number and description."""
     try:
@@ -213,12 +200,6 @@ def by_volume(ordered: list[T], place_of: Callable[[T], Any]) -> tuple[list[T], 
 def words_of(value: Any) -> list[Any]:
     """The values of an element that may have none, one or many."""
     return [] if value is None else [value] if isinstance(value, str) else list(value)
-
-
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """A sort key that puts "slice9" before "slice10"."""
-    parts = re.split(r"(\d+)", text.lower())
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def _number(header: Any) -> int | None:
