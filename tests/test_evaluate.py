@@ -14,7 +14,7 @@ from diffdenoise.errors import LeftAlone, ScanError
 from diffdenoise.evaluate import evaluate_scans, figures_table, finite, grouped, mean_of, write_figures
 from diffdenoise.scans.files import find
 from tests.conftest import noisy_disks
-from tests.scans.dicom_checks import series
+from tests.scans.dicom_checks import bundled, changed_copy, series
 
 
 def stored(path: Path, seed: int = 0, sigma: float = 0.05) -> Path:
@@ -43,6 +43,17 @@ def test_a_noisy_input_that_is_missing_is_told_and_the_others_are_compared(tmp_p
     assert figures_table(rows, "unit").row_count == 4
     with_all, _ = evaluate_scans(tmp_path / "results" / "b.npy", tmp_path / "clean", tmp_path / "noisy", "unit")
     assert figures_table(2 * with_all, "unit").row_count == 6
+
+
+def test_what_is_wrong_among_the_references_is_told(tmp_path: Path) -> None:
+    stored(tmp_path / "results" / "a.npy")
+    stored(tmp_path / "clean" / "a.npy", sigma=0)
+    for name, pixel in (("b.dcm", 1), ("c.dcm", 2)):  # of one UID
+        pixels = np.full((64, 64), pixel, np.int16).tobytes()
+        changed_copy(bundled("MR_small.dcm"), tmp_path / "clean" / name, PixelData=pixels)
+    rows, errors = evaluate_scans(tmp_path / "results", tmp_path / "clean", None, "unit")
+    assert len(rows) == 1
+    assert "other pixels" in str(errors[0])
 
 
 def test_series_right_in_the_folders_match_by_what_they_are(tmp_path: Path) -> None:

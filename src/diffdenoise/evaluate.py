@@ -33,10 +33,10 @@ def evaluate_scans(
     pair, too. Raises ScanError if results or references are missing altogether.
     """
     found, errors = _found(results)
-    references = _by_name(reference, results, found)
+    references = _by_name(reference, results, found, errors)
     if reference.is_file():  # it may lie among the results
         found = [item for item in found if not _is_same(item.paths[0], reference)] or found
-    inputs = _by_name(noisy, results, found, own_results=False) if noisy else {}
+    inputs = _by_name(noisy, results, found, errors, own_results=False) if noisy else {}
     rows = []
     for item in found:
         try:
@@ -60,8 +60,12 @@ def _found(path: Path, own_results: bool = True) -> tuple[list[Found], list[Scan
     return found, errors
 
 
-def _by_name(path: Path, results: Path, wanted: list[Found], own_results: bool = True) -> dict[str, Found]:
-    found, _ = _found(path, own_results)
+def _by_name(
+    path: Path, results: Path, wanted: list[Found], errors: list[ScanError], own_results: bool = True
+) -> dict[str, Found]:
+    """What belongs to each result that is wanted; what could not be searched goes to `errors`."""
+    found, wrong = _found(path, own_results)
+    errors += [error for error in wrong if not isinstance(error, LeftAlone)]
     two_series = len(found) == len(wanted) == 1 and found[0].format == wanted[0].format == "dicom"
     if path.is_file() or two_series:
         return {_matched(item, results): found[0] for item in wanted}
