@@ -55,7 +55,10 @@ def test_there_are_as_many_threads_as_cores_were_free(cores: int, others: float,
 
 def test_in_no_time_nothing_can_be_told() -> None:
     with watching(threads._Computed(7.0, 100.0, 3.0), threads._Computed(7.1, 110.0, 3.0), 4):
-        assert give_way() == 4
+        for before in (4, 2):
+            torch.set_num_threads(before)
+            assert give_way() == before
+        assert threads._watched[0].at == 7.0  # is watched on
 
 
 def test_who_imports_the_package_or_sets_their_number_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 SPINS = 10_000
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of computing in so many; or "max"
 STAT = Path("/proc/stat")  # of Linux
-LEAST_WATCHED = 0.5  # seconds, or nothing can be told
+LEAST_WATCHED = 0.5  # seconds; in less nothing can be told, and the threads stay as they are
 log = logging.getLogger("diffdenoise")
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,11 +54,13 @@ def give_way(chosen: int | None = None) -> int:
     if not _watched:
         return torch.get_num_threads()
     before, now = _watched[-1], _computed()
-    _watched[:] = [now]
-    others, every = now.by_others_since(before), os.cpu_count() or 1
-    count = min(most, chosen or max(1, round(every - others)))
-    if count < most and not chosen and count != torch.get_num_threads():
-        log.info("Other work keeps %.1f of %d cores busy: %d of %d threads compute.", others, every, count, most)
+    count = min(most, chosen or torch.get_num_threads())
+    if not chosen and now.at - before.at >= LEAST_WATCHED:
+        _watched[:] = [now]
+        others, every = now.by_others_since(before), os.cpu_count() or 1
+        count = min(most, max(1, round(every - others)))
+        if count < most and count != torch.get_num_threads():
+            log.info("Other work keeps %.1f of %d cores busy: %d of %d threads compute.", others, every, count, most)
     torch.set_num_threads(count)
     return count
 
@@ -72,9 +74,8 @@ class _Computed(NamedTuple):
 
     def by_others_since(self, before: _Computed) -> float:
         """Cores that others kept busy; 0 where that cannot be told."""
-        passed = self.at - before.at
         others = (self.by_all - before.by_all) - (self.own - before.own)
-        return max(0.0, others / passed) if passed > LEAST_WATCHED else 0.0
+        return max(0.0, others / (self.at - before.at))
 
 
 _watched: list[_Computed] = []  # the last one
