@@ -15,6 +15,7 @@ from diffdenoise.config import Config
 from diffdenoise.diffusion.target import ChainTarget
 from diffdenoise.normalisation import Normalisation
 from diffdenoise.second_opinion import SecondOpinion
+from diffdenoise.text import NOTICE
 
 FORMAT = 1
 DECISIVE = ("config", "normalisation", "chain", "strength", "second_opinion")  # the last two are not in files of old
@@ -91,7 +92,7 @@ class Model:
             "strength": self.strength,
             "second_opinion": self.second_opinion and asdict(self.second_opinion),
             "history": self.history,
-            "notice": "Research use only, not a medical device.",
+            "notice": f"{NOTICE}.",
         }
 
     def fingerprint(self) -> str:

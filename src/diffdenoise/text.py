@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+NOTICE = "Research use only, not a medical device"
 NAMED = 3  # of many
 OF_A_SERVICE = "%(asctime)s %(levelname)s %(message)s"  # its log is read days later
 

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from diffdenoise.errors import ConfigError
 from diffdenoise.quality.reference import psnr
 from diffdenoise.scans.atomic import atomic_file
+from diffdenoise.text import NOTICE
 
 Images = Mapping[str, NDArray[Any]]
 Row = Mapping[str, str | float | None]
 
-DISCLAIMER = "Research use only, not a medical device."
+DISCLAIMER = f"{NOTICE}."
 HEADINGS = {
     "method": "Method",
     "psnr": "PSNR (dB)",

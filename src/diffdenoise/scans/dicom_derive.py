@@ -9,6 +9,8 @@ from typing import Any
 
 from diffdenoise.scans.dicom_scale import groups
 from diffdenoise.scans.scan import Provenance
+from diffdenoise.scans.sidecar import TOOL
+from diffdenoise.text import NOTICE
 
 # quantity: (ImageType value 3 or None to keep the source's, what is added to the series number)
 _QUANTITIES: dict[str, tuple[str | None, int]] = {
@@ -28,8 +30,6 @@ _DERIVATIONS = {
 _DIFFERENCE = ("113062", "DCM", "Pixel by pixel subtraction")
 
 _ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
-TOOL = "diffdenoise"
-_NOTICE = "Research use only, not a medical device"
 
 # signatures and thumbnails of other pixels, padding, and the moment the source file was made
 _STALE = ("DigitalSignaturesSequence", "MACParametersSequence", "IconImageSequence", "DataSetTrailingPadding")
@@ -124,7 +124,7 @@ def _series_number(source: Any) -> int | None:
 def sentence(provenance: Provenance) -> str:
     """For DerivationDescription."""
     strength = f", strength {provenance.settings['strength']:g}" if "strength" in provenance.settings else ""
-    text = f"{provenance.quantity} by diffdenoise {provenance.version}, model {provenance.model}{strength}. {_NOTICE}."
+    text = f"{provenance.quantity} by diffdenoise {provenance.version}, model {provenance.model}{strength}. {NOTICE}."
     return text[:1024]
 
 
@@ -136,7 +136,7 @@ def equipment(provenance: Provenance) -> Any:
     item.PurposeOfReferenceCodeSequence = [_code("109103", "DCM", "Modifying Equipment")]
     item.Manufacturer = item.ManufacturerModelName = TOOL
     item.SoftwareVersions = provenance.version[:64]
-    item.ContributionDescription = _NOTICE
+    item.ContributionDescription = NOTICE
     return item
 
 

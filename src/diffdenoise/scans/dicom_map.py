@@ -13,6 +13,7 @@ import numpy as np
 from diffdenoise.scans import dicom_derive, dicom_frames
 from diffdenoise.scans.dicom_scale import in_hounsfield
 from diffdenoise.scans.scan import Provenance
+from diffdenoise.scans.sidecar import TOOL
 
 MEANINGS = {
     "uncertainty": "Standard deviation of the error of the denoised image",
@@ -70,8 +71,8 @@ def parametric_map(datasets: Sequence[Any], pixels: np.ndarray, provenance: Prov
         number or 1,
         image,
         1,
-        dicom_derive.TOOL,
-        dicom_derive.TOOL,
+        TOOL,
+        TOOL,
         provenance.version[:64],
         "0",
         contains_recognizable_visual_features=True,  # a head may be known by the map of its edges

@@ -10,11 +10,11 @@ from typing import Any
 from diffdenoise.scans import bids
 from diffdenoise.scans.atomic import atomic_file
 from diffdenoise.scans.scan import Provenance
+from diffdenoise.text import NOTICE
 
 TOOL = "diffdenoise"
 LARGEST = 100_000_000  # bytes of a record; a series of thousands of slices has one of a megabyte
 LEFT_BEHIND = frozenset({".ds_store", "thumbs.db", "desktop.ini"})  # by file managers; names in lower case
-NOTICE = "Research use only, not a medical device"
 
 
 def sidecar_path(result: Path) -> Path:
