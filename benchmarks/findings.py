@@ -138,8 +138,14 @@ def _told(table: Table) -> str:
     gaps = {task: ahead(table, task, "ours", "bm3d-true") for task in table if _are_there(table, task, *TOLD)}
     if not gaps:
         raise MissingError
-    least = min(gaps, key=gaps.__getitem__)
-    return f"From a BM3D that is told the noise it is {gaps[least]:+.2f} dB, on {least}, or more."
+    behind = {task: gap for task, gap in gaps.items() if gap < 0}
+    ahead_on = [task for task in gaps if task not in behind]
+    said = "From a BM3D that is told the noise it is "
+    if ahead_on:
+        least = min(ahead_on, key=gaps.__getitem__)
+        said += f"{gaps[least]:+.2f} dB, on {least}, or more" + (", but for " if behind else "")
+    named = ", ".join(f"{task} ({gap:+.2f} dB)" for task, gap in behind.items())
+    return f"{said}{named}; the table says why it misses there." if behind else f"{said}."
 
 
 def _textures(table: Table) -> str:
