@@ -97,10 +97,8 @@ def _time_unit(image: Any) -> str:
 def _load(path: Path) -> Any:
     import nibabel
 
-    if path.suffix not in (
-        path.suffix.lower(),
-        path.suffix.upper(),
-    ):  # nibabel would take another file
+    # nibabel would take another file
+    if path.suffix not in (path.suffix.lower(), path.suffix.upper()):
         raise ScanError(path, f"ends in {path.suffix}, in large and small letters", "Rename it.")
     if (suffix := PIXELS_BESIDE.get(path.suffix.lower())) and not beside(path):
         raise ScanError(path, f"has no {suffix.upper()} file beside it, which holds the pixels", "Copy both.")
