@@ -113,11 +113,9 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     key = key_of(key, index["left_out"]) if index.get("left_out") else key  # another time more can be read, perhaps
     levels = [NoiseLevel.of_dict(level) for level in index["levels"]]
     choice = Choice(**index["choice"])
-    _tell(told(config, choice), index["faults"], index.get("names", []))
-    small = index.get("small", [])
-    if 0 < len(small) < len(levels):  # of all, the training says that there is nothing to learn from
-        log.warning(TOO_SMALL, len(small), len(levels), some_of(small), SMALLEST_CROP)
-    if mixture := index.get("mixture"):  # not in folders of earlier versions
+    names = index.get("names", [])  # not in folders of earlier versions
+    _tell(told(config, choice), index["faults"], names)
+    if mixture := index.get("mixture"):
         log.warning("%s", mixture)
     if config.noise_floor == "remove" and config.sigma is None and not choice.floor:
         log.warning("%s", GUESSED_FLOOR)
@@ -125,6 +123,9 @@ def prepare(sources: Sequence[Source], config: Config, folder: Path, progress: P
     # Who asks for neighbours gets them, whatever their noise.
     alone = index["shared"] if config.student.neighbours is None else None
     store = SliceStore(to, index["frames"], alone)
+    small = [name for name, shape in zip(names, store.shapes, strict=False) if not is_usable(shape)]
+    if 0 < len(small) < len(levels):  # of all, the training says that there is nothing to learn from
+        log.warning(TOO_SMALL, len(small), len(levels), some_of(small), SMALLEST_CROP)
     rule = Normalisation.of_dict(index["normalisation"])
     of_each = index["scales"], index["repeated"], index["counted"], index["kept"]
     modalities = index.get("modalities", [""])
@@ -225,7 +226,6 @@ def _write_slices(sources: Sequence[Source], config: Config, folder: Path, progr
             "normalisation": asdict(rule),
             "choice": vars(choice),
             "faults": [_faults(*of_scan) for of_scan in zip(scans, diagnoses, strict=True)],
-            "small": [scan.name for scan, shape in zip(scans, store.shapes, strict=True) if not is_usable(shape)],
             "mixture": _mixture(scans),
             "modalities": sorted({modality_of(scan) for scan in scans}),
             "names": [scan.name for scan in scans],
